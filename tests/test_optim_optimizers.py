@@ -1,0 +1,427 @@
+"""The optimizers: what they compute, what they leave alone, what they remember, and what they refuse."""
+
+import copy
+import tracemalloc
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tinygrad_np import optim
+from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from tinygrad_np.tensor import Tensor
+
+# PyTorch's documented algorithms, line by line: from a parameter and the gradients of successive steps to its value
+# after them.
+
+
+def reference_sgd(p, gradients, lr=1e-3, momentum=0, weight_decay=0, nesterov=False):
+    b = None
+    for g in gradients:
+        if weight_decay != 0:
+            g = g + weight_decay * p
+        if momentum != 0:
+            b = g if b is None else momentum * b + g
+            g = g + momentum * b if nesterov else b
+        p = p - lr * g
+    return p
+
+
+def reference_adam(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
+    m = v = np.zeros_like(p)
+    for t, g in enumerate(gradients, start=1):
+        if weight_decay != 0:
+            g = g + weight_decay * p
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        m_hat = m / (1 - betas[0] ** t)
+        v_hat = v / (1 - betas[1] ** t)
+        p = p - lr * m_hat / (np.sqrt(v_hat) + eps)
+    return p
+
+
+def reference_adamw(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
+    m = v = np.zeros_like(p)
+    for t, g in enumerate(gradients, start=1):
+        p = p - lr * weight_decay * p
+        m = betas[0] * m + (1 - betas[0]) * g
+        v = betas[1] * v + (1 - betas[1]) * g**2
+        m_hat = m / (1 - betas[0] ** t)
+        v_hat = v / (1 - betas[1] ** t)
+        p = p - lr * m_hat / (np.sqrt(v_hat) + eps)
+    return p
+
+
+def reference_rmsprop(p, gradients, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0):
+    v = b = np.zeros_like(p)
+    for g in gradients:
+        if weight_decay != 0:
+            g = g + weight_decay * p
+        v = alpha * v + (1 - alpha) * g**2
+        b = momentum * b + g / (np.sqrt(v) + eps)
+        p = p - lr * b
+    return p
+
+
+REFERENCES = {
+    optim.SGD: reference_sgd,
+    optim.Adam: reference_adam,
+    optim.AdamW: reference_adamw,
+    optim.RMSprop: reference_rmsprop,
+}
+
+CASES = [
+    (optim.SGD, {}),
+    (optim.SGD, {"lr": 0.1}),
+    (optim.SGD, {"lr": 0.1, "weight_decay": 0.01}),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9}),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    (optim.Adam, {}),
+    (optim.Adam, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    (optim.Adam, {"betas": (0.0, 0.0)}),
+    (optim.AdamW, {}),
+    (optim.AdamW, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    (optim.RMSprop, {}),
+    (optim.RMSprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
+    (optim.RMSprop, {"momentum": 0.9, "weight_decay": 0.1}),
+]
+
+every_case = pytest.mark.parametrize(
+    ("optimizer_class", "arguments"), CASES, ids=lambda value: getattr(value, "__name__", str(value))
+)
+every_dtype = pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 1e-5)], ids=["float64", "float32"]
+)
+
+
+def parameter(shape, seed=0, dtype=np.float64, name=None):
+    return Tensor(np.random.default_rng(seed).standard_normal(shape), requires_grad=True, dtype=dtype, name=name)
+
+
+def gradients_for(shape, steps, seed=1, dtype=np.float64):
+    rng = np.random.default_rng(seed)
+    return [np.asarray(rng.standard_normal(shape), dtype=dtype) for _ in range(steps)]
+
+
+def run(optimizer, p, gradients):
+    for g in gradients:
+        p.grad = g
+        optimizer.step()
+
+
+# What they compute
+
+
+@every_case
+@every_dtype
+@given(
+    shape=st.sampled_from([(), (1,), (5,), (3, 4), (2, 0), (2, 3, 4)]), steps=st.integers(1, 6), seed=st.integers(0, 9)
+)
+@settings(max_examples=8, deadline=None)
+def test_steps_follow_the_documented_algorithm(optimizer_class, arguments, dtype, tolerance, shape, steps, seed):
+    p = parameter(shape, seed, dtype)
+    gradients = gradients_for(shape, steps, seed + 1, dtype)
+    expected = REFERENCES[optimizer_class](
+        p.data.astype(np.float64), [g.astype(np.float64) for g in gradients], **arguments
+    )
+    run(optimizer_class([p], **arguments), p, gradients)
+    assert p.dtype == dtype
+    np.testing.assert_allclose(p.data, expected, rtol=tolerance, atol=tolerance)
+
+
+@every_case
+@every_dtype
+def test_steps_equal_pytorchs(optimizer_class, arguments, dtype, tolerance):
+    torch = pytest.importorskip("torch")
+    p = parameter((7, 3), dtype=dtype)
+    theirs = torch.tensor(p.data, requires_grad=True)
+    optimizer = optimizer_class([p], **arguments)
+    their_optimizer = getattr(torch.optim, optimizer_class.__name__)([theirs], **arguments)
+    for g in gradients_for((7, 3), steps=20, dtype=dtype):
+        p.grad = g
+        optimizer.step()
+        theirs.grad = torch.tensor(g)
+        their_optimizer.step()
+        np.testing.assert_allclose(p.data, theirs.detach().numpy(), rtol=tolerance, atol=tolerance)
+
+
+@every_case
+def test_a_large_parameter_moves_as_its_small_pieces_would(optimizer_class, arguments):
+    shape = (3, 40001)
+    whole = parameter(shape)
+    pieces = [Tensor(piece.copy(), requires_grad=True) for piece in np.split(whole.data.ravel(), 13 * 3)]
+    gradients = gradients_for(shape, steps=3)
+    run(optimizer_class([whole], **arguments), whole, gradients)
+    optimizer = optimizer_class(pieces, **arguments)
+    for g in gradients:
+        for piece, its_gradient in zip(pieces, np.split(g.ravel(), len(pieces)), strict=True):
+            piece.grad = its_gradient
+        optimizer.step()
+    np.testing.assert_array_equal(whole.data.ravel(), np.concatenate([piece.data for piece in pieces]))
+
+
+@every_case
+@pytest.mark.parametrize("layout", [np.asfortranarray, lambda a: np.repeat(a, 2, axis=1)[:, ::2]], ids=["F", "strided"])
+def test_the_layout_of_parameter_and_gradient_in_memory_does_not_matter(optimizer_class, arguments, layout):
+    plain = parameter((200, 300))
+    other = Tensor(layout(plain.data), requires_grad=True)
+    mixed = Tensor(plain.data.copy(), requires_grad=True)
+    gradients = gradients_for((200, 300), steps=3)
+    run(optimizer_class([plain], **arguments), plain, gradients)
+    run(optimizer_class([other], **arguments), other, gradients)
+    run(optimizer_class([mixed], **arguments), mixed, [layout(g) for g in gradients])
+    np.testing.assert_array_equal(other.data, plain.data)
+    np.testing.assert_array_equal(mixed.data, plain.data)
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, momentum=0.5), lambda p: optim.Adam(p, 0.1)])
+def test_training_finds_the_minimum_of_a_quadratic(make):
+    p = Tensor([3.0, -2.0], requires_grad=True)
+    target = np.array([1.0, 2.0])
+    optimizer = make([p])
+    for _ in range(300):
+        optimizer.zero_grad()
+        ((p - target) ** 2).sum().backward()
+        optimizer.step()
+    np.testing.assert_allclose(p.data, target, atol=1e-3)
+
+
+def test_the_learning_rate_can_be_set_between_steps():
+    p = Tensor([1.0], requires_grad=True)
+    optimizer = optim.SGD([p], lr=0.5)
+    p.grad = np.array([1.0])
+    optimizer.step()
+    optimizer.lr = 0.125
+    optimizer.step()
+    assert p.data == [1 - 0.5 - 0.125]
+
+
+@every_case
+def test_a_numpy_float64_learning_rate_does_not_change_float32_arithmetic(optimizer_class, arguments):
+    one, other = parameter(100, dtype=np.float32), parameter(100, dtype=np.float32)
+    gradients = gradients_for(100, steps=3, dtype=np.float32)
+    optimizer = optimizer_class([one], **arguments)
+    other_optimizer = optimizer_class([other], **arguments)
+    other_optimizer.lr = np.float64(optimizer.lr)
+    run(optimizer, one, gradients)
+    run(other_optimizer, other, gradients)
+    np.testing.assert_array_equal(one.data, other.data)
+
+
+# What they leave alone
+
+
+@every_case
+def test_a_step_updates_in_place_and_leaves_the_gradient_alone(optimizer_class, arguments):
+    p = parameter((4, 5))
+    data, before = p.data, p.data.copy()
+    p.grad = g = gradients_for((4, 5), steps=1)[0]
+    g_before = g.copy()
+    optimizer_class([p], **arguments).step()
+    assert p.data is data
+    assert p.grad is g
+    assert not np.array_equal(data, before)
+    np.testing.assert_array_equal(g, g_before)
+
+
+@every_case
+def test_a_step_allocates_far_less_than_a_parameter_takes(optimizer_class, arguments):
+    p = parameter(500_000, dtype=np.float32)
+    p.grad = np.ones_like(p.data)
+    optimizer = optimizer_class([p], **arguments)
+    optimizer.step()
+    tracemalloc.start()
+    optimizer.step()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < p.data.nbytes / 20
+
+
+@every_case
+def test_a_parameter_without_gradient_keeps_its_value_and_starts_its_count_later(optimizer_class, arguments):
+    early, late = parameter(3), parameter(3)
+    start = late.data.copy()
+    gradients = gradients_for(3, steps=4)
+    optimizer = optimizer_class([early, late], **arguments)
+    run(optimizer, early, gradients[:2])
+    np.testing.assert_array_equal(late.data, start)
+    late.grad = gradients[2]
+    run(optimizer, early, gradients[2:3])
+    alone = Tensor(start, requires_grad=True)
+    run(optimizer_class([alone], **arguments), alone, gradients[2:3])
+    np.testing.assert_array_equal(late.data, alone.data)
+
+
+def test_zero_grad_sets_every_gradient_to_none():
+    ps = [parameter(2), parameter(3)]
+    ps[0].grad = np.ones(2)
+    optim.SGD(ps).zero_grad()
+    assert [p.grad for p in ps] == [None, None]
+
+
+def test_the_parameters_may_come_from_a_generator():
+    ps = [parameter(2), parameter(3)]
+    assert optim.SGD(p for p in ps).params == ps
+
+
+# What they remember
+
+
+def test_the_state_is_named_as_in_pytorch_and_shaped_as_the_parameters():
+    ps = [parameter((2, 3), dtype=np.float32), parameter(4)]
+
+    def described(optimizer):
+        return {key: (array.shape, array.dtype.name) for key, array in optimizer.state_dict().items()}
+
+    step = {"step": ((2,), "int64")}
+    momentum = {"momentum.0": ((2, 3), "float32"), "momentum.1": ((4,), "float64")}
+    square_avg = {"square_avg.0": ((2, 3), "float32"), "square_avg.1": ((4,), "float64")}
+    moments = {
+        "exp_avg.0": ((2, 3), "float32"),
+        "exp_avg.1": ((4,), "float64"),
+        "exp_avg_sq.0": ((2, 3), "float32"),
+        "exp_avg_sq.1": ((4,), "float64"),
+    }
+    assert described(optim.SGD(ps)) == step
+    assert described(optim.SGD(ps, momentum=0.9)) == step | momentum
+    assert described(optim.RMSprop(ps)) == step | square_avg
+    assert described(optim.RMSprop(ps, momentum=0.9)) == step | square_avg | momentum
+    assert described(optim.Adam(ps)) == described(optim.AdamW(ps)) == step | moments
+
+
+def test_the_moments_of_adam_equal_pytorchs():
+    torch = pytest.importorskip("torch")
+    p = parameter((7, 3))
+    theirs = torch.tensor(p.data, requires_grad=True)
+    optimizer, their_optimizer = optim.Adam([p]), torch.optim.Adam([theirs])
+    for g in gradients_for((7, 3), steps=5):
+        theirs.grad = torch.tensor(g)
+        their_optimizer.step()
+        run(optimizer, p, [g])
+    state, their_state = optimizer.state_dict(), their_optimizer.state[theirs]
+    assert state["step"] == [5]
+    np.testing.assert_allclose(state["exp_avg.0"], their_state["exp_avg"].numpy(), rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(state["exp_avg_sq.0"], their_state["exp_avg_sq"].numpy(), rtol=1e-12, atol=1e-15)
+
+
+@every_case
+def test_training_resumed_from_a_state_continues_with_the_same_bits(optimizer_class, arguments):
+    p = parameter((3, 4), dtype=np.float32)
+    gradients = gradients_for((3, 4), steps=6, dtype=np.float32)
+    optimizer = optimizer_class([p], **arguments)
+    run(optimizer, p, gradients[:3])
+    state = optimizer.state_dict()
+    resumed = Tensor(p.data.copy(), requires_grad=True)
+    run(optimizer, p, gradients[3:])
+
+    resumed_optimizer = optimizer_class([resumed], **arguments)
+    resumed_optimizer.load_state_dict(state)
+    run(resumed_optimizer, resumed, gradients[3:])
+    np.testing.assert_array_equal(resumed.data, p.data)
+
+
+def test_a_state_is_a_copy_that_later_steps_do_not_change():
+    p = parameter(3)
+    optimizer = optim.Adam([p])
+    run(optimizer, p, gradients_for(3, steps=1))
+    state = optimizer.state_dict()
+    before = copy.deepcopy(state)
+    run(optimizer, p, gradients_for(3, steps=1))
+    for key, array in before.items():
+        np.testing.assert_array_equal(state[key], array)
+
+
+@pytest.mark.parametrize(
+    ("saved", "message"),
+    [
+        (optim.SGD([parameter(3)]), "not the state of Adam .* missing exp_avg.0, exp_avg_sq.0, unknown none"),
+        (optim.SGD([parameter(3)], momentum=0.9), "missing exp_avg.0, exp_avg_sq.0, unknown momentum.0"),
+        (optim.Adam([parameter(3), parameter(3)]), "unknown exp_avg.1, exp_avg_sq.1"),
+        (optim.Adam([parameter((3, 1))]), r"exp_avg.0 .* has shape \(3, 1\) .* needs \(3,\)"),
+        (optim.Adam([parameter(3, dtype=np.float32)]), "exp_avg.0 .* dtype float32, .* float64"),
+    ],
+    ids=["sgd", "momentum", "more parameters", "shape", "dtype"],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(saved, message):
+    p = parameter(3)
+    optimizer = optim.Adam([p])
+    run(optimizer, p, gradients_for(3, steps=1))
+    before = optimizer.state_dict()
+    with pytest.raises(CheckpointError, match=message):
+        optimizer.load_state_dict(saved.state_dict())
+    for key, array in optimizer.state_dict().items():
+        np.testing.assert_array_equal(array, before[key])
+
+
+# What they refuse
+
+
+@pytest.mark.parametrize(
+    ("optimizer_class", "arguments", "message"),
+    [
+        (optim.SGD, {"lr": -0.1}, "lr must be a finite number >= 0, but is -0.1"),
+        (optim.SGD, {"lr": float("nan")}, "lr must be .* but is nan"),
+        (optim.SGD, {"lr": float("inf")}, "lr must be .* but is inf"),
+        (optim.SGD, {"momentum": -0.5}, "momentum must be .* but is -0.5"),
+        (optim.SGD, {"momentum": 9}, "momentum must be .* but is 9"),
+        (optim.SGD, {"weight_decay": -1.0}, "weight_decay must be .* but is -1.0"),
+        (optim.SGD, {"nesterov": True}, "momentum must be greater than 0 for nesterov, but is 0.0"),
+        (optim.Adam, {"lr": -1}, "lr must be .* but is -1"),
+        (optim.Adam, {"betas": (1.0, 0.9)}, r"betas\[0\] must be at least 0 and less than 1, but is 1.0"),
+        (optim.Adam, {"betas": (0.9, -0.1)}, r"betas\[1\] must be .* but is -0.1"),
+        (optim.Adam, {"eps": float("nan")}, "eps must be .* but is nan"),
+        (optim.Adam, {"weight_decay": float("nan")}, "weight_decay must be .* but is nan"),
+        (optim.AdamW, {"weight_decay": -0.01}, "weight_decay must be .* but is -0.01"),
+        (optim.RMSprop, {"alpha": 1.5}, "alpha must be .* but is 1.5"),
+        (optim.RMSprop, {"eps": -1.0}, "eps must be .* but is -1.0"),
+        (optim.RMSprop, {"momentum": 1.0}, "momentum must be .* but is 1.0"),
+    ],
+)
+def test_a_number_that_makes_no_sense_is_refused_by_name_and_value(optimizer_class, arguments, message):
+    with pytest.raises(ArgumentError, match=message):
+        optimizer_class([parameter(2)], **arguments)
+
+
+def test_an_empty_list_of_parameters_is_refused():
+    with pytest.raises(ArgumentError, match="params is empty"):
+        optim.SGD([])
+
+
+def test_a_parameter_given_twice_is_refused():
+    p = parameter(2, name="bias")
+    with pytest.raises(ArgumentError, match=r"parameter 2 \(bias\) is parameter 0 again"):
+        optim.SGD([p, parameter(2), p])
+
+
+def test_a_tensor_that_does_not_require_grad_is_refused():
+    with pytest.raises(ArgumentError, match=r"parameter 1 of shape \(2,\) is not a leaf that requires grad"):
+        optim.SGD([parameter(2), Tensor(np.zeros(2))])
+
+
+def test_a_computed_tensor_is_refused():
+    with pytest.raises(ArgumentError, match=r"parameter 0 .* is not a leaf"):
+        optim.SGD([parameter(2) * 2])
+
+
+def test_a_single_tensor_in_place_of_a_list_is_refused():
+    with pytest.raises(ArgumentError, match=r"a single Tensor; pass \[parameter\]"):
+        optim.SGD(parameter((2, 2)))
+
+
+def test_what_is_no_tensor_is_refused():
+    with pytest.raises(ArgumentError, match=r"item 0 is a tuple; pass model.parameters\(\)"):
+        optim.SGD([("weight", parameter(2))])
+
+
+def test_a_complex_parameter_is_refused():
+    with pytest.raises(DTypeError, match="parameter 0 has dtype complex128"):
+        optim.SGD([parameter(2, dtype=np.complex128)])
+
+
+def test_a_gradient_of_another_shape_is_refused():
+    p = parameter((2, 3))
+    optimizer = optim.SGD([p])
+    p.grad = np.ones((3, 2))
+    with pytest.raises(ShapeError, match=r"parameter 0 has shape \(2, 3\), but its gradient \(3, 2\)"):
+        optimizer.step()

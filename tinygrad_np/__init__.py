@@ -1,0 +1,38 @@
+"""Automatic differentiation of NumPy code, and what it takes to train a network with it.
+
+>>> import numpy as np
+>>> from tinygrad_np import Tensor
+>>> x = Tensor([0.0, 1.0], requires_grad=True)
+>>> np.sum(np.exp(x) * x).backward()
+>>> x.grad
+array([1.        , 5.43656366])
+"""
+
+import importlib
+from types import ModuleType
+
+from tinygrad_np import functional, nn, optim
+from tinygrad_np.derivatives.table import derivative, differentiable
+from tinygrad_np.errors import TinygradNpError
+from tinygrad_np.tensor import Tensor, grad, no_grad
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Tensor",
+    "TinygradNpError",
+    "derivative",
+    "differentiable",
+    "functional",
+    "grad",
+    "nn",
+    "no_grad",
+    "optim",
+]
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import on first use the rooms that not every program needs."""
+    if name in ("checkpoint", "data", "debug"):
+        return importlib.import_module(f"tinygrad_np.{name}")
+    raise AttributeError(f"module 'tinygrad_np' has no attribute {name!r}")

@@ -1,0 +1,88 @@
+"""From a dataset to what a training step takes: network inputs, validation splits and minibatches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinygrad_np.errors import ArgumentError, DTypeError
+
+
+def to_inputs(images: NDArray[Any]) -> NDArray[np.float32]:
+    """Images of shape (N, ...) as network inputs of shape (N, features), float32.
+
+    uint8 is divided by 255, which brings it into [0, 1]. Floating point stays as it is, whatever its range: whoever
+    made it has scaled it, and to guess a scale from the values would treat training and test images differently.
+
+    Raises DTypeError for other dtypes.
+
+    >>> to_inputs(np.array([[[0, 51], [102, 255]]], np.uint8))
+    array([[0. , 0.2, 0.4, 1. ]], dtype=float32)
+    """
+    flat = images.reshape(len(images), math.prod(images.shape[1:]))
+    if images.dtype == np.uint8:
+        inputs: NDArray[np.float32] = np.divide(flat, 255, dtype=np.float32)
+        return inputs
+    if images.dtype.kind != "f":
+        raise DTypeError(f"images of dtype {images.dtype}; expected uint8, or floating point scaled for the network")
+    return flat.astype(np.float32, copy=False)
+
+
+def split(count: int, fraction: float, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The indices of `count` samples in random order, in two parts: those to keep, and the `fraction` held out.
+
+    Raises ArgumentError if `fraction` is not between 0 and 1, or if one of the parts would be empty.
+
+    >>> kept, held_out = split(10, 0.2, np.random.default_rng(0))
+    >>> len(kept), len(held_out)
+    (8, 2)
+    """
+    held_out = round(count * fraction) if 0 < fraction < 1 else 0
+    if not 0 < held_out < count:
+        raise ArgumentError(f"a fraction of {fraction} of {count} samples leaves one part of the split empty")
+    order = generator.permutation(count)
+    return order[held_out:], order[:held_out]
+
+
+def batches(
+    *arrays: NDArray[Any], batch_size: int, generator: np.random.Generator | None = None, drop_last: bool = False
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    """Minibatches: tuples with the same `batch_size` rows of each of the arrays, once through all rows.
+
+    With a generator the rows come shuffled, by one permutation drawn when the iteration starts, and every batch is a
+    copy. Without one they come in order, and batches are views: writing into them writes into the arrays. The last
+    batch is smaller if `batch_size` does not divide the number of rows, and left out if `drop_last`.
+
+    Raises ArgumentError if there is no array or no row, if lengths differ, or if there is not one batch to yield.
+
+    >>> for numbers, letters in batches(np.arange(3), np.array(["a", "b", "c"]), batch_size=2):
+    ...     print(numbers, letters)
+    [0 1] ['a' 'b']
+    [2] ['c']
+    """
+    lengths = {len(array) for array in arrays}
+    if len(lengths) != 1 or 0 in lengths:
+        shapes = ", ".join(str(array.shape) for array in arrays)
+        raise ArgumentError(f"batches of arrays of shapes [{shapes}]; expected arrays of one length, at least 1")
+    (count,) = lengths
+    if batch_size < 1 or (drop_last and batch_size > count):
+        raise ArgumentError(f"batch_size {batch_size} for {count} rows makes no batch; expected at least 1")
+    end = count - count % batch_size if drop_last else count
+    return _iterate(arrays, batch_size, generator, end)
+
+
+def _iterate(
+    arrays: tuple[NDArray[Any], ...], batch_size: int, generator: np.random.Generator | None, end: int
+) -> Iterator[tuple[NDArray[Any], ...]]:
+    # A function of its own, so that `batches` raises where it is called and not where its first batch is asked for.
+    order = None if generator is None else generator.permutation(len(arrays[0]))
+    for start in range(0, end, batch_size):
+        rows = slice(start, start + batch_size)
+        if order is None:
+            yield tuple(array[rows] for array in arrays)
+        else:
+            yield tuple(array.take(order[rows], axis=0) for array in arrays)

@@ -1,0 +1,59 @@
+"""MNIST and the datasets published under the same four file names, such as Fashion-MNIST and KMNIST.
+
+LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition. Proceedings of the IEEE 86(11),
+1998.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from tinygrad_np.data.dataset import Dataset, Part, check_part, join_parts
+from tinygrad_np.data.files import FilePath, MissingFileError
+from tinygrad_np.data.idx import load_idx
+
+# Of the uncompressed files, since the same content can be compressed in many ways.
+MNIST_SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+def load_mnist(directory: FilePath) -> Dataset:
+    """MNIST itself: 60,000 and 10,000 images of 28 x 28, uint8, checked to be the published data to the last bit.
+
+    Raises MissingFileError if one of the four files is missing, and DataError if one is damaged or is not MNIST's.
+    """
+    return load_idx_directory(directory, MNIST_SHA256)
+
+
+def load_idx_directory(directory: FilePath, sha256: Mapping[str, str] | None = None) -> Dataset:
+    """The dataset in four IDX files with MNIST's names, plain or gzip'd, with `-` or `.` before `idx`.
+
+    `sha256` maps file names to checksums as `load_idx` takes them. Errors are those of `load_idx` and `check_part`.
+    """
+    directory = os.fspath(directory)
+    if not os.path.isdir(directory):
+        raise MissingFileError(f"{directory!r}: no such directory")
+    sha256 = sha256 or {}
+
+    def load_part(name: str) -> Part:
+        images, labels = (
+            load_idx(_find(directory, file_name), sha256.get(file_name))
+            for file_name in (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte")
+        )
+        return check_part(images, labels, f"{directory!r}: {name}")
+
+    return join_parts(load_part("train"), load_part("t10k"), directory)
+
+
+def _find(directory: str, name: str) -> str:
+    for variant in (name, name.replace("-idx", ".idx")):
+        for suffix in ("", ".gz"):
+            path = os.path.join(directory, variant + suffix)
+            if os.path.isfile(path):
+                return path
+    raise MissingFileError(f"{os.path.join(directory, name)}: no such file, plain or with .gz")

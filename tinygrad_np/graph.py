@@ -1,0 +1,197 @@
+"""The graph: what a recorded call is, whether calls are recorded, and the walk back that applies the chain rule.
+
+A `Node` is one call `out = function(*args, **kwargs)` together with the nodes that made its arguments. Nodes point
+only backwards, to what they were made from, so a graph has no reference cycles: when the last Tensor that leads to
+it goes, all of it goes at once. A node is numbered when it is made, hence later than its parents; walking the
+numbers downwards is a topological order. Nothing here knows what a Tensor is.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from operator import attrgetter
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.derivatives.table import Rule
+from tinygrad_np.errors import GraphError, ShapeError
+
+
+class Node:
+    """One recorded call, or a leaf: an array that requires a gradient and that no recorded call made.
+
+    Attributes:
+        rule: the row of the derivative table for the function that was called; None for a leaf.
+        args: the call's positional arguments as plain arrays and constants; None once the graph is freed.
+        kwargs: its keyword arguments, all constants.
+        parents: for each argument the node that made it, or None if the argument is a constant.
+        out: what the call returned, or the leaf's array; None once the graph is freed.
+        number: counts the nodes of the process in the order of their making.
+        grad: a leaf's accumulated gradient, else None.
+    """
+
+    __slots__ = ("args", "grad", "kwargs", "number", "out", "parents", "rule")
+
+    rule: Rule | None
+    args: tuple[Any, ...] | None
+    kwargs: Mapping[str, Any]
+    parents: tuple[Node | None, ...]
+    out: Any
+    number: int
+    grad: np.ndarray | None
+
+
+class Recording(threading.local):
+    """Whether this thread records calls: see `no_grad`."""
+
+    enabled = True
+
+
+recording = Recording()
+
+
+def order(roots: Iterable[Node]) -> list[Node]:
+    """All nodes that `roots` were made from, and `roots`, each before its parents."""
+    found = set(roots)
+    stack = list(found)
+    while stack:
+        for parent in stack.pop().parents:
+            if parent is not None and parent not in found:
+                found.add(parent)
+                stack.append(parent)
+    return sorted(found, key=attrgetter("number"), reverse=True)
+
+
+def leading_to(targets: Iterable[Node], nodes: Iterable[Node]) -> set[Node]:
+    """Those of `nodes`, given in `order`, that were made from a target, and the targets."""
+    leading = set(targets)
+    for node in reversed(list(nodes)):
+        if not leading.isdisjoint(node.parents):
+            leading.add(node)
+    return leading
+
+
+def walk(
+    gradients: dict[Node, Any],
+    targets: Iterable[Node] | None,
+    retain_graph: bool,
+    lift: Callable[[Any, Node | None], Any] | None = None,
+) -> dict[Node, Any]:
+    """Apply the chain rule from the roots back to the targets: every node once, after all that use it.
+
+    Args:
+        gradients: for each root, the gradient with respect to its output.
+        targets: the nodes whose gradients are wanted; None for every leaf.
+        retain_graph: keep what the calls saved, so that the graph can be walked again.
+        lift: makes a Tensor from a saved value and the node that made it. With it the rules are handed Tensors, so
+            that what they compute is itself recorded; without it they are handed plain arrays.
+
+    Returns:
+        For each target that a gradient reached, its gradient, of the shape and dtype of the target's array. Plain
+        arrays own their memory: no two share it, nor does one with a starting gradient.
+
+    Raises:
+        GraphError: the graph was freed by an earlier walk.
+    """
+    taken = set(map(id, gradients.values()))
+    gradients = {node: conjugated(gradient) for node, gradient in gradients.items()}
+    nodes = order(gradients)
+    wanted = None if targets is None else set(targets)
+    needed = None if wanted is None else leading_to(wanted, nodes)
+    found: dict[Node, Any] = {}
+    for node in nodes:
+        gradient = gradients.pop(node, None)
+        if gradient is None:
+            continue
+        rule = node.rule
+        if rule is None if wanted is None else node in wanted:
+            found[node] = gradient
+        if rule is None or (needed is not None and node not in needed):
+            continue
+        args, out = node.args, node.out
+        if args is None:
+            raise GraphError(
+                f"the graph was freed by an earlier backward pass (at {rule.name}); "
+                "pass retain_graph=True to the first one, or compute the result again"
+            )
+        if type(gradient) is dict:
+            gradient = [gradient[i] if i in gradient else np.zeros_like(part) for i, part in enumerate(out)]
+        arrays = args
+        if lift is not None:
+            args = tuple(map(lift, args, node.parents))
+            out = lift(out, node)
+        for parent, vjp, array in zip(node.parents, rule.vjps, arrays, strict=False):
+            if parent is None or vjp is None or (needed is not None and parent not in needed):
+                continue
+            contribution = vjp(gradient, out, *args, **node.kwargs)
+            if type(array) is np.ndarray:
+                contribution = fit(contribution, array)
+            previous = gradients.get(parent)
+            gradients[parent] = contribution if previous is None else add(previous, contribution)
+        if not retain_graph:
+            node.args = node.out = None
+    for node, gradient in found.items():
+        gradient = conjugated(gradient)
+        if lift is None:
+            gradient = np.asarray(gradient)
+            if gradient.base is not None or id(gradient) in taken:
+                gradient = gradient.copy()
+            taken.add(id(gradient))
+        found[node] = gradient
+    return found
+
+
+def conjugated(gradient: Any) -> Any:
+    """Between the two conventions for complex gradients.
+
+    Outside, the gradient of a real L with respect to z is dL/dRe z + i dL/dIm z, as in PyTorch: the direction of
+    steepest ascent. Inside the walk it is the conjugate of that, for with it the rule of a holomorphic function is
+    the same as for real ones: g times the derivative.
+    """
+    return np.conj(gradient) if gradient.dtype.kind == "c" else gradient
+
+
+def fit(gradient: Any, array: np.ndarray) -> Any:
+    """Bring a gradient to the shape and dtype of its input: undo broadcasting by summing, and type promotion.
+
+    Where broadcasting repeated an element, its derivative is the sum over the repetitions.
+    """
+    if gradient.shape != array.shape:
+        extra = gradient.ndim - array.ndim
+        repeated = [i for i, n in enumerate(gradient.shape) if i < extra or (array.shape[i - extra] == 1 and n != 1)]
+        gradient = np.reshape(np.sum(gradient, axis=tuple(repeated)), array.shape)
+    if gradient.dtype != array.dtype:
+        if gradient.dtype.kind == "c" and array.dtype.kind != "c":
+            gradient = np.real(gradient)
+        gradient = gradient.astype(array.dtype)
+    return gradient
+
+
+def add(x: Any, y: Any) -> Any:
+    """The sum of two gradients of one node; of a node with several outputs, output by output."""
+    if type(x) is not dict:
+        return x + y
+    for i, gradient in y.items():
+        x[i] = x[i] + gradient if i in x else gradient
+    return x
+
+
+def check_gradient(gradient: Any, out: np.ndarray) -> Any:
+    """The gradient to start from, given by the user for a result `out`; ones for a scalar if None is given.
+
+    Raises:
+        GraphError: no gradient for a result that is not a scalar.
+        ShapeError: a gradient of another shape than the result.
+    """
+    if gradient is None:
+        if out.size != 1:
+            raise GraphError(
+                f"a gradient can be implied only for a scalar, but the result has shape {out.shape}; "
+                "reduce it first, for example with .sum() or .mean(), or pass a gradient of its shape"
+            )
+        return np.ones_like(out)
+    if np.shape(gradient) != out.shape:
+        raise ShapeError(f"the given gradient has shape {np.shape(gradient)}, but the result has shape {out.shape}")
+    return gradient

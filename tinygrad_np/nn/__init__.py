@@ -1,0 +1,46 @@
+"""Networks: modules that hold parameters, layers, losses, and initialisers. Names and defaults are PyTorch's."""
+
+from tinygrad_np.nn import init
+from tinygrad_np.nn.layers import (
+    GELU,
+    BatchNorm1d,
+    Dropout,
+    Flatten,
+    Identity,
+    LayerNorm,
+    LeakyReLU,
+    Linear,
+    LogSoftmax,
+    ReLU,
+    Sequential,
+    Sigmoid,
+    Softmax,
+    Softplus,
+    Tanh,
+)
+from tinygrad_np.nn.losses import CrossEntropyLoss, MSELoss, NLLLoss
+from tinygrad_np.nn.module import Module, Parameter
+
+__all__ = [
+    "GELU",
+    "BatchNorm1d",
+    "CrossEntropyLoss",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "MSELoss",
+    "Module",
+    "NLLLoss",
+    "Parameter",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+    "init",
+]

@@ -1,0 +1,16 @@
+"""Optimizers, learning-rate schedules and gradient clipping: from gradients to new parameters.
+
+Nothing here knows how a gradient was made: a parameter is an array with a `.grad`. A training step reads
+
+    loss.backward()
+    optim.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.lr = schedule(step)
+    optimizer.step()
+    optimizer.zero_grad()
+"""
+
+from tinygrad_np.optim import schedules
+from tinygrad_np.optim.clip import clip_grad_norm_
+from tinygrad_np.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm_", "schedules"]

@@ -1,0 +1,361 @@
+"""The optimizers: rules that turn a gradient into a step of the parameter.
+
+`Optimizer` holds what all rules share: the parameters, the arrays that a rule remembers between steps, and the walk
+over both. A rule is one method, `_update`, and reads like the lines of its paper.
+
+An update of n numbers is a dozen NumPy calls. Written on whole arrays with temporaries, each call would stream its
+arrays through memory. So a parameter is updated in chunks small enough for all calls of a rule to work in the cache,
+in place, with scratch arrays that are made once.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from tinygrad_np.optim.arguments import require
+from tinygrad_np.tensor import Tensor
+
+Array = NDArray[Any]
+
+CHUNK = 32768
+"""Elements updated at a time: enough to spread the cost of the calls, few enough to stay in the cache. Measured with
+Adam on float32, half of it is slower by a sixth, and twice or four times of it hardly faster."""
+
+
+class Optimizer(ABC):
+    """What all optimizers share. They update `.data` in place: the array object of a parameter stays the same.
+
+    Attributes:
+        params: the parameters, in the order given.
+        lr: the learning rate. Set it at any time, for example from a schedule.
+    """
+
+    params: list[Tensor]
+    lr: float
+
+    def __init__(self, params: Iterable[Tensor], lr: float, l2: float, state_names: Sequence[str]) -> None:
+        """Check the arguments and make the state.
+
+        Args:
+            params: leaf Tensors that require grad, real floating point, of any shapes; any iterable of them.
+            lr: the learning rate, >= 0.
+            l2: the `weight_decay` of all optimizers but AdamW: l2 * p is added to each gradient, as the gradient of
+                the penalty l2 / 2 |p|^2 would; >= 0.
+            state_names: what the rule remembers for each parameter: arrays of its shape and dtype, zeros at first.
+
+        Raises:
+            ArgumentError: no parameters, one of them twice, one that cannot be trained, or a number out of range.
+            DTypeError: a complex parameter.
+        """
+        require(0 <= lr < math.inf, "lr", lr, "a finite number >= 0")
+        require(0 <= l2 < math.inf, "weight_decay", l2, "a finite number >= 0")
+        self.params = _checked(params)
+        self.lr = lr
+        self._l2 = float(l2)
+        self._steps = [0] * len(self.params)
+        self._state_names = state_names
+        self._state = [[np.zeros(p.size, p.dtype) for _ in state_names] for p in self.params]
+        # Two arrays to compute in, shared by all parameters of a dtype.
+        scratch = {dtype: (np.empty(CHUNK, dtype), np.empty(CHUNK, dtype)) for dtype in {p.dtype for p in self.params}}
+        self._scratch = [scratch[p.dtype] for p in self.params]
+
+    def step(self) -> None:
+        """Update every parameter that has a gradient. One whose `.grad` is None keeps its value and its state.
+
+        Raises:
+            ShapeError: a gradient has another shape than its parameter.
+        """
+        lr = float(self.lr)  # a NumPy float64 would turn float32 arithmetic into float64
+        for i, parameter in enumerate(self.params):
+            data, grad = parameter.data, parameter.grad
+            if grad is None:
+                continue
+            if grad.shape != data.shape:
+                raise ShapeError(
+                    f"{_describe(i, parameter)} has shape {data.shape}, but its gradient {grad.shape}; "
+                    "a gradient must have its parameter's shape"
+                )
+            self._steps[i] += 1
+            scratch, decayed = self._scratch[i]
+            flat = data.reshape(-1)  # a view, or if `data` is not contiguous a copy, written back below
+            arrays = [flat, grad.reshape(-1), *self._state[i]]
+            for start in range(0, data.size, CHUNK):
+                chunk = slice(start, start + CHUNK)
+                p, g, *state = [array[chunk] for array in arrays]
+                if self._l2:
+                    penalty = np.multiply(p, self._l2, out=decayed[: p.size])
+                    g = np.add(g, penalty, out=penalty)
+                self._update(lr, self._steps[i], p, g, state, scratch[: p.size])
+            if not data.flags.c_contiguous:
+                data[...] = flat.reshape(data.shape)
+
+    @abstractmethod
+    def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
+        """Do step `t`, counted from 1, on one chunk of a parameter.
+
+        Args:
+            p, g: the chunk of n elements, to be updated in place, and its gradient, to be left alone.
+            state: the chunk of each array of the state, to be updated in place.
+            s: n elements of scratch to compute in.
+        """
+
+    def zero_grad(self) -> None:
+        """Set every parameter's `.grad` to None."""
+        for parameter in self.params:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Array]:
+        """What the optimizer remembers between steps, as copies: no learning rate, no other argument.
+
+        Returns:
+            `step`, the number of steps that each parameter took, int64 of shape (number of parameters,); and for each
+            parameter i and each name that the optimizer documents, `name.i` of the parameter's shape and dtype.
+        """
+        state: dict[str, Array] = {"step": np.array(self._steps, dtype=np.int64)}
+        for i, (parameter, arrays) in enumerate(zip(self.params, self._state, strict=True)):
+            for name, array in zip(self._state_names, arrays, strict=True):
+                state[f"{name}.{i}"] = array.reshape(parameter.shape).copy()
+        return state
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        """Take over a state that `state_dict` of the same kind of optimizer returned, bit by bit.
+
+        Raises:
+            CheckpointError: arrays are missing, unknown, or of another shape or dtype. Nothing was changed then.
+        """
+        expected = self.state_dict()
+        given = {key: np.asarray(value) for key, value in state.items()}
+        if given.keys() != expected.keys():
+            raise CheckpointError(
+                f"this is not the state of {type(self).__name__} with these arguments and {len(self.params)} "
+                f"parameters: missing {_some(expected.keys() - given.keys())}, "
+                f"unknown {_some(given.keys() - expected.keys())}; load it into an optimizer made like the saved one"
+            )
+        for key, array in given.items():
+            if array.shape != expected[key].shape or array.dtype != expected[key].dtype:
+                raise CheckpointError(
+                    f"{key} in the optimizer's state has shape {array.shape} and dtype {array.dtype}, but this "
+                    f"{type(self).__name__} needs {expected[key].shape} and {expected[key].dtype}; "
+                    "load it into an optimizer of the same parameters as the saved one"
+                )
+        self._steps = given["step"].tolist()
+        for i, arrays in enumerate(self._state):
+            for name, array in zip(self._state_names, arrays, strict=True):
+                array[...] = given[f"{name}.{i}"].reshape(-1)
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum and Nesterov's variant of it as in PyTorch.
+
+        g = g + weight_decay p
+        b = momentum b + g                      remembered as `momentum`, if momentum > 0
+        p = p - lr b                            or, with nesterov, p - lr (g + momentum b)
+
+    Polyak 1964, "Some methods of speeding up the convergence of iteration methods"; Sutskever et al. 2013, "On the
+    importance of initialization and momentum in deep learning", section 2. As in PyTorch, b sums gradients and `lr`
+    multiplies it when it is applied; in the paper b sums steps. They differ only while `lr` changes.
+
+    Raises:
+        ArgumentError: a number out of range, or `nesterov` without momentum.
+
+    >>> p = Tensor([1.0, 2.0], requires_grad=True)
+    >>> optimizer = SGD([p], lr=0.5)
+    >>> p.grad = np.array([1.0, -1.0])
+    >>> optimizer.step()
+    >>> p.data
+    array([0.5, 2.5])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        require(0 <= momentum < 1, "momentum", momentum, "at least 0 and less than 1")
+        require(momentum > 0 or not nesterov, "momentum", momentum, "greater than 0 for nesterov")
+        super().__init__(params, lr, weight_decay, ["momentum"] if momentum else [])
+        self.momentum = float(momentum)
+        self.nesterov = nesterov
+
+    def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
+        if self.momentum:
+            (b,) = state
+            b *= self.momentum
+            b += g
+            if self.nesterov:
+                np.multiply(b, self.momentum, out=s)
+                g = np.add(g, s, out=s)
+            else:
+                g = b
+        p -= np.multiply(g, lr, out=s)
+
+
+class Adam(Optimizer):
+    """Adam: steps of about `lr` in every coordinate, from running means of the gradient and of its square.
+
+        g = g + weight_decay p
+        m = beta1 m + (1 - beta1) g             remembered as `exp_avg`
+        v = beta2 v + (1 - beta2) g^2           remembered as `exp_avg_sq`
+        p = p - lr m_hat / (sqrt(v_hat) + eps), m_hat = m / (1 - beta1^t), v_hat = v / (1 - beta2^t)
+
+    Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", Algorithm 1, with its defaults.
+
+    Raises:
+        ArgumentError: a number out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        beta1, beta2 = betas
+        require(0 <= beta1 < 1, "betas[0]", beta1, "at least 0 and less than 1")
+        require(0 <= beta2 < 1, "betas[1]", beta2, "at least 0 and less than 1")
+        require(0 <= eps < math.inf, "eps", eps, "a finite number >= 0")
+        super().__init__(params, lr, weight_decay, ["exp_avg", "exp_avg_sq"])
+        self.betas = float(beta1), float(beta2)
+        self.eps = float(eps)
+
+    def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
+        m, v = state
+        beta1, beta2 = self.betas
+
+        m *= beta1
+        m += np.multiply(g, 1 - beta1, out=s)
+        v *= beta2
+        np.multiply(g, g, out=s)
+        s *= 1 - beta2
+        v += s
+        # The paper's more efficient order (end of section 2): the corrections are folded into the scalars.
+        correction = math.sqrt(1 - beta2**t)
+        np.sqrt(v, out=s)
+        s += self.eps * correction
+        np.divide(m, s, out=s)
+        s *= lr * correction / (1 - beta1**t)
+        p -= s
+
+
+class AdamW(Adam):
+    """Adam with the decay decoupled from the gradient: first p = p - lr weight_decay p, then Adam's step.
+
+    Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 2; as in PyTorch the decay is
+    multiplied by `lr`, and is 0.01 by default. The state has Adam's names and meaning.
+
+    Raises:
+        ArgumentError: a number out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "a finite number >= 0")
+        super().__init__(params, lr, betas, eps)
+        self.weight_decay = float(weight_decay)
+
+    def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
+        p *= 1 - lr * self.weight_decay
+        super()._update(lr, t, p, g, state, s)
+
+
+class RMSprop(Optimizer):
+    """RMSprop: the gradient divided by a running root mean square of itself, with momentum as in PyTorch.
+
+        g = g + weight_decay p
+        v = alpha v + (1 - alpha) g^2           remembered as `square_avg`
+        b = momentum b + g / (sqrt(v) + eps)    remembered as `momentum`, if momentum > 0
+        p = p - lr b
+
+    Tieleman & Hinton 2012, "Neural Networks for Machine Learning", lecture 6.5; the defaults are PyTorch's.
+
+    Raises:
+        ArgumentError: a number out of range.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+    ) -> None:
+        require(0 <= alpha < 1, "alpha", alpha, "at least 0 and less than 1")
+        require(0 <= eps < math.inf, "eps", eps, "a finite number >= 0")
+        require(0 <= momentum < 1, "momentum", momentum, "at least 0 and less than 1")
+        super().__init__(params, lr, weight_decay, ["square_avg", "momentum"] if momentum else ["square_avg"])
+        self.alpha = float(alpha)
+        self.eps = float(eps)
+        self.momentum = float(momentum)
+
+    def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
+        v, *momentum = state
+        v *= self.alpha
+        np.multiply(g, g, out=s)
+        s *= 1 - self.alpha
+        v += s
+        np.sqrt(v, out=s)
+        s += self.eps
+        b = np.divide(g, s, out=s)
+        if momentum:
+            (b,) = momentum
+            b *= self.momentum
+            b += s
+        p -= np.multiply(b, lr, out=s)
+
+
+def _checked(params: Iterable[Tensor]) -> list[Tensor]:
+    if isinstance(params, Tensor):
+        raise ArgumentError("params must be an iterable of parameters, but is a single Tensor; pass [parameter]")
+    checked: list[Tensor] = []
+    seen: dict[int, int] = {}
+    for i, parameter in enumerate(params):
+        if not isinstance(parameter, Tensor):
+            raise ArgumentError(
+                f"params must be Tensors, but item {i} is a {type(parameter).__name__}; pass model.parameters()"
+            )
+        if not (parameter.requires_grad and parameter.is_leaf):
+            raise ArgumentError(
+                f"{_describe(i, parameter)} of shape {parameter.shape} is not a leaf that requires grad, so it would "
+                "never get a gradient; pass Tensors made with requires_grad=True"
+            )
+        if parameter.dtype.kind != "f":
+            raise DTypeError(
+                f"{_describe(i, parameter)} has dtype {parameter.dtype}, but optimizers update real numbers; "
+                "make its real and its imaginary part two parameters"
+            )
+        if seen.setdefault(id(parameter), i) != i:
+            raise ArgumentError(
+                f"{_describe(i, parameter)} is parameter {seen[id(parameter)]} again; pass each parameter once"
+            )
+        checked.append(parameter)
+    if not checked:
+        raise ArgumentError("params is empty; pass at least one parameter (a generator is empty once it was read)")
+    return checked
+
+
+def _describe(i: int, parameter: Tensor) -> str:
+    return f"parameter {i}" if parameter.name is None else f"parameter {i} ({parameter.name})"
+
+
+def _some(keys: Iterable[str]) -> str:
+    """The keys for a message, at most three of them."""
+    names = sorted(keys)
+    return (", ".join(names[:3]) or "none") + (f" and {len(names) - 3} more" if len(names) > 3 else "")
