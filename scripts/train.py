@@ -96,7 +96,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     group.add_argument(
         "--loss", choices=sorted(LOSSES), default="cross_entropy", help="squared_error is that of softmax"
     )
-    group.add_argument("--label-smoothing", type=share, default=0.0, metavar="S", help="for cross_entropy")
+    group.add_argument("--label-smoothing", type=share, metavar="S", help="for cross_entropy (0.1)")
     group.add_argument("--optimizer", choices=["adam", "adamw", "rmsprop", "sgd"], default="adam")
     group.add_argument(
         "--lr", type=positive, help="learning rate; the highest one, if a schedule changes it (0.1 for sgd, else 0.004)"
@@ -112,7 +112,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="of the learning rate: step divides it by 10 after each third of the run, cosine lowers it to 0, "
         "one_cycle raises it for the first 30%% and then lowers it",
     )
-    group.add_argument("--epochs", type=count, default=8, metavar="N", help="passes through the training images")
+    group.add_argument("--epochs", type=count, default=6, metavar="N", help="passes through the training images")
     group.add_argument(
         "--batch-size", type=count, default=128, metavar="N", help="images a step; more than there are: all"
     )
@@ -149,6 +149,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--momentum is for sgd and rmsprop, not for {parsed.optimizer}")
     if parsed.label_smoothing and parsed.loss != "cross_entropy":
         parser.error("--label-smoothing is for --loss cross_entropy")
+    if parsed.label_smoothing is None:
+        parsed.label_smoothing = 0.1 if parsed.loss == "cross_entropy" else 0.0
     if parsed.lr is None:
         parsed.lr = 0.1 if parsed.optimizer == "sgd" else 0.004
     if parsed.data:

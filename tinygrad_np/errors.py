@@ -61,3 +61,7 @@ class CheckpointError(TinygradNpError, ValueError):
 
 class FileWriteError(TinygradNpError, OSError):
     """A file that cannot be written; what stood in its place before is unchanged."""
+
+
+class GradcheckError(TinygradNpError, AssertionError):
+    """A derivative that differs from its central difference."""

@@ -203,7 +203,10 @@ class Tensor:
             )
         if method == "__call__":
             return apply(ufunc, args, kwargs)
-        return apply(getattr(ufunc, method), args, kwargs)
+        function = _REDUCTIONS.get((ufunc, method))
+        if function is None:
+            return apply(getattr(ufunc, method), args, kwargs)
+        return apply(function, args, kwargs if "axis" in kwargs or len(args) > 1 else {"axis": 0, **kwargs})
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -367,6 +370,16 @@ def _make_tensor(data: np.ndarray, node: Node | None) -> Tensor:
     tensor._node = node
     tensor.name = None
     return tensor
+
+
+_REDUCTIONS: Mapping[tuple[np.ufunc, str], Callable[..., Any]] = {
+    (np.add, "reduce"): np.sum,
+    (np.multiply, "reduce"): np.prod,
+    (np.maximum, "reduce"): np.max,
+    (np.minimum, "reduce"): np.min,
+    (np.add, "accumulate"): np.cumsum,
+    (np.multiply, "accumulate"): np.cumprod,
+}
 
 
 # Lists of Tensors as arguments, and several outputs, become nodes of their own: `pack` makes a list of arrays from

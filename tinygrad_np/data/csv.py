@@ -16,6 +16,8 @@ from tinygrad_np.data.dataset import Dataset, Part, check_part, join_parts
 from tinygrad_np.data.files import FilePath, check_file
 from tinygrad_np.errors import DataError
 
+BYTE_ORDER_MARK = "\xef\xbb\xbf"  # UTF-8's, read as Latin-1; spreadsheets write it
+
 
 def load_csv(path: FilePath) -> Part:
     """Images and labels of a CSV file with lines `label,pixel,pixel,...`, with or without a header `label,...`.
@@ -58,11 +60,12 @@ def _read_table(path: str, dtype: DTypeLike) -> NDArray[Any]:
     """The numbers of the file, of shape (lines, columns), if all of them fit into `dtype`."""
     count = itertools.count()
     try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file, warnings.catch_warnings():
+        # Latin-1, since NumPy (2.4) looks characters up in C's table of 256 to parse integers, and crashes beyond it.
+        with open(path, encoding="latin-1") as file, warnings.catch_warnings():
             # Of numbers that do not fit NumPy before 2.4 only warns, and of a file without numbers any NumPy.
             warnings.filterwarnings("error", message="loadtxt")
             lines: Iterator[str] = map(lambda line, _: line, file, count)
-            first = next(lines, "")
+            first = next(lines, "").removeprefix(BYTE_ORDER_MARK)
             if not first.lstrip('"').lower().startswith("label"):
                 lines = itertools.chain([first], lines)
             return np.loadtxt(lines, dtype, delimiter=",", comments=None, ndmin=2)

@@ -1,0 +1,178 @@
+"""Derivatives checked against central differences, which know nothing of the derivative table.
+
+A function's outputs are contracted to one real number by random weights, always the same ones, so that one walk gives
+all derivatives and an error in any of them shows. The number's derivative with respect to an input element is then
+(f(x + eps) - f(x - eps)) / (2 eps), with an error of the order eps^2 from the truncation and 1e-16 / eps from the
+rounding, which is why float64 is asked for (Nocedal & Wright, Numerical Optimization, 2006, section 8.1).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.errors import ArgumentError, DTypeError, GradcheckError
+from tinygrad_np.tensor import Tensor, grad
+
+FLOAT64 = (np.dtype(np.float64), np.dtype(np.complex128))
+
+
+def gradcheck(
+    function: Callable[..., Any], inputs: Any, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7
+) -> bool:
+    """Compare the gradients that the graph gives with central differences.
+
+    A gradient a passes against a difference quotient n if |a - n| <= atol + rtol * |n|. The gradient with respect to a
+    complex z is dL/dRe(z) + i dL/dIm(z), as in PyTorch.
+
+    Args:
+        function: is called with one Tensor for each input, and returns a Tensor of any shape, or a list or tuple of
+            them. It must give the same result each time. An output without a history counts as constant.
+        inputs: an array or Tensor, or a list or tuple of them, of dtype float64 or complex128. With respect to each of
+            them the gradient is checked. A Tensor that requires grad is handed over itself, so that a function may
+            also find it by other ways than its arguments, as a module finds its parameters; others become new
+            Tensors. No array is written to.
+        eps: the step, in the units of the inputs.
+        rtol, atol: the tolerances.
+
+    Returns:
+        True.
+
+    Raises:
+        GradcheckError: a gradient is wrong; says for which input and element. Or the function is not deterministic.
+        DTypeError: an input or an output is of another dtype.
+        ArgumentError: there are no inputs.
+
+    >>> gradcheck(lambda x, y: np.sin(x) * y, [np.zeros((2, 3)), np.ones(3)])
+    True
+    """
+    tensors = _leaves(inputs)
+    outputs = _outputs(function, tensors)
+    for first, second in zip(_arrays(outputs), _arrays(_outputs(function, tensors)), strict=True):
+        if not np.array_equal(first, second, equal_nan=True):
+            raise GradcheckError(
+                "the function gives different results for the same inputs; if it uses random numbers, "
+                "create their generator, with a seed, inside the function"
+            )
+    weights = _weights(outputs)
+    for i, (tensor, gradient) in enumerate(zip(tensors, _gradients(outputs, tensors, weights), strict=True)):
+        numerical = _central_differences(function, tensors, tensor, weights, eps)
+        difference = np.abs(gradient - numerical)
+        wrong = ~(difference <= atol + rtol * np.abs(numerical))  # so that nan is wrong
+        if wrong.any():
+            worst = np.where(wrong, np.nan_to_num(difference, nan=np.inf), -1).argmax()
+            index = tuple(map(int, np.unravel_index(worst, tensor.shape)))
+            raise GradcheckError(
+                f"the gradient for input {i}, of shape {tensor.shape}, is wrong at {wrong.sum()} of {wrong.size} "
+                f"elements, worst at index {index}: analytic {gradient[index]}, numerical {numerical[index]}, "
+                f"difference {difference[index]}"
+            )
+    return True
+
+
+def gradgradcheck(
+    function: Callable[..., Any], inputs: Any, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7
+) -> bool:
+    """Compare second derivatives with central differences of the first: `gradcheck` of the function's gradients.
+
+    Arguments, result and errors are those of `gradcheck`. In an error message the inputs that come after the given
+    ones are the gradients with respect to the outputs, on which first derivatives depend as well.
+
+    >>> gradgradcheck(np.tanh, np.linspace(-1, 1, 5))
+    True
+    """
+    tensors = _leaves(inputs)
+    count = len(tensors)
+    weights = [Tensor(weight, requires_grad=True) for weight in _weights(_outputs(function, tensors))]
+
+    def gradients(*arguments: Tensor) -> list[Any]:
+        tensors, weights = arguments[:count], arguments[count:]
+        return _gradients(_outputs(function, tensors), tensors, weights, create_graph=True)
+
+    return gradcheck(gradients, [*tensors, *weights], eps, rtol, atol)
+
+
+def _leaves(inputs: Any) -> list[Tensor]:
+    """A Tensor that requires grad for each input."""
+    tensors = []
+    for i, given in enumerate(inputs if isinstance(inputs, (list, tuple)) else [inputs]):
+        tensor = given if isinstance(given, Tensor) and given.requires_grad else Tensor(given)
+        if tensor.dtype not in FLOAT64:
+            raise DTypeError(
+                f"input {i} has dtype {tensor.dtype}, in which differences mean nothing; pass float64 or complex128"
+            )
+        tensor.requires_grad = True
+        tensors.append(tensor)
+    if not tensors:
+        raise ArgumentError("there are no inputs to check gradients for")
+    return tensors
+
+
+def _outputs(function: Callable[..., Any], tensors: Sequence[Tensor]) -> list[Any]:
+    """What the function returns, as a list."""
+    result = function(*tensors)
+    outputs = list(result) if isinstance(result, (list, tuple)) else [result]
+    for i, array in enumerate(_arrays(outputs)):
+        if array.dtype not in FLOAT64:
+            raise DTypeError(
+                f"output {i} has dtype {array.dtype}, in which differences mean nothing; "
+                "return float64 or complex128, and do not convert to another dtype on the way"
+            )
+    return outputs
+
+
+def _arrays(outputs: Sequence[Any]) -> list[np.ndarray]:
+    return [output.data if isinstance(output, Tensor) else np.asarray(output) for output in outputs]
+
+
+def _weights(outputs: Sequence[Any]) -> list[np.ndarray]:
+    """Random weights for the outputs, the same at each call."""
+    generator = np.random.default_rng(0)
+    weights = []
+    for array in _arrays(outputs):
+        weight = generator.standard_normal((2, *array.shape))
+        weights.append(weight[0] + 1j * weight[1] if array.dtype.kind == "c" else weight[0])
+    return weights
+
+
+def _gradients(
+    outputs: Sequence[Any], tensors: Sequence[Tensor], weights: Sequence[Any], create_graph: bool = False
+) -> list[Any]:
+    """The gradients of the weighted sum of the outputs; zeros for an input that no output depends on."""
+    tracked = [i for i, output in enumerate(outputs) if isinstance(output, Tensor) and output.requires_grad]
+    gradients = grad(
+        [outputs[i] for i in tracked], tensors, [weights[i] for i in tracked], create_graph, allow_unused=True
+    )
+    return [
+        np.zeros_like(tensor.data) if gradient is None else gradient
+        for tensor, gradient in zip(tensors, gradients, strict=True)
+    ]
+
+
+def _central_differences(
+    function: Callable[..., Any], tensors: Sequence[Tensor], tensor: Tensor, weights: Sequence[np.ndarray], eps: float
+) -> np.ndarray:
+    """The numerical gradient of the weighted sum of the outputs with respect to one of the tensors."""
+    gradient = np.zeros_like(tensor.data)
+    for index in np.ndindex(gradient.shape):
+        for direction in (1, 1j) if gradient.dtype.kind == "c" else (1,):
+            below = _evaluate(function, tensors, tensor, index, -eps * direction)
+            above = _evaluate(function, tensors, tensor, index, eps * direction)
+            gradient[index] += direction * sum(
+                np.sum((weight.conj() * (high - low) / (2 * eps)).real)
+                for weight, low, high in zip(weights, below, above, strict=True)
+            )
+    return gradient
+
+
+def _evaluate(
+    function: Callable[..., Any], tensors: Sequence[Tensor], tensor: Tensor, index: tuple[int, ...], step: complex
+) -> list[np.ndarray]:
+    """The outputs with a step added to one element of one of the tensors."""
+    array = tensor.data
+    tensor.data = array.copy(order="K")  # what a function does may depend on the layout: np.ravel(x, order="A")
+    tensor.data[index] += step
+    try:
+        return _arrays(_outputs(function, tensors))
+    finally:
+        tensor.data = array
