@@ -23,8 +23,8 @@ def rows(x: Any) -> Any:
 
 
 @differentiable(
-    lambda g, out, x, weight, bias=None: np.matmul(g, weight),
-    lambda g, out, x, weight, bias=None: np.matmul(np.transpose(rows(g)), rows(x)),
+    lambda g, out, x, weight, bias=None: g @ weight,
+    lambda g, out, x, weight, bias=None: rows(g).T @ rows(x),
     lambda g, out, x, weight, bias=None: np.add.reduce(rows(g)),
 )
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -41,7 +41,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ShapeError: x has another number of features than weight.
     """
-    if np.ndim(x) == 0 or x.shape[-1] != weight.shape[-1]:
+    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         raise ShapeError(
             f"the input has shape {np.shape(x)}, but the weight of shape {weight.shape} "
             f"expects {weight.shape[-1]} features on the input's last axis"
@@ -256,11 +256,12 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
     """
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
-    if np.ndim(target) == 1 and label_smoothing == 0:
-        return _cross_entropy(logits, _class_indices(logits, target), [])
     if np.ndim(target) == 1:
-        target = one_hot(_class_indices(logits, target), logits.shape[1], logits.dtype)
-    if np.ndim(logits) != 2 or np.shape(target) != logits.shape or logits.size == 0:
+        indices = _class_indices(logits, target)
+        if label_smoothing == 0:
+            return _cross_entropy(logits, indices, [])
+        target = one_hot(indices, logits.shape[1], logits.dtype)
+    if logits.ndim != 2 or np.shape(target) != logits.shape or logits.size == 0:
         raise ShapeError(
             f"logits have shape {np.shape(logits)} and the target {np.shape(target)}; expected (N, C) with class "
             "indices of shape (N,) or probabilities of shape (N, C), and N and C at least 1"
@@ -299,16 +300,17 @@ def one_hot(indices: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarr
 
 def _class_indices(scores: Any, target: Any) -> np.ndarray:
     indices: np.ndarray = np.asarray(target)
-    if np.ndim(scores) != 2 or indices.shape != scores.shape[:1] or scores.size == 0:
+    shape = scores.shape
+    if len(shape) != 2 or indices.shape != shape[:1] or 0 in shape:
         raise ShapeError(
-            f"the scores have shape {np.shape(scores)} and the class indices {indices.shape}; "
+            f"the scores have shape {shape} and the class indices {indices.shape}; "
             "expected (N, C) and (N,), with N and C at least 1"
         )
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"class indices must be integers, but have dtype {indices.dtype}")
-    if indices.min() < 0 or indices.max() >= scores.shape[1]:
+    if np.minimum.reduce(indices) < 0 or np.maximum.reduce(indices) >= shape[1]:
         raise ArgumentError(
-            f"class indices must be between 0 and {scores.shape[1] - 1}, one for each of the {scores.shape[1]} scores, "
+            f"class indices must be between 0 and {shape[1] - 1}, one for each of the {shape[1]} scores, "
             f"but they go from {indices.min()} to {indices.max()}"
         )
     return indices
@@ -316,20 +318,22 @@ def _class_indices(scores: Any, target: Any) -> np.ndarray:
 
 def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, saved: list[np.ndarray]) -> Any:
     """Softmax minus the one-hot target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
-    if type(logits) is not np.ndarray:  # differentiated in turn: the saved array has no history
-        return (softmax(logits) - one_hot(indices, logits.shape[1], logits.dtype)) * (g / len(indices))
-    gradient = saved[0] * (g / len(indices))
-    gradient[np.arange(len(indices)), indices] -= g / len(indices)
-    return gradient
+    if type(logits) is np.ndarray:
+        error = saved[0]
+    else:  # to be differentiated in turn, for which the saved array lacks a history
+        error = softmax(logits) - one_hot(indices, logits.shape[1], logits.dtype)
+    return error * (g / len(indices))
 
 
 @differentiable(_cross_entropy_vjp)
 def _cross_entropy(logits: Any, indices: Any, saved: list[np.ndarray]) -> Any:
-    """The loss; leaves softmax(logits) in `saved`, for the derivative."""
-    shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
-    picked = shifted[np.arange(len(indices)), indices]
-    probabilities = np.exp(shifted, out=shifted)
-    totals = np.add.reduce(probabilities, axis=1, keepdims=True)
-    probabilities /= totals
-    saved.append(probabilities)
-    return (np.add.reduce(np.log(totals), axis=None) - np.add.reduce(picked)) / logits.dtype.type(len(indices))
+    """The loss; leaves softmax(logits) minus the one-hot target in `saved`, for the derivative."""
+    target = np.arange(len(indices)), indices
+    x = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    picked = x[target]
+    np.exp(x, out=x)
+    totals = np.add.reduce(x, axis=1, keepdims=True)
+    x /= totals
+    x[target] -= 1
+    saved.append(x)
+    return np.add.reduce(np.log(totals[:, 0]) - picked) / len(indices)

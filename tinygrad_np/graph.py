@@ -23,7 +23,7 @@ class Node:
     """One recorded call, or a leaf: an array that requires a gradient and that no recorded call made.
 
     Attributes:
-        rule: the row of the derivative table for the function that was called; None for a leaf.
+        rule: the row of the derivative table for the function that was called; `LEAF` for a leaf.
         args: the call's positional arguments as plain arrays and constants; None once the graph is freed.
         kwargs: its keyword arguments, all constants.
         parents: for each argument the node that made it, or None if the argument is a constant.
@@ -34,13 +34,16 @@ class Node:
 
     __slots__ = ("args", "grad", "kwargs", "number", "out", "parents", "rule")
 
-    rule: Rule | None
+    rule: Rule
     args: tuple[Any, ...] | None
     kwargs: Mapping[str, Any]
     parents: tuple[Node | None, ...]
     out: Any
     number: int
     grad: np.ndarray | None
+
+
+LEAF = Rule("leaf", ())
 
 
 class Recording(threading.local):
@@ -53,28 +56,28 @@ recording = Recording()
 
 
 def order(roots: Iterable[Node]) -> list[Node]:
-    """All nodes that `roots` were made from, and `roots`, each before its parents."""
-    found = set(roots)
+    """The recorded calls that `roots` were made by, each before the calls that made its arguments."""
+    found = {root for root in roots if root.rule is not LEAF}
     stack = list(found)
     while stack:
         for parent in stack.pop().parents:
-            if parent is not None and parent not in found:
+            if parent is not None and parent.rule is not LEAF and parent not in found:
                 found.add(parent)
                 stack.append(parent)
     return sorted(found, key=attrgetter("number"), reverse=True)
 
 
-def leading_to(targets: Iterable[Node], nodes: Iterable[Node]) -> set[Node]:
-    """Those of `nodes`, given in `order`, that were made from a target, and the targets."""
+def leading_to(targets: set[Node], nodes: list[Node]) -> set[Node]:
+    """The targets, and those of `nodes`, given in `order`, that were made from one."""
     leading = set(targets)
-    for node in reversed(list(nodes)):
+    for node in reversed(nodes):
         if not leading.isdisjoint(node.parents):
             leading.add(node)
     return leading
 
 
 def walk(
-    gradients: dict[Node, Any],
+    starts: Mapping[Node, Any],
     targets: Iterable[Node] | None,
     retain_graph: bool,
     lift: Callable[[Any, Node | None], Any] | None = None,
@@ -82,7 +85,7 @@ def walk(
     """Apply the chain rule from the roots back to the targets: every node once, after all that use it.
 
     Args:
-        gradients: for each root, the gradient with respect to its output.
+        starts: for each root, the gradient with respect to its output.
         targets: the nodes whose gradients are wanted; None for every leaf.
         retain_graph: keep what the calls saved, so that the graph can be walked again.
         lift: makes a Tensor from a saved value and the node that made it. With it the rules are handed Tensors, so
@@ -95,30 +98,29 @@ def walk(
     Raises:
         GraphError: the graph was freed by an earlier walk.
     """
-    taken = set(map(id, gradients.values()))
-    gradients = {node: conjugated(gradient) for node, gradient in gradients.items()}
-    nodes = order(gradients)
-    wanted = None if targets is None else set(targets)
-    needed = None if wanted is None else leading_to(wanted, nodes)
-    found: dict[Node, Any] = {}
+    nodes = order(starts)
+    wanted = set(targets or ())
+    needed = None if targets is None else leading_to(wanted, nodes)
+    gradients = {node: conjugated(start) for node, start in starts.items()}
+    found = {}
     for node in nodes:
         gradient = gradients.pop(node, None)
         if gradient is None:
             continue
-        rule = node.rule
-        if rule is None if wanted is None else node in wanted:
-            found[node] = gradient
-        if rule is None or (needed is not None and node not in needed):
-            continue
-        args, out = node.args, node.out
+        if needed is not None:
+            if node in wanted:
+                found[node] = gradient
+            if needed.isdisjoint(node.parents):
+                continue
+        rule, args, out = node.rule, node.args, node.out
         if args is None:
             raise GraphError(
                 f"the graph was freed by an earlier backward pass (at {rule.name}); "
                 "pass retain_graph=True to the first one, or compute the result again"
             )
+        arrays = args
         if type(gradient) is dict:
             gradient = [gradient[i] if i in gradient else np.zeros_like(part) for i, part in enumerate(out)]
-        arrays = args
         if lift is not None:
             args = tuple(map(lift, args, node.parents))
             out = lift(out, node)
@@ -126,12 +128,16 @@ def walk(
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
             contribution = vjp(gradient, out, *args, **node.kwargs)
-            if type(array) is np.ndarray:
+            if type(array) is np.ndarray and (
+                contribution.shape != array.shape or contribution.dtype is not array.dtype
+            ):
                 contribution = fit(contribution, array)
             previous = gradients.get(parent)
             gradients[parent] = contribution if previous is None else add(previous, contribution)
         if not retain_graph:
             node.args = node.out = None
+    found.update(gradients)  # what is left are leaves
+    taken = {id(start) for start in starts.values()}
     for node, gradient in found.items():
         gradient = conjugated(gradient)
         if lift is None:
@@ -191,7 +197,7 @@ def check_gradient(gradient: Any, out: np.ndarray) -> Any:
                 f"a gradient can be implied only for a scalar, but the result has shape {out.shape}; "
                 "reduce it first, for example with .sum() or .mean(), or pass a gradient of its shape"
             )
-        return np.ones_like(out)
+        return np.array(1, out.dtype, ndmin=out.ndim)
     if np.shape(gradient) != out.shape:
         raise ShapeError(f"the given gradient has shape {np.shape(gradient)}, but the result has shape {out.shape}")
     return gradient

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
 from tinygrad_np.derivatives.table import CONSTANT, RULES, Rule, Vjp
 from tinygrad_np.errors import DTypeError, GraphError, NoDerivativeError, ShapeError
-from tinygrad_np.graph import Node, check_gradient, recording, walk
+from tinygrad_np.graph import LEAF, Node, check_gradient, recording, walk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -107,7 +107,7 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
-        if self._node is not None and self._node.rule is not None:
+        if self._node is not None and self._node.rule is not LEAF:
             if not value:
                 raise GraphError("requires_grad can be switched off only on leaves; .detach() a computed Tensor")
             return
@@ -119,12 +119,12 @@ class Tensor:
         if not value:
             self._node = None
         elif self._node is None:
-            self._node = make_node(None, (), _no_kwargs, (), self.data)
+            self._node = make_node(LEAF, (), _no_kwargs, (), self.data)
 
     @property
     def is_leaf(self) -> bool:
         """True unless a recorded call made this Tensor."""
-        return self._node is None or self._node.rule is None
+        return self._node is None or self._node.rule is LEAF
 
     @property
     def grad(self) -> np.ndarray | None:
@@ -314,44 +314,45 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     """
     if kwargs and any(map(_holds_tensor, kwargs.values())):
         args, kwargs = _positional(function, args, kwargs)
-    values = []
-    parents = []
+    values: list[Any] = []
+    parents: list[Node | None] = []
     tracked = False
     for arg in args:
+        node = None
         if isinstance(arg, Tensor):
-            values.append(arg.data)
             node = arg._node
+            arg = arg.data
         elif isinstance(arg, (list, tuple)) and _holds_tensor(arg):
-            value, node = _pack(arg)
-            values.append(value)
-        else:
-            values.append(arg)
-            node = None
+            arg, node = _pack(arg)
+        values.append(arg)
         parents.append(node)
         if node is not None:
             tracked = True
     rule = RULES.get(function)
+    recorded = None
     if tracked and recording.enabled and rule is not CONSTANT:
-        if rule is None or not rule.keywords.issuperset(kwargs) or any(parents[len(rule.vjps) :]):
+        recorded = rule
+        if rule is None or (kwargs and not rule.keywords.issuperset(kwargs)) or any(parents[len(rule.vjps) :]):
             raise _no_derivative(function, rule, parents, kwargs)
-        out = _call(function, values, kwargs)
-        return _wrap(out, make_node(rule, tuple(values), kwargs, tuple(parents), out))
-    out = _call(function, values, kwargs)
+    try:
+        out = function(*values, **kwargs)
+    except ValueError as error:
+        raise _explained(error, function, values) from error
+    if recorded is not None:
+        return _wrap(out, make_node(recorded, tuple(values), kwargs, tuple(parents), out))
     return out if rule is None or rule is CONSTANT else _wrap(out, None)
 
 
-def _call(function: Callable[..., Any], values: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    try:
-        return function(*values, **kwargs)
-    except ValueError as error:
-        if type(error) is not ValueError:  # one that says more already, such as LinAlgError
-            raise
-        shapes = ", ".join(str(np.shape(value)) for value in values if isinstance(value, np.ndarray))
-        raise ShapeError(f"{function.__name__} of arrays of shapes {shapes}: {error}") from error
+def _explained(error: ValueError, function: Callable[..., Any], values: Sequence[Any]) -> ValueError:
+    """NumPy's error with the function and the shapes, which it does not always name."""
+    if type(error) is not ValueError:  # one that says more already, such as LinAlgError
+        return error
+    shapes = ", ".join(str(value.shape) for value in values if isinstance(value, np.ndarray))
+    return ShapeError(f"{function.__name__} of arrays of shapes {shapes}: {error}")
 
 
 def make_node(
-    rule: Rule | None, args: tuple[Any, ...], kwargs: Mapping[str, Any], parents: tuple[Node | None, ...], out: Any
+    rule: Rule, args: tuple[Any, ...], kwargs: Mapping[str, Any], parents: tuple[Node | None, ...], out: Any
 ) -> Node:
     node: Node = _new(Node)
     node.rule = rule

@@ -49,15 +49,15 @@ def split(count: int, fraction: float, generator: np.random.Generator) -> tuple[
 
 
 def batches(
-    *arrays: NDArray[Any], batch_size: int, generator: np.random.Generator | None = None, drop_last: bool = False
+    *arrays: NDArray[Any], batch_size: int, generator: np.random.Generator | None = None
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Minibatches: tuples with the same `batch_size` rows of each of the arrays, once through all rows.
 
     With a generator the rows come shuffled, by one permutation drawn when the iteration starts, and every batch is a
     copy. Without one they come in order, and batches are views: writing into them writes into the arrays. The last
-    batch is smaller if `batch_size` does not divide the number of rows, and left out if `drop_last`.
+    batch is smaller if `batch_size` does not divide the number of rows.
 
-    Raises ArgumentError if there is no array or no row, if lengths differ, or if there is not one batch to yield.
+    Raises ArgumentError if there is no array or no row, if lengths differ, or if `batch_size` is below 1.
 
     >>> for numbers, letters in batches(np.arange(3), np.array(["a", "b", "c"]), batch_size=2):
     ...     print(numbers, letters)
@@ -68,19 +68,18 @@ def batches(
     if len(lengths) != 1 or 0 in lengths:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ArgumentError(f"batches of arrays of shapes [{shapes}]; expected arrays of one length, at least 1")
-    (count,) = lengths
-    if batch_size < 1 or (drop_last and batch_size > count):
-        raise ArgumentError(f"batch_size {batch_size} for {count} rows makes no batch; expected at least 1")
-    end = count - count % batch_size if drop_last else count
-    return _iterate(arrays, batch_size, generator, end)
+    if batch_size < 1:
+        raise ArgumentError(f"batch_size {batch_size}; expected at least 1")
+    return _iterate(arrays, batch_size, generator)
 
 
 def _iterate(
-    arrays: tuple[NDArray[Any], ...], batch_size: int, generator: np.random.Generator | None, end: int
+    arrays: tuple[NDArray[Any], ...], batch_size: int, generator: np.random.Generator | None
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     # A function of its own, so that `batches` raises where it is called and not where its first batch is asked for.
-    order = None if generator is None else generator.permutation(len(arrays[0]))
-    for start in range(0, end, batch_size):
+    count = len(arrays[0])
+    order = None if generator is None else generator.permutation(count)
+    for start in range(0, count, batch_size):
         rows = slice(start, start + batch_size)
         if order is None:
             yield tuple(array[rows] for array in arrays)

@@ -68,22 +68,23 @@ class Sequential(Module):
     """
 
     def __init__(self, *modules: Module) -> None:
+        self._in_order = modules
         for i, module in enumerate(modules):
             setattr(self, str(i), module)
 
     def forward(self, x: Any) -> Any:
-        for module in self:
+        for module in self._in_order:
             x = module(x)
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self._children())
+        return iter(self._in_order)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._in_order)
 
     def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+        return self._in_order[index]
 
 
 class Identity(Module):
