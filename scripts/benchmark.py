@@ -14,10 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from models.mnist_mlp import MnistMLP  # noqa: E402
-from tinygrad_np import functional, optim  # noqa: E402
+from models.mnist_mlp import MnistMLP
+from tinygrad_np import functional, optim
 
 NETWORKS = [[784, 128, 10], [784, 512, 128, 64, 10], [784, 1024, 1024, 10]]
 LR = 0.01

@@ -57,11 +57,13 @@ def check_load(files, name="."):
         for file_name, content in files.items():
             pathlib.Path(directory, file_name).write_bytes(content)
         try:
-            dataset = data.load(pathlib.Path(directory, name))
+            dataset, message = data.load(pathlib.Path(directory, name)), None
         except DataError as error:
-            assert directory in str(error)
-            assert "\n" not in str(error)
-            return
+            dataset, message = None, str(error)
+    if dataset is None:
+        assert directory in message
+        assert "\n" not in message
+        return
     assert len(dataset.train_images) > 0
     for images, labels in (dataset[:2], dataset[2:]):
         assert len(images) == len(labels)

@@ -103,7 +103,8 @@ def test_a_missing_folder_is_one_line_that_names_the_file(tmp_path):
     with pytest.raises(FileWriteError, match="nowhere/a': No such file or directory; choose a ") as caught:
         files.write_atomically(path, "new")
     assert "\n" not in str(caught.value)
-    assert isinstance(caught.value, TinygradNpError) and isinstance(caught.value, OSError)
+    assert isinstance(caught.value, TinygradNpError)
+    assert isinstance(caught.value, OSError)
 
 
 def test_a_read_only_folder_is_refused_and_its_file_kept(tmp_path):

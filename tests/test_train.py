@@ -265,6 +265,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(finished, tmp_path):
 def test_help_explains_every_flag_in_no_more_than_a_screen_or_two():
     result = train("--help")
     assert result.returncode == 0
-    for flag in "hidden activation loss optimizer lr schedule epochs batch-size weight-decay dropout seed data".split():
+    names = "hidden activation loss optimizer lr schedule epochs batch-size weight-decay dropout seed data out resume"
+    for flag in names.split(" "):
         assert f"--{flag}" in result.stdout
     assert len(result.stdout.splitlines()) < 90

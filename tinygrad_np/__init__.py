@@ -11,7 +11,7 @@ array([1.        , 5.43656366])
 import importlib
 from types import ModuleType
 
-from tinygrad_np import functional, nn, optim
+from tinygrad_np import func, functional, nn, optim
 from tinygrad_np.derivatives.table import derivative, differentiable
 from tinygrad_np.errors import TinygradNpError
 from tinygrad_np.tensor import Tensor, grad, no_grad
@@ -23,6 +23,7 @@ __all__ = [
     "TinygradNpError",
     "derivative",
     "differentiable",
+    "func",
     "functional",
     "grad",
     "nn",
@@ -33,6 +34,6 @@ __all__ = [
 
 def __getattr__(name: str) -> ModuleType:
     """Import on first use the rooms that not every program needs."""
-    if name in ("checkpoint", "data", "debug"):
+    if name in ("checkpoint", "data", "debug", "visualize"):
         return importlib.import_module(f"tinygrad_np.{name}")
     raise AttributeError(f"module 'tinygrad_np' has no attribute {name!r}")

@@ -13,6 +13,7 @@ import numpy as np
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
+from tinygrad_np.tensor import Tensor
 
 # Layers
 
@@ -129,7 +130,7 @@ def batch_norm(
         deviation = x - mean
         variance = np.mean(deviation * deviation, axis=0)
         for running, now in ((running_mean, mean), (running_var, variance * (len(x) / (len(x) - 1)))):
-            running += momentum * (getattr(now, "data", now) - running)
+            running += momentum * ((now.data if isinstance(now, Tensor) else now) - running)
     else:
         deviation, variance = x - running_mean, running_var
     return _scale_and_shift(deviation / np.sqrt(variance + eps), weight, bias)
@@ -174,8 +175,9 @@ def gelu(x: Any) -> Any:
 
 @differentiable(lambda g, out, x: g * (out * (1 - out)))
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), as (1 + tanh(x / 2)) / 2, which cannot overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * x))
+    """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that exp(-|x|) cannot overflow."""
+    small = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, small) / (1 + small)
 
 
 @differentiable(lambda g, out, x: g * sigmoid(x))
@@ -222,7 +224,7 @@ def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool 
     1000.6931
     """
     maximum = _finite(np.max(x, axis=axis, keepdims=True))
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", over="ignore"):  # the results, -inf and inf, are right
         out = np.log(np.sum(np.exp(x - maximum), axis=axis, keepdims=True)) + maximum
     return out if keepdims else np.squeeze(out, axis=axis)
 
@@ -256,7 +258,9 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
     """
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
-    if np.ndim(target) == 1:
+    if not isinstance(target, (np.ndarray, Tensor)):
+        target = np.asarray(target)
+    if target.ndim == 1:
         indices = _class_indices(logits, target)
         if label_smoothing == 0:
             return _cross_entropy(logits, indices, [])
@@ -329,7 +333,7 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, saved: list[
 def _cross_entropy(logits: Any, indices: Any, saved: list[np.ndarray]) -> Any:
     """The loss; leaves softmax(logits) minus the one-hot target in `saved`, for the derivative."""
     target = np.arange(len(indices)), indices
-    x = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    x = np.asarray(logits - np.maximum.reduce(logits, axis=1, keepdims=True), np.result_type(logits, np.float16))
     picked = x[target]
     np.exp(x, out=x)
     totals = np.add.reduce(x, axis=1, keepdims=True)

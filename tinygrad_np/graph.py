@@ -30,9 +30,10 @@ class Node:
         out: what the call returned, or the leaf's array; None once the graph is freed.
         number: counts the nodes of the process in the order of their making.
         grad: a leaf's accumulated gradient, else None.
+        name: what the user calls the result, if anything.
     """
 
-    __slots__ = ("args", "grad", "kwargs", "number", "out", "parents", "rule")
+    __slots__ = ("args", "grad", "kwargs", "name", "number", "out", "parents", "rule")
 
     rule: Rule
     args: tuple[Any, ...] | None
@@ -41,15 +42,16 @@ class Node:
     out: Any
     number: int
     grad: np.ndarray | None
+    name: str | None
 
 
 LEAF = Rule("leaf", ())
 
 
 class Recording(threading.local):
-    """Whether this thread records calls: see `no_grad`."""
+    """How many `no_grad` this thread is in; calls are recorded if it is in none."""
 
-    enabled = True
+    suspended = 0
 
 
 recording = Recording()
@@ -128,9 +130,10 @@ def walk(
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
             contribution = vjp(gradient, out, *args, **node.kwargs)
-            if type(array) is np.ndarray and (
-                contribution.shape != array.shape or contribution.dtype is not array.dtype
-            ):
+            if type(array) is not np.ndarray:  # several arrays: what a call returned, or a list among its arguments
+                if type(contribution) is not dict and type(contribution) is not list:
+                    contribution = fit(contribution, np.asarray(array))
+            elif contribution.shape != array.shape or contribution.dtype is not array.dtype:
                 contribution = fit(contribution, array)
             previous = gradients.get(parent)
             gradients[parent] = contribution if previous is None else add(previous, contribution)

@@ -71,6 +71,7 @@ class Tensor:
 
     Raises:
         DTypeError: `requires_grad` for an array that is neither real nor complex floating point.
+        NoDerivativeError: `data` is a Tensor that requires a gradient, or a list of such.
 
     >>> x = Tensor([1.0, 2.0, 3.0], requires_grad=True)
     >>> y = (x * x).sum()
@@ -79,10 +80,10 @@ class Tensor:
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_node", "data", "name")
+    __slots__ = ("__weakref__", "_name", "_node", "data")
 
     data: np.ndarray
-    name: str | None
+    _name: str | None
     _node: Node | None
 
     def __init__(
@@ -92,9 +93,13 @@ class Tensor:
         dtype: DTypeLike | None = None,
         name: str | None = None,
     ) -> None:
-        self.data = np.asarray(data.data if isinstance(data, Tensor) else data, dtype=dtype)
-        self.name = name
+        if isinstance(data, Tensor):
+            if data.requires_grad:
+                raise NoDerivativeError("a Tensor of a Tensor that requires grad would lose its history; .detach() it")
+            data = data.data
+        self.data = np.asarray(data, dtype=dtype)
         self._node = None
+        self.name = name
         if requires_grad:
             self.requires_grad = True
 
@@ -120,6 +125,18 @@ class Tensor:
             self._node = None
         elif self._node is None:
             self._node = make_node(LEAF, (), _no_kwargs, (), self.data)
+            self._node.name = self._name
+
+    @property
+    def name(self) -> str | None:
+        """What messages and drawings call this Tensor."""
+        return self._name if self._node is None else self._node.name
+
+    @name.setter
+    def name(self, value: str | None) -> None:
+        self._name = value
+        if self._node is not None:
+            self._node.name = value
 
     @property
     def is_leaf(self) -> bool:
@@ -191,22 +208,36 @@ class Tensor:
             raise GraphError("this Tensor does not require grad: nothing it was computed from has requires_grad=True")
         start = np.asarray(check_gradient(gradient, self.data), dtype=self.dtype)
         for leaf, found in walk({self._node: start}, None, retain_graph).items():
-            leaf.grad = found if leaf.grad is None else leaf.grad + found
+            leaf.grad = found if leaf.grad is None else np.asarray(leaf.grad + found)
 
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
-        if kwargs.get("out") is not None:
-            raise NoDerivativeError(
-                f"numpy.{ufunc.__name__} cannot write a Tensor's result into out=; use the returned Tensor, "
-                "or .detach() the inputs"
-            )
+        out = kwargs.get("out")
+        if out is not None:
+            if _tracked((*args, *out)) or any(isinstance(array, Tensor) for array in out):
+                raise NoDerivativeError(
+                    f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad, or into a Tensor, "
+                    "with out=; use the Tensor that it returns, or .detach() the inputs"
+                )
+            return getattr(ufunc, method)(*map(_plain, args), **kwargs)
         if method == "__call__":
             return apply(ufunc, args, kwargs)
-        function = _REDUCTIONS.get((ufunc, method))
-        if function is None:
-            return apply(getattr(ufunc, method), args, kwargs)
-        return apply(function, args, kwargs if "axis" in kwargs or len(args) > 1 else {"axis": 0, **kwargs})
+        if method == "outer":
+            x, y = args
+            return apply(ufunc, (np.reshape(x, np.shape(x) + (1,) * np.ndim(y)), y), kwargs)
+        function = _METHODS.get((ufunc, method))
+        if function is not None:
+            given = {"axis": 0, **dict(zip(_REDUCE_ARGUMENTS, args[1:], strict=False)), **kwargs}
+            kwargs = {name: value for name, value in given.items() if value is not None or name == "axis"}
+            if "dtype" not in kwargs or function not in (np.max, np.min):
+                return apply(function, args[:1], kwargs)
+        if _tracked(args):
+            raise NoDerivativeError(
+                f"numpy.{ufunc.__name__}.{method} has no rule in the derivative table, at least not with these "
+                "arguments; use another function, or .detach() the input"
+            )
+        return getattr(ufunc, method)(*map(_plain, args), **kwargs)
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -228,6 +259,11 @@ class Tensor:
                 "use .item() for the number, or numpy's functions instead of math's"
             )
         return float(self.data)
+
+    def __complex__(self) -> complex:
+        if self._node is not None:
+            raise NoDerivativeError("complex() of a Tensor that requires grad would lose its history; use .item()")
+        return complex(self.data)
 
     def __int__(self) -> int:
         return int(self.data)
@@ -254,11 +290,17 @@ class Tensor:
     def __repr__(self) -> str:
         text = np.array2string(self.data, separator=", ", prefix="Tensor(")
         kind = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
+        shape = f", shape={self.shape}" if self.size == 0 and self.shape != (0,) else ""
         name = "" if self.name is None else f", name={self.name!r}"
-        return f"Tensor({text}{kind}{', requires_grad=True' if self.requires_grad else ''}{name})"
+        return f"Tensor({text}{shape}{kind}{', requires_grad=True' if self.requires_grad else ''}{name})"
 
     def __format__(self, spec: str) -> str:
-        return format(self.data.item(), spec) if spec and self.size == 1 else str(self)
+        return format(self.data.item() if self.size == 1 else self.data, spec) if spec else str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if not self.is_leaf:
+            raise GraphError("a Tensor cannot be copied together with its history; .detach() it first")
+        return _rebuild, (type(self), self.data, self.requires_grad, self.name, self.grad)
 
     # Operators and methods: one line a function
 
@@ -270,10 +312,18 @@ class Tensor:
     __mod__, __rmod__ = _operator(np.remainder), _reflected(np.remainder)
     __pow__, __rpow__ = _operator(np.power), _reflected(np.power)
     __matmul__, __rmatmul__ = _operator(np.matmul), _reflected(np.matmul)
+    __and__, __rand__ = _operator(np.bitwise_and), _reflected(np.bitwise_and)
+    __or__, __ror__ = _operator(np.bitwise_or), _reflected(np.bitwise_or)
+    __xor__, __rxor__ = _operator(np.bitwise_xor), _reflected(np.bitwise_xor)
+    __lshift__, __rlshift__ = _operator(np.left_shift), _reflected(np.left_shift)
+    __rshift__, __rrshift__ = _operator(np.right_shift), _reflected(np.right_shift)
     __lt__, __le__ = _operator(np.less), _operator(np.less_equal)
     __gt__, __ge__ = _operator(np.greater), _operator(np.greater_equal)
     __eq__, __ne__ = _operator(np.equal), _operator(np.not_equal)
     __neg__, __pos__, __abs__ = _method(np.negative), _method(np.positive), _method(np.absolute)
+    __invert__ = _method(np.invert)
+    __round__ = _method(np.round)
+    __divmod__, __rdivmod__ = _operator(np.divmod), _reflected(np.divmod)
     __getitem__ = _operator(operator.getitem)
 
     sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
@@ -322,33 +372,48 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         if isinstance(arg, Tensor):
             node = arg._node
             arg = arg.data
-        elif isinstance(arg, (list, tuple)) and _holds_tensor(arg):
-            arg, node = _pack(arg)
+        elif isinstance(arg, (list, tuple)):
+            if isinstance(function, np.ufunc):  # then the list stands for an array
+                arg = _stacked(arg)
+                if isinstance(arg, Tensor):
+                    node = arg._node
+                    arg = arg.data
+            elif _holds_tensor(arg):
+                arg, node = _pack(arg)
         values.append(arg)
         parents.append(node)
         if node is not None:
             tracked = True
     rule = RULES.get(function)
     recorded = None
-    if tracked and recording.enabled and rule is not CONSTANT:
+    if tracked and not recording.suspended and rule is not CONSTANT:
+        if rule is None:
+            raise NoDerivativeError(
+                f"{function.__name__} has no rule in the derivative table, so it cannot be applied to a Tensor that "
+                f"requires grad; add one with tinygrad_np.derivative({function.__name__}, vjp), or .detach() the input"
+            )
+        if len(values) > rule.positional or (kwargs and not rule.keywords.issuperset(kwargs)):
+            kwargs = _named(function, rule, values, kwargs)
+            del values[rule.positional :]
+        if any(parents[len(rule.vjps) :]):
+            position = next(i for i, node in enumerate(parents) if node is not None and i >= len(rule.vjps))
+            raise NoDerivativeError(f"{rule.name} has no derivative with respect to its argument number {position + 1}")
         recorded = rule
-        if rule is None or (kwargs and not rule.keywords.issuperset(kwargs)) or any(parents[len(rule.vjps) :]):
-            raise _no_derivative(function, rule, parents, kwargs)
     try:
         out = function(*values, **kwargs)
     except ValueError as error:
-        raise _explained(error, function, values) from error
+        if type(error) is not ValueError:  # one that says more already, such as LinAlgError
+            raise
+        raise ShapeError(f"{function.__name__} of arrays of shapes {_shapes(values)}: {error}") from error
     if recorded is not None:
         return _wrap(out, make_node(recorded, tuple(values), kwargs, tuple(parents), out))
     return out if rule is None or rule is CONSTANT else _wrap(out, None)
 
 
-def _explained(error: ValueError, function: Callable[..., Any], values: Sequence[Any]) -> ValueError:
-    """NumPy's error with the function and the shapes, which it does not always name."""
-    if type(error) is not ValueError:  # one that says more already, such as LinAlgError
-        return error
-    shapes = ", ".join(str(value.shape) for value in values if isinstance(value, np.ndarray))
-    return ShapeError(f"{function.__name__} of arrays of shapes {shapes}: {error}")
+def _shapes(values: Sequence[Any]) -> str:
+    """The shapes of arrays and of arrays in lists, for messages: NumPy's do not always name them."""
+    arrays = itertools.chain(*(value if isinstance(value, (list, tuple)) else [value] for value in values))
+    return ", ".join(str(array.shape) for array in arrays if isinstance(array, np.ndarray))
 
 
 def make_node(
@@ -362,6 +427,7 @@ def make_node(
     node.out = out
     node.number = _next_number()
     node.grad = None
+    node.name = None
     return node
 
 
@@ -369,11 +435,30 @@ def _make_tensor(data: np.ndarray, node: Node | None) -> Tensor:
     tensor: Tensor = _new(Tensor)
     tensor.data = data
     tensor._node = node
-    tensor.name = None
+    tensor._name = None
     return tensor
 
 
-_REDUCTIONS: Mapping[tuple[np.ufunc, str], Callable[..., Any]] = {
+def _tracked(values: Sequence[Any]) -> bool:
+    """Whether a call with these arguments would have to be recorded."""
+    return not recording.suspended and any(isinstance(value, Tensor) and value.requires_grad for value in values)
+
+
+def _plain(value: Any) -> Any:
+    return value.data if isinstance(value, Tensor) else value
+
+
+def _rebuild(
+    kind: type[Tensor], data: np.ndarray, requires_grad: bool, name: str | None, gradient: np.ndarray | None
+) -> Tensor:
+    tensor = kind(data, requires_grad, dtype=data.dtype, name=name)
+    tensor.grad = gradient
+    return tensor
+
+
+_REDUCE_ARGUMENTS = ("axis", "dtype", "out", "keepdims", "initial", "where")
+
+_METHODS: Mapping[tuple[np.ufunc, str], Callable[..., Any]] = {
     (np.add, "reduce"): np.sum,
     (np.multiply, "reduce"): np.prod,
     (np.maximum, "reduce"): np.max,
@@ -413,7 +498,8 @@ def _pack(sequence: Sequence[Any]) -> tuple[Any, Node | None]:
         if isinstance(item, Tensor):
             value, node = item.data, item._node
         elif _holds_tensor(item):
-            value, node = _pack(item)
+            inner = _stacked(item)
+            value, node = inner.data, inner._node
         else:
             value, node = item, None
         values.append(value)
@@ -424,15 +510,28 @@ def _pack(sequence: Sequence[Any]) -> tuple[Any, Node | None]:
     return packed, make_node(_PACK, tuple(values), _no_kwargs, tuple(parents), packed)
 
 
+def _stacked(sequence: Any) -> Any:
+    """The array, or Tensor, that a nested list of numbers, arrays and Tensors stands for."""
+    if not _holds_tensor(sequence):
+        return np.asarray(sequence)
+    return apply(np.stack, ([_stacked(item) if isinstance(item, (list, tuple)) else item for item in sequence],))
+
+
 def _wrap(out: Any, node: Node | None) -> Any:
-    """The Tensor, or the Tensors, of what a call returned."""
-    if type(out) is np.ndarray:
-        return _make_tensor(out, node)
+    """The Tensor, or the Tensors, of what a call returned. Integers and booleans have no history."""
     if not isinstance(out, (tuple, list)):
-        return _make_tensor(np.asarray(out), node)
+        out = np.asarray(out)
+        return _make_tensor(out, node if out.dtype.kind in "fc" else None)
     items = [np.asarray(item) for item in out]
-    nodes = [node and make_node(_ITEM, (items, i), _no_kwargs, (node, None), item) for i, item in enumerate(items)]
-    tensors = map(_make_tensor, items, nodes)
+    tensors = [
+        _make_tensor(
+            item,
+            None
+            if node is None or item.dtype.kind not in "fc"
+            else make_node(_ITEM, (items, i), _no_kwargs, (node, None), item),
+        )
+        for i, item in enumerate(items)
+    ]
     return type(out)(*tensors) if hasattr(out, "_fields") else type(out)(tensors)
 
 
@@ -450,36 +549,43 @@ def _positional(
 ) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """The same arguments with those given by keyword that hold Tensors at their positions, where rules expect them."""
     rest = dict(kwargs)
-    parameters = inspect.signature(function).parameters
-    names = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
-    tensors = [names.index(name) for name, value in kwargs.items() if name in names and _holds_tensor(value)]
-    last = max(tensors, default=-1)
+    names: list[str] = []
+    if not isinstance(function, np.ufunc):  # whose arguments, all but flags, have positions only
+        parameters = inspect.signature(function).parameters
+        names = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    tracked = [
+        name for name, value in kwargs.items() if _tracked(value if isinstance(value, (list, tuple)) else [value])
+    ]
+    last = max((names.index(name) for name in tracked if name in names), default=-1)
     moved = [rest.pop(name, parameters[name].default) for name in names[len(args) : last + 1]]
     for name, value in rest.items():
-        if isinstance(value, Tensor):
-            if value.requires_grad:
-                raise NoDerivativeError(f"{function.__name__} has no derivative with respect to its argument {name}=")
-            rest[name] = value.data
+        if name in tracked:
+            raise NoDerivativeError(f"{function.__name__} has no derivative with respect to its argument {name}=")
+        rest[name] = _pack(value)[0] if isinstance(value, (list, tuple)) else _plain(value)
     return [*args, *moved], rest
 
 
-def _no_derivative(
-    function: Callable[..., Any], rule: Rule | None, parents: Sequence[Any], kwargs: Mapping[str, Any]
-) -> NoDerivativeError:
-    name = function.__name__
-    if rule is None:
-        return NoDerivativeError(
-            f"{name} has no rule in the derivative table, so it cannot be applied to a Tensor that requires grad; "
-            f"add one with tinygrad_np.derivative({name}, vjp), or .detach() the input"
-        )
-    unknown = [f"{key}=" for key in kwargs if key not in rule.keywords]
+def _named(
+    function: Callable[..., Any], rule: Rule, values: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The arguments that the rule does not take by position, by name, without those that have their default value.
+
+    Raises:
+        NoDerivativeError: the rule does not know one of them.
+    """
+    if isinstance(function, np.ufunc):
+        named = {**dict(zip(["out"] * function.nout, values[rule.positional :], strict=False)), **kwargs}
+    else:
+        parameters = inspect.signature(function).parameters
+        named = {**dict(zip(list(parameters)[rule.positional :], values[rule.positional :], strict=False)), **kwargs}
+        named = {k: v for k, v in named.items() if k not in parameters or v is not parameters[k].default}
+    unknown = [f"{name}=" for name in named if name not in rule.keywords]
     if unknown:
-        return NoDerivativeError(
-            f"the derivative of {name} does not know the argument {', '.join(unknown)}; "
+        raise NoDerivativeError(
+            f"the derivative of {rule.name} does not know the argument {', '.join(unknown)}; "
             "leave it out, or .detach() the input"
         )
-    position = next(i for i, parent in enumerate(parents) if parent is not None and i >= len(rule.vjps))
-    return NoDerivativeError(f"{name} has no derivative with respect to its argument number {position + 1}")
+    return named
 
 
 def grad(
@@ -515,7 +621,8 @@ def grad(
     """
     roots = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    starts = [grad_outputs] if isinstance(outputs, Tensor) else grad_outputs or [None] * len(roots)
+    starts = [grad_outputs] if isinstance(outputs, Tensor) or grad_outputs is None else list(grad_outputs)
+    starts = starts * len(roots) if grad_outputs is None else starts
     targets = [_required(tensor, f"input {i}") for i, tensor in enumerate(wanted)]
     gradients: dict[Node, Any] = {}
     for i, (root, start) in enumerate(zip(roots, starts, strict=True)):
@@ -534,7 +641,7 @@ def grad(
                 f"the outputs do not depend on input {i} (shape {wanted[i].shape}); "
                 "pass allow_unused=True to get None for it"
             )
-        if create_graph and isinstance(gradient, np.ndarray):  # a constant
+        if create_graph and gradient is not None and not isinstance(gradient, Tensor):  # a constant
             gradient = Tensor(gradient)
         results.append(gradient)
     return results[0] if isinstance(inputs, Tensor) else results
@@ -556,8 +663,7 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
     """
 
     def __enter__(self) -> None:
-        self.outer = recording.enabled
-        recording.enabled = False
+        recording.suspended += 1
 
     def __exit__(self, *error: object) -> None:
-        recording.enabled = self.outer
+        recording.suspended -= 1

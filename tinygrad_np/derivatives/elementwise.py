@@ -19,17 +19,18 @@ derivative(np.divide, lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out 
 derivative(np.negative, lambda g, out, x: -g)
 derivative(np.positive, lambda g, out, x: g)
 derivative(np.reciprocal, lambda g, out, x: -g * out * out)
-derivative(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor(x / y))
-derivative(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.trunc(x / y))
+derivative(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
+derivative(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.rint((x - out) / y))
+derivative(np.divmod, lambda g, out, x, y: g[1], lambda g, out, x, y: -g[1] * np.floor_divide(x, y))
 
 # Powers and roots
 
 
 def power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
     """y x^(y-1), and 0 rather than 0 * inf for the constant x^0 at x = 0."""
-    if np.ndim(y) == 0 and y == 2:
-        return g * (2 * x)
-    return g * y * np.power(x, np.where(y == 0, 1, y - 1))
+    if type(y) in (int, float):
+        return g * (2 * x) if y == 2 else g * y * np.power(x, y - 1) if y else np.zeros_like(g)
+    return g * y * np.power(np.where((x == 0) & (y == 0), 1, x), y - 1)
 
 
 def power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
@@ -65,7 +66,7 @@ derivative(np.sinh, lambda g, out, x: g * np.cosh(x))
 derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
 derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
 derivative(np.arcsinh, lambda g, out, x: g / np.sqrt(x * x + 1))
-derivative(np.arccosh, lambda g, out, x: g / np.sqrt(x * x - 1))
+derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
 derivative(np.arctanh, lambda g, out, x: g / (1 - x * x))
 
 # Choices between inputs
@@ -76,7 +77,12 @@ def chosen(out: Any, x: Any, y: Any) -> Any:
     return ((x == out) * (1 - 0.5 * (x == y))).astype(out.dtype)
 
 
-derivative(np.absolute, lambda g, out, x: g * np.sign(x))
+def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
+    """The sign of x; for complex x its conjugate, conj(x) / |x|, which is not constant."""
+    return g * np.sign(x) if x.dtype.kind != "c" else g * np.conj(x) / np.where(out == 0, 1, out)
+
+
+derivative(np.absolute, absolute_vjp)
 derivative(np.fabs, lambda g, out, x: g * np.sign(x))
 derivative(np.maximum, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
 derivative(np.minimum, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
@@ -89,8 +95,8 @@ derivative(
 
 
 def within(x: Any, low: Any, high: Any) -> Any:
-    """Where clip passes x through, its bounds included."""
-    return (True if low is None else x >= low) & (True if high is None else x <= high)
+    """Where low <= x <= high, as clip has it: a bound that is None is none."""
+    return np.logical_and(True if low is None else x >= low, True if high is None else x <= high)
 
 
 derivative(
@@ -99,7 +105,7 @@ derivative(
         g * within(a, a_min if min is None else min, a_max if max is None else max)
     ),
     lambda g, out, a, a_min=None, a_max=None: np.where((a < a_min) & within(a_min, None, a_max), g, 0),
-    lambda g, out, a, a_min=None, a_max=None: np.where((a > a_max) | ~within(a_min, None, a_max), g, 0),
+    lambda g, out, a, a_min=None, a_max=None: np.where((a > a_max) | ~within(a_max, a_min, None), g, 0),
 )
 
 # Parts of complex numbers. Inside the walk gradients are conjugates (see graph.conjugated).
@@ -111,6 +117,7 @@ derivative(np.imag, lambda g, out, val: -1j * np.real(g))
 # Constant almost everywhere
 
 constant(np.floor, np.ceil, np.trunc, np.rint, np.round, np.fix, np.floor_divide, np.sign, np.signbit)
+constant(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift)
 constant(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal, np.isclose, np.allclose)
 constant(np.logical_and, np.logical_or, np.logical_not, np.logical_xor, np.array_equal)
 constant(np.isnan, np.isinf, np.isfinite)

@@ -4,6 +4,7 @@
 derivative of a maximum goes to the largest element; where several are equal, each gets the same share.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,11 @@ def spread(reduced: Any, axis: Any, keepdims: Any) -> Any:
 def count(x: Any, reduced: Any) -> Any:
     """How many elements of x went into each element of a reduction."""
     return x.size / max(reduced.size, 1)
+
+
+def freedom(degrees: float) -> float:
+    """Degrees of freedom to divide by; without any, variances are NaN and so are their slopes."""
+    return degrees if degrees > 0 else math.nan
 
 
 def largest(out: Any, x: Any, axis: Any, keepdims: Any) -> Any:
@@ -50,8 +56,8 @@ def var_vjp(
     correction: Any = 0,
     keepdims: Any = False,
 ) -> Any:
-    deviation = a - np.mean(a, axis=axis, keepdims=True)
-    return spread(g, axis, keepdims) * deviation * (2 / (count(a, out) - ddof - correction))
+    scale = 2 / freedom(count(a, out) - ddof - correction)
+    return spread(g, axis, keepdims) * np.conj(a - np.mean(a, axis=axis, keepdims=True)) * scale
 
 
 def std_vjp(
@@ -67,12 +73,26 @@ def std_vjp(
 ) -> Any:
     # Where all elements are equal the deviation is zero and so is the subgradient taken, instead of 0 / 0.
     g = g / np.where(out == 0, 1, out)
-    deviation = a - np.mean(a, axis=axis, keepdims=True)
-    return spread(g, axis, keepdims) * deviation / (count(a, out) - ddof - correction)
+    scale = 1 / freedom(count(a, out) - ddof - correction)
+    return spread(g, axis, keepdims) * np.conj(a - np.mean(a, axis=axis, keepdims=True)) * scale
+
+
+def prod_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False) -> Any:
+    """The product of the other elements: out / a or, where there are zeros, multiplied out."""
+    if np.all(a != 0):
+        return spread(g * out, axis, keepdims) / a
+    axes = tuple(range(a.ndim)) if axis is None else tuple(np.atleast_1d(axis) % a.ndim)
+    kept = [i for i in range(a.ndim) if i not in axes]
+    n = math.prod(a.shape[i] for i in axes)
+    rows = np.reshape(np.transpose(a, [*kept, *axes]), [*(a.shape[i] for i in kept), 1, n])
+    others = np.prod(np.where(np.eye(n, dtype=bool), 1, rows), axis=-1)
+    others = np.reshape(others, [a.shape[i] for i in [*kept, *axes]])
+    return spread(g, axis, keepdims) * np.transpose(others, np.argsort([*kept, *axes]))
 
 
 derivative(np.sum, sum_vjp)
 derivative(np.mean, mean_vjp)
+derivative(np.prod, prod_vjp)
 derivative(np.max, max_vjp)
 derivative(np.min, max_vjp)
 derivative(np.var, var_vjp)

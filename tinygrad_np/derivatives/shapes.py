@@ -16,8 +16,15 @@ def inverse(axes: Any) -> Any:
     return None if axes is None else np.argsort([axis % len(axes) for axis in axes])
 
 
-derivative(np.reshape, lambda g, out, a, shape=None, order="C": np.reshape(g, a.shape, order=order))
-derivative(np.ravel, lambda g, out, a, order="C": np.reshape(g, a.shape, order=order))
+def layout(a: Any, order: str) -> Any:
+    """What order="A" and "K" mean for this array. A Tensor's elements are read in the order of its array."""
+    if order == "C" or order == "F":
+        return order
+    return "F" if (a if isinstance(a, np.ndarray) else a.data).flags.fnc else "C"
+
+
+derivative(np.reshape, lambda g, out, a, shape=None, order="C": np.reshape(g, a.shape, order=layout(a, order)))
+derivative(np.ravel, lambda g, out, a, order="C": np.reshape(g, a.shape, order=layout(a, order)))
 derivative(np.squeeze, lambda g, out, a, axis=None: np.reshape(g, a.shape))
 derivative(np.expand_dims, lambda g, out, a, axis: np.reshape(g, a.shape))
 derivative(np.transpose, lambda g, out, a, axes=None: np.transpose(g, inverse(axes)))
@@ -38,12 +45,17 @@ for split in (np.split, np.array_split):
 def concatenate_vjp(g: Any, out: Any, arrays: Any, axis: Any = 0) -> Any:
     if axis is None:
         pieces = np.split(g, np.cumsum([np.size(a) for a in arrays[:-1]]))
-        return [np.reshape(piece, np.shape(a)) for piece, a in zip(pieces, arrays, strict=True)]
-    return np.split(g, np.cumsum([np.shape(a)[axis] for a in arrays[:-1]]), axis)
+        return like(arrays, [np.reshape(piece, np.shape(a)) for piece, a in zip(pieces, arrays, strict=True)])
+    return like(arrays, np.split(g, np.cumsum([np.shape(a)[axis] for a in arrays[:-1]]), axis))
+
+
+def like(arrays: Any, pieces: Any) -> Any:
+    """A list of gradients for a list of arrays; an array of them if one array served as the list."""
+    return list(pieces) if isinstance(arrays, (list, tuple)) else np.stack(list(pieces))
 
 
 derivative(np.concatenate, concatenate_vjp)
-derivative(np.stack, lambda g, out, arrays, axis=0: list(np.moveaxis(g, axis, 0)))
+derivative(np.stack, lambda g, out, arrays, axis=0: like(arrays, np.moveaxis(g, axis, 0)))
 
 # Indexing
 
@@ -67,4 +79,4 @@ def scatter(values: Any, index: Any, shape: Any) -> Any:
 
 derivative(getitem, lambda g, out, x, index: scatter(g, index, x.shape))
 
-constant(np.shape, np.ndim, np.size)
+constant(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like)

@@ -22,16 +22,18 @@ class Rule:
     Attributes:
         name: the function's name, for messages and drawings.
         vjps: one VJP per leading positional argument; None for an argument in which the function is constant.
+        positional: how many arguments the VJPs take by position.
         keywords: the names of all arguments that the VJPs know.
     """
 
-    __slots__ = ("keywords", "name", "vjps")
+    __slots__ = ("keywords", "name", "positional", "vjps")
 
     def __init__(self, name: str, vjps: Sequence[Vjp | None]) -> None:
         self.name = name
         self.vjps = vjps
         # Read from the code object: inspect.signature would cost milliseconds of import time over the whole table.
         codes = [vjp.__code__ for vjp in vjps if vjp is not None]
+        self.positional = min((code.co_argcount - 2 for code in codes), default=0)
         self.keywords = frozenset(
             name for code in codes for name in code.co_varnames[2 : code.co_argcount + code.co_kwonlyargcount]
         )

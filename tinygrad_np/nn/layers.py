@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -98,7 +99,7 @@ class Flatten(Module):
     """From shape (N, ...) to shape (N, features)."""
 
     def forward(self, x: Any) -> Any:
-        return np.reshape(x, (x.shape[0], -1))
+        return np.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
 class ReLU(Module):
@@ -225,11 +226,12 @@ class BatchNorm1d(Module):
         self.num_batches_tracked = np.zeros((), np.int64)
 
     def forward(self, x: Any) -> Any:
-        if self.training:
-            self.num_batches_tracked += 1
-        return functional.batch_norm(
+        out = functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
+        if self.training:
+            self.num_batches_tracked += 1
+        return out
 
     def extra_repr(self) -> str:
         return str(len(self.running_mean))

@@ -50,13 +50,13 @@ class Module:
 
     training = True
 
-    def forward(self, *inputs: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
         """The computation; what calling the module does."""
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
-    def __call__(self, *inputs: Any) -> Any:
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
         try:
-            return self.forward(*inputs)
+            return self.forward(*inputs, **options)
         except ShapeError as error:
             error.modules.insert(0, self)
             raise
@@ -64,18 +64,21 @@ class Module:
     def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))
 
-    def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
+    def named_modules(self) -> Iterator[tuple[str, Module]]:
         """This module, under the name "", and all modules in it, each once, by their dotted names."""
         seen: set[Module] = set()
-        stack: list[tuple[str, Module]] = [(prefix, self)]
-        while stack:
-            name, module = stack.pop()
+        for name, module in self._places():
             if module not in seen:
                 seen.add(module)
                 yield name, module
-                stack += reversed(
-                    [(f"{name}.{child}" if name else child, value) for child, value in module._children()]
-                )
+
+    def _places(self) -> Iterator[tuple[str, Module]]:
+        """As `named_modules`, but a module that stands in several places comes with each of its names."""
+        stack: list[tuple[str, Module]] = [("", self)]
+        while stack:
+            name, module = stack.pop()
+            yield name, module
+            stack += reversed([(f"{name}.{child}" if name else child, value) for child, value in module._children()])
 
     def modules(self) -> Iterator[Module]:
         """This module and all modules in it, each once."""
@@ -94,7 +97,7 @@ class Module:
         return (parameter for _, parameter in self.named_parameters())
 
     def _named_state(self) -> Iterator[tuple[str, Tensor | np.ndarray]]:
-        for prefix, module in self.named_modules():
+        for prefix, module in self._places():
             for name, value in vars(module).items():
                 if isinstance(value, (Parameter, np.ndarray)):
                     yield f"{prefix}.{name}" if prefix else name, value
@@ -107,16 +110,21 @@ class Module:
         """Copy arrays into the parameters and buffers, all or, if one does not fit, none.
 
         Raises:
-            CheckpointError: names are missing or unknown, or shapes differ; says which.
+            CheckpointError: names are missing or unknown, or shapes or kinds of dtypes differ; says which.
         """
         own = self.state_dict()
-        given = {name: np.asarray(array) for name, array in state.items()}
+        given = {name: np.array(array) for name, array in state.items()}  # copies: they may be this module's own
         problems = [f"{name} is missing" for name in own if name not in given]
         problems += [f"{name} is unknown" for name in given if name not in own]
         problems += [
             f"{name} has shape {given[name].shape} instead of {array.shape}"
             for name, array in own.items()
             if name in given and given[name].shape != array.shape
+        ]
+        problems += [
+            f"{name} has dtype {given[name].dtype} instead of {array.dtype}"
+            for name, array in own.items()
+            if name in given and not np.can_cast(given[name].dtype, array.dtype, "same_kind")
         ]
         if problems:
             raise CheckpointError(f"the weights are of another architecture than this model: {'; '.join(problems)}")
