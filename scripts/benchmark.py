@@ -61,17 +61,16 @@ def by_hand(weights: list[np.ndarray], images: np.ndarray, labels: np.ndarray) -
 
         x[rows, labels] -= 1
         x /= len(labels)
-        gradient = x
-        for (weight, bias), layer_input in zip(layers[::-1], inputs[::-1], strict=True):
-            weight_gradient = gradient.T @ layer_input
-            bias_gradient = gradient.sum(axis=0)
+        gradients = []
+        for (weight, _), layer_input in zip(layers[::-1], inputs[::-1], strict=True):
+            gradients += [x.sum(axis=0), x.T @ layer_input]
             if layer_input is not images:
-                gradient = gradient @ weight
-                gradient *= layer_input > 0
-            weight_gradient *= LR
-            weight -= weight_gradient
-            bias_gradient *= LR
-            bias -= bias_gradient
+                x = x @ weight
+                x *= layer_input > 0
+
+        for weight, gradient in zip(weights, gradients[::-1], strict=True):
+            gradient *= LR
+            weight -= gradient
         return loss
 
     return step

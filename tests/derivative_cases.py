@@ -301,11 +301,12 @@ case(np.matmul, x, x)
 
 # What NumPy lacks
 
-case(functional.linear, normal(2, 3), normal(4, 3), normal(4))
-case(functional.linear, normal(2, 3), normal(4, 3))
-case(functional.linear, normal(3), normal(4, 3), normal(4))
-case(functional.linear, normal(2, 2, 3), normal(4, 3), normal(4))
-case(functional.linear, normal(0, 3), normal(4, 3), normal(4))
+for function in functional.linear, functional.linear_relu:
+    case(function, normal(2, 3), normal(4, 3), normal(4))
+    case(function, normal(2, 3), normal(4, 3))
+    case(function, normal(3), normal(4, 3), normal(4))
+    case(function, normal(2, 2, 3), normal(4, 3), normal(4))
+    case(function, normal(0, 3), normal(4, 3), normal(4))
 case(functional.softmax, normal(2, 3))
 case(functional.softmax, normal(2, 3), 0)
 case(functional.softmax, normal(2, 3, 2), axis=(0, 2))

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import tinygrad_np
 from tinygrad_np import Tensor, functional, nn
 from tinygrad_np.debug import gradcheck
 from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
@@ -508,3 +509,24 @@ def test_the_plain_initialisers():
 def test_fans_are_those_of_a_matrix(shape):
     with pytest.raises(ShapeError, match=r"shape \(out_features, in_features\)"):
         nn.init.kaiming_normal_(nn.Parameter(np.zeros(shape)), seeded())
+
+
+def test_a_linear_layer_and_a_relu_in_sequence_give_what_they_give_one_by_one():
+    generator = np.random.default_rng(0)
+    model = nn.Sequential(nn.Linear(3, 4, generator=generator), nn.ReLU(), nn.Linear(4, 2, generator=generator))
+    x = generator.standard_normal((5, 3)).astype(np.float32)
+    together = model(x)
+    one_by_one = model[2](model[1](model[0](x)))
+    np.testing.assert_allclose(together.data, one_by_one.data, rtol=1e-6)
+    parameters = list(model.parameters())
+    for ours, theirs in zip(
+        tinygrad_np.grad(together.sum(), parameters), tinygrad_np.grad(one_by_one.sum(), parameters), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_a_module_of_a_sequence_can_be_replaced():
+    model = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+    setattr(model, "1", nn.Tanh())
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_array_equal(model(x).data, np.tanh(model[0](x).data))

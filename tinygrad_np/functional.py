@@ -20,14 +20,17 @@ from tinygrad_np.tensor import Tensor
 
 def rows(x: Any) -> Any:
     """All axes but the last in one."""
-    return x if len(x.shape) == 2 else np.reshape(x, (-1, x.shape[-1]))
+    return np.reshape(x, (-1, x.shape[-1]))
 
 
-@differentiable(
+LINEAR_VJPS = (
     lambda g, out, x, weight, bias=None: g @ weight,
-    lambda g, out, x, weight, bias=None: rows(g).T @ rows(x),
-    lambda g, out, x, weight, bias=None: np.add.reduce(rows(g)),
+    lambda g, out, x, weight, bias=None: g.T @ x if g.ndim == 2 else rows(g).T @ rows(x),
+    lambda g, out, x, weight, bias=None: np.add.reduce(g if g.ndim == 2 else rows(g)),
 )
+
+
+@differentiable(*LINEAR_VJPS)
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """The affine map x @ weight.T + bias.
 
@@ -51,6 +54,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if bias is not None:
         out += bias
     return out
+
+
+@differentiable(*LINEAR_VJPS, last=lambda g, out: g * (out > 0))
+def linear_relu(x: Any, weight: Any, bias: Any = None) -> Any:
+    """relu(linear(x, weight, bias)) as one operation, which saves writing and keeping the array between the two."""
+    out = linear(x, weight, bias)
+    return np.maximum(out, 0, out=out)
 
 
 def dropout(x: Any, p: float, generator: np.random.Generator, training: bool = True) -> Any:
@@ -332,12 +342,14 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, saved: list[
 @differentiable(_cross_entropy_vjp)
 def _cross_entropy(logits: Any, indices: Any, saved: list[np.ndarray]) -> Any:
     """The loss; leaves softmax(logits) minus the one-hot target in `saved`, for the derivative."""
-    target = np.arange(len(indices)), indices
-    x = np.asarray(logits - np.maximum.reduce(logits, axis=1, keepdims=True), np.result_type(logits, np.float16))
+    # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
+    x = logits.T.astype(np.result_type(logits, np.float16), order="C")
+    target = indices, np.arange(len(indices))
+    x -= np.maximum.reduce(x)
     picked = x[target]
     np.exp(x, out=x)
-    totals = np.add.reduce(x, axis=1, keepdims=True)
+    totals = np.add.reduce(x)
     x /= totals
     x[target] -= 1
-    saved.append(x)
-    return np.add.reduce(np.log(totals[:, 0]) - picked) / len(indices)
+    saved.append(x.T)
+    return np.add.reduce(np.log(totals) - picked) / len(indices)

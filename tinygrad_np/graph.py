@@ -103,7 +103,10 @@ def walk(
     nodes = order(starts)
     wanted = set(targets or ())
     needed = None if targets is None else leading_to(wanted, nodes)
-    gradients = {node: conjugated(start) for node, start in starts.items()}
+    # Inside the walk, gradients of complex arrays are the conjugates of what they are outside, where the gradient of L
+    # with respect to z is dL/dRe z + i dL/dIm z, as in PyTorch: so the rule of a holomorphic function is g times its
+    # derivative, as for real ones.
+    gradients = {node: np.conj(start) if start.dtype.kind == "c" else start for node, start in starts.items()}
     found = {}
     for node in nodes:
         gradient = gradients.pop(node, None)
@@ -126,6 +129,8 @@ def walk(
         if lift is not None:
             args = tuple(map(lift, args, node.parents))
             out = lift(out, node)
+        if rule.last is not None:
+            gradient = rule.last(gradient, out)
         for parent, vjp, array in zip(node.parents, rule.vjps, arrays, strict=False):
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
@@ -142,24 +147,16 @@ def walk(
     found.update(gradients)  # what is left are leaves
     taken = {id(start) for start in starts.values()}
     for node, gradient in found.items():
-        gradient = conjugated(gradient)
+        if gradient.dtype.kind == "c":
+            gradient = np.conj(gradient)
         if lift is None:
-            gradient = np.asarray(gradient)
+            if type(gradient) is not np.ndarray:
+                gradient = np.asarray(gradient)
             if gradient.base is not None or id(gradient) in taken:
                 gradient = gradient.copy()
             taken.add(id(gradient))
         found[node] = gradient
     return found
-
-
-def conjugated(gradient: Any) -> Any:
-    """Between the two conventions for complex gradients.
-
-    Outside, the gradient of a real L with respect to z is dL/dRe z + i dL/dIm z, as in PyTorch: the direction of
-    steepest ascent. Inside the walk it is the conjugate of that, for with it the rule of a holomorphic function is
-    the same as for real ones: g times the derivative.
-    """
-    return np.conj(gradient) if gradient.dtype.kind == "c" else gradient
 
 
 def fit(gradient: Any, array: np.ndarray) -> Any:

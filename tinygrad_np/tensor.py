@@ -519,9 +519,14 @@ def _stacked(sequence: Any) -> Any:
 
 def _wrap(out: Any, node: Node | None) -> Any:
     """The Tensor, or the Tensors, of what a call returned. Integers and booleans have no history."""
-    if not isinstance(out, (tuple, list)):
+    if type(out) is not np.ndarray and not isinstance(out, (tuple, list)):
         out = np.asarray(out)
-        return _make_tensor(out, node if out.dtype.kind in "fc" else None)
+    if type(out) is np.ndarray:
+        tensor: Tensor = _new(Tensor)
+        tensor.data = out
+        tensor._node = node if out.dtype.kind in "fc" else None
+        tensor._name = None
+        return tensor
     items = [np.asarray(item) for item in out]
     tensors = [
         _make_tensor(

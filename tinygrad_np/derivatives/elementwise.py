@@ -108,7 +108,7 @@ derivative(
     lambda g, out, a, a_min=None, a_max=None: np.where((a > a_max) | ~within(a_max, a_min, None), g, 0),
 )
 
-# Parts of complex numbers. Inside the walk gradients are conjugates (see graph.conjugated).
+# Parts of complex numbers. Inside the walk gradients are conjugates (see graph.walk).
 
 derivative(np.conjugate, lambda g, out, x: np.conj(g))
 derivative(np.real, lambda g, out, val: np.real(g))

@@ -24,13 +24,16 @@ class Rule:
         vjps: one VJP per leading positional argument; None for an argument in which the function is constant.
         positional: how many arguments the VJPs take by position.
         keywords: the names of all arguments that the VJPs know.
+        last: for a function that ends in an element-wise step, the VJP of that step, `last(g, out)`, which the walk
+            applies once to the gradient that it then hands to all of `vjps`.
     """
 
-    __slots__ = ("keywords", "name", "positional", "vjps")
+    __slots__ = ("keywords", "last", "name", "positional", "vjps")
 
-    def __init__(self, name: str, vjps: Sequence[Vjp | None]) -> None:
+    def __init__(self, name: str, vjps: Sequence[Vjp | None], last: Vjp | None = None) -> None:
         self.name = name
         self.vjps = vjps
+        self.last = last
         # Read from the code object: inspect.signature would cost milliseconds of import time over the whole table.
         codes = [vjp.__code__ for vjp in vjps if vjp is not None]
         self.positional = min((code.co_argcount - 2 for code in codes), default=0)
@@ -45,9 +48,9 @@ CONSTANT = Rule("constant", ())
 RULES: dict[Callable[..., Any], Rule] = {}
 
 
-def derivative(function: Callable[..., Any], *vjps: Vjp | None) -> None:
+def derivative(function: Callable[..., Any], *vjps: Vjp | None, last: Vjp | None = None) -> None:
     """Add a row: `derivative(np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)`."""
-    RULES[function] = Rule(function.__name__, vjps)
+    RULES[function] = Rule(function.__name__, vjps, last)
 
 
 def constant(*functions: Callable[..., Any]) -> None:
@@ -55,7 +58,7 @@ def constant(*functions: Callable[..., Any]) -> None:
     RULES.update(dict.fromkeys(functions, CONSTANT))
 
 
-def differentiable(*vjps: Vjp | None) -> Callable[[F], F]:
+def differentiable(*vjps: Vjp | None, last: Vjp | None = None) -> Callable[[F], F]:
     """Make a function of arrays, with its VJPs, one that Tensors can be given and that is recorded as one operation.
 
     Like NumPy's own functions it finds Tensors by their `__array_function__` (NumPy enhancement proposal 18). The
@@ -67,7 +70,7 @@ def differentiable(*vjps: Vjp | None) -> Callable[[F], F]:
     """
 
     def decorate(function: F) -> F:
-        derivative(function, *vjps)
+        derivative(function, *vjps, last=last)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,8 +51,8 @@ class Linear(Module):
         for parameter in self.parameters():
             init.pytorch_default_(parameter, in_features, generator)
 
-    def forward(self, x: Any) -> Any:
-        return functional.linear(x, self.weight, self.bias)
+    def forward(self, x: Any, relu: bool = False) -> Any:
+        return (functional.linear_relu if relu else functional.linear)(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         out_features, in_features = self.weight.shape
@@ -61,6 +62,8 @@ class Linear(Module):
 class Sequential(Module):
     """Modules applied one after the other, under the names "0", "1" ...
 
+    A Linear followed by a ReLU is computed as one operation, `functional.linear_relu`.
+
     >>> Sequential(Linear(2, 3), ReLU())
     Sequential(
       (0): Linear(2, 3)
@@ -69,23 +72,34 @@ class Sequential(Module):
     """
 
     def __init__(self, *modules: Module) -> None:
-        self._in_order = modules
+        self._calls: list[tuple[Module, dict[str, bool]]] = []
         for i, module in enumerate(modules):
             setattr(self, str(i), module)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if isinstance(value, Module):
+            modules = list(self)
+            fused = [type(a) is Linear and type(b) is ReLU for a, b in pairwise([*modules, None])]
+            self._calls = [
+                (module, {"relu": True} if fused[i] else {})
+                for i, module in enumerate(modules)
+                if not (i and fused[i - 1])
+            ]
+
     def forward(self, x: Any) -> Any:
-        for module in self._in_order:
-            x = module(x)
+        for module, options in self._calls:
+            x = module(x, **options)
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._in_order)
+        return (module for _, module in self._children())
 
     def __len__(self) -> int:
-        return len(self._in_order)
+        return sum(1 for _ in self)
 
     def __getitem__(self, index: int) -> Module:
-        return self._in_order[index]
+        return list(self)[index]
 
 
 class Identity(Module):

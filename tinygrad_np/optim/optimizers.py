@@ -61,8 +61,19 @@ class Optimizer(ABC):
         self._state_names = state_names
         self._state = [[np.zeros(p.size, p.dtype) for _ in state_names] for p in self.params]
         # Two arrays to compute in, shared by all parameters of a dtype.
-        scratch = {dtype: (np.empty(CHUNK, dtype), np.empty(CHUNK, dtype)) for dtype in {p.dtype for p in self.params}}
-        self._scratch = [scratch[p.dtype] for p in self.params]
+        self._scratch = {dtype: np.empty((2, CHUNK), dtype) for dtype in {p.dtype for p in self.params}}
+        self._chunks = [self._views(i, p.data) for i, p in enumerate(self.params)]
+
+    def _views(self, i: int, data: Array) -> tuple[Array, Array, list[Any]]:
+        """For parameter number `i`: its array, the same flat, and for each chunk the views that an update works on."""
+        flat = data.reshape(-1)  # a view, or if `data` is not contiguous a copy
+        scratch = self._scratch[data.dtype]
+        chunks = []
+        for start in range(0, data.size, CHUNK):
+            p = flat[start : start + CHUNK]
+            state = [array[start : start + CHUNK] for array in self._state[i]]
+            chunks.append((slice(start, start + CHUNK), p, state, *scratch[:, : p.size]))
+        return data, flat, chunks
 
     def step(self) -> None:
         """Update every parameter that has a gradient. One whose `.grad` is None keeps its value and its state.
@@ -72,25 +83,25 @@ class Optimizer(ABC):
         """
         lr = float(self.lr)  # a NumPy float64 would turn float32 arithmetic into float64
         for i, parameter in enumerate(self.params):
-            data, grad = parameter.data, parameter.grad
+            grad = parameter.grad
             if grad is None:
                 continue
+            data, flat, chunks = self._chunks[i]
+            if parameter.data is not data or not data.flags.c_contiguous:
+                data, flat, chunks = self._chunks[i] = self._views(i, parameter.data)
             if grad.shape != data.shape:
                 raise ShapeError(
                     f"{_describe(i, parameter)} has shape {data.shape}, but its gradient {grad.shape}; "
                     "a gradient must have its parameter's shape"
                 )
             self._steps[i] += 1
-            scratch, decayed = self._scratch[i]
-            flat = data.reshape(-1)  # a view, or if `data` is not contiguous a copy, written back below
-            arrays = [flat, grad.reshape(-1), *self._state[i]]
-            for start in range(0, data.size, CHUNK):
-                chunk = slice(start, start + CHUNK)
-                p, g, *state = [array[chunk] for array in arrays]
+            grad = grad.reshape(-1)
+            for chunk, p, state, s, decayed in chunks:
+                g = grad[chunk]
                 if self._l2:
-                    penalty = np.multiply(p, self._l2, out=decayed[: p.size])
-                    g = np.add(g, penalty, out=penalty)
-                self._update(lr, self._steps[i], p, g, state, scratch[: p.size])
+                    np.multiply(p, self._l2, out=decayed)
+                    g = np.add(g, decayed, out=decayed)
+                self._update(lr, self._steps[i], p, g, state, s)
             if not data.flags.c_contiguous:
                 data[...] = flat.reshape(data.shape)
 
