@@ -12,7 +12,7 @@ from tinygrad_np.errors import GraphError
 def test_a_drawing_names_calls_and_parameters_with_their_shapes():
     model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
     source = visualize.draw(model(np.zeros((4, 3), np.float32)).sum(), model).source
-    for label in ("0.weight: (2, 3) float32", "0.bias: (2,) float32", "linear: (4, 2) float32", "relu", "sum: ()"):
+    for label in ("0.weight: (2, 3) float32", "0.bias: (2,) float32", "linear_relu: (4, 2) float32", "sum: ()"):
         assert label in source
 
 

@@ -392,6 +392,8 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
                 f"{function.__name__} has no rule in the derivative table, so it cannot be applied to a Tensor that "
                 f"requires grad; add one with tinygrad_np.derivative({function.__name__}, vjp), or .detach() the input"
             )
+        if rule.composite is not None:
+            return rule.composite(*args, **kwargs)
         if len(values) > rule.positional or (kwargs and not rule.keywords.issuperset(kwargs)):
             kwargs = _named(function, rule, values, kwargs)
             del values[rule.positional :]

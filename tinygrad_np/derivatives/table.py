@@ -26,14 +26,18 @@ class Rule:
         keywords: the names of all arguments that the VJPs know.
         last: for a function that ends in an element-wise step, the VJP of that step, `last(g, out)`, which the walk
             applies once to the gradient that it then hands to all of `vjps`.
+        composite: the same function made of others, instead of VJPs; None for most.
     """
 
-    __slots__ = ("keywords", "last", "name", "positional", "vjps")
+    __slots__ = ("composite", "keywords", "last", "name", "positional", "vjps")
+
+    composite: Callable[..., Any] | None
 
     def __init__(self, name: str, vjps: Sequence[Vjp | None], last: Vjp | None = None) -> None:
         self.name = name
         self.vjps = vjps
         self.last = last
+        self.composite = None
         # Read from the code object: inspect.signature would cost milliseconds of import time over the whole table.
         codes = [vjp.__code__ for vjp in vjps if vjp is not None]
         self.positional = min((code.co_argcount - 2 for code in codes), default=0)
@@ -51,6 +55,12 @@ RULES: dict[Callable[..., Any], Rule] = {}
 def derivative(function: Callable[..., Any], *vjps: Vjp | None, last: Vjp | None = None) -> None:
     """Add a row: `derivative(np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)`."""
     RULES[function] = Rule(function.__name__, vjps, last)
+
+
+def composite(function: Callable[..., Any], of_others: Callable[..., Any]) -> None:
+    """Say how a function is made of others that have rules: it is differentiated through those."""
+    rule = RULES[function] = Rule(function.__name__, ())
+    rule.composite = of_others
 
 
 def constant(*functions: Callable[..., Any]) -> None:

@@ -1,0 +1,1 @@
+"""Cases of derivative_cases.py, continued."""
