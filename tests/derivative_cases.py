@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygrad_np import functional
 from tinygrad_np.derivatives.shapes import scatter
-from tinygrad_np.derivatives.table import CONSTANT, RULES
+from tinygrad_np.derivatives.table import RULES
 
 _generator = np.random.default_rng(0)
 
@@ -331,6 +331,3 @@ for function in [np.logical_and, np.logical_or, np.logical_xor, np.isclose, np.a
     case(function, positive(2, 3), positive(2, 3))
 for function in np.argmax, np.argmin, np.argsort, np.all, np.any:
     case(function, normal(2, 3), axis=1)
-
-SMOOTH = [case for case in CASES if RULES[case.row] is not CONSTANT]
-CONSTANTS = [case for case in CASES if RULES[case.row] is CONSTANT]

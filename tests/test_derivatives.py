@@ -1,8 +1,11 @@
 """The derivative table: every rule against central differences, on the cases of `derivative_cases.py`."""
 
+import cases_elementwise  # noqa: F401 (they add to CASES)
+import cases_linalg  # noqa: F401
+import cases_shapes  # noqa: F401
 import numpy as np
 import pytest
-from derivative_cases import CONSTANTS, SMOOTH
+from derivative_cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -12,6 +15,8 @@ from tinygrad_np.debug import gradcheck, gradgradcheck
 from tinygrad_np.derivatives.table import CONSTANT, RULES
 from tinygrad_np.errors import ArgumentError, DTypeError, GradcheckError
 
+SMOOTH = [case for case in CASES if RULES[case.row] is not CONSTANT]
+CONSTANTS = [case for case in CASES if RULES[case.row] is CONSTANT]
 ROWS = {function for function, rule in RULES.items() if rule is not CONSTANT}  # before tests add to them
 
 
