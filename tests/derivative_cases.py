@@ -10,6 +10,7 @@ from operator import getitem
 import numpy as np
 
 from tinygrad_np import functional
+from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.shapes import scatter
 from tinygrad_np.derivatives.table import RULES
 
@@ -318,6 +319,10 @@ case(functional.logsumexp, normal(2, 3), axis=1)
 case(functional.logsumexp, normal(2, 3), -1, True)
 case(functional.logsumexp, normal(2, 3, 2), axis=(0, 2), keepdims=True)
 case(functional._cross_entropy, normal(3, 4), np.array([0, 3, 3]), [])
+
+case(assign, normal(2, 3), (0, slice(1, None)), normal(2))
+case(assign, normal(2, 3), 1, normal())
+case(assign, normal(4), [0, 2, 0], normal(3))
 
 # Constant almost everywhere
 

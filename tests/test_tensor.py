@@ -269,11 +269,6 @@ def test_augmented_assignment_makes_a_new_tensor():
     assert x.grad.tolist() == [3.0, 3.0]
 
 
-def test_elements_cannot_be_assigned():
-    with pytest.raises(TypeError):
-        tracked([1.0])[0] = 2.0
-
-
 # Indexing
 
 

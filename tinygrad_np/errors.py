@@ -65,3 +65,7 @@ class FileWriteError(TinygradNpError, OSError):
 
 class GradcheckError(TinygradNpError, AssertionError):
     """A derivative that differs from its central difference."""
+
+
+class AnomalyError(TinygradNpError, RuntimeError):
+    """`debug.detect_anomaly` has found where a computation went wrong."""

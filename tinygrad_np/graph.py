@@ -31,9 +31,10 @@ class Node:
         number: counts the nodes of the process in the order of their making.
         grad: a leaf's accumulated gradient, else None.
         name: what the user calls the result, if anything.
+        check: called before the derivative is taken, to raise if something is wrong; left by `debug`, or None.
     """
 
-    __slots__ = ("args", "grad", "kwargs", "name", "number", "out", "parents", "rule")
+    __slots__ = ("args", "check", "grad", "kwargs", "name", "number", "out", "parents", "rule")
 
     rule: Rule
     args: tuple[Any, ...] | None
@@ -43,15 +44,22 @@ class Node:
     number: int
     grad: np.ndarray | None
     name: str | None
+    check: Callable[[], None] | None
 
 
 LEAF = Rule("leaf", ())
 
 
 class Recording(threading.local):
-    """How many `no_grad` this thread is in; calls are recorded if it is in none."""
+    """How this thread records calls.
+
+    Attributes:
+        suspended: how many `no_grad` it is in; calls are recorded if it is in none.
+        watch: called with every recorded call; set by `debug`, or None.
+    """
 
     suspended = 0
+    watch: Callable[[Node], None] | None = None
 
 
 recording = Recording()
@@ -123,6 +131,8 @@ def walk(
                 f"the graph was freed by an earlier backward pass (at {rule.name}); "
                 "pass retain_graph=True to the first one, or compute the result again"
             )
+        if node.check is not None:
+            node.check()
         arrays = args
         if type(gradient) is dict:
             gradient = [gradient[i] if i in gradient else np.zeros_like(part) for i, part in enumerate(out)]

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
+from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import CONSTANT, RULES, Rule, Vjp
 from tinygrad_np.errors import DTypeError, GraphError, NoDerivativeError, ShapeError
 from tinygrad_np.graph import LEAF, Node, check_gradient, recording, walk
@@ -213,14 +214,17 @@ class Tensor:
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
-        out = kwargs.get("out")
-        if out is not None:
-            if _tracked((*args, *out)) or any(isinstance(array, Tensor) for array in out):
+        out = kwargs.pop("out", (None,))
+        if len(out) == 1 and isinstance(out[0], Tensor):
+            out[0][...] = getattr(ufunc, method)(*args, **kwargs)
+            return out[0]
+        if any(array is not None for array in out):
+            if _tracked((*args, *out)):
                 raise NoDerivativeError(
-                    f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad, or into a Tensor, "
-                    "with out=; use the Tensor that it returns, or .detach() the inputs"
+                    f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "
+                    "out=; use the Tensor that it returns, or .detach() the inputs"
                 )
-            return getattr(ufunc, method)(*map(_plain, args), **kwargs)
+            return getattr(ufunc, method)(*map(_plain, args), out=out, **kwargs)
         if method == "__call__":
             return apply(ufunc, args, kwargs)
         if method == "outer":
@@ -326,6 +330,35 @@ class Tensor:
     __divmod__, __rdivmod__ = _operator(np.divmod), _reflected(np.divmod)
     __getitem__ = _operator(operator.getitem)
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Assign to elements; recorded if this Tensor or the value requires a gradient.
+
+        Then this Tensor gets a new array, so that no gradient is made wrong by it: what was computed from this Tensor
+        before, and views of it that were taken before, keep the old elements.
+
+        Raises:
+            GraphError: to be recorded, but this Tensor is a leaf that requires a gradient, or a view of another array,
+                which NumPy would write to.
+            DTypeError: to be recorded, but this Tensor holds integers.
+        """
+        if recording.suspended or not (self.requires_grad or _holds_tracked(value)):
+            self.data[_plain(index)] = _plain(value)
+            return
+        if self.requires_grad and self.is_leaf:
+            raise GraphError(
+                "assigning to a leaf that requires grad would lose the leaf; assign to a copy, x = x.copy(), "
+                "or within no_grad() to change its value"
+            )
+        if self.data.base is not None:
+            raise GraphError(
+                "this Tensor is a view of another array, which a recorded assignment would not change; "
+                "assign to the other Tensor itself, with one index, or to a copy, x = x.copy()"
+            )
+        if self.data.dtype.kind not in "fc":
+            raise DTypeError(f"a value with a gradient cannot be assigned to elements of dtype {self.dtype}")
+        result = assign(self, index, _stacked(value) if isinstance(value, (list, tuple)) else value)
+        self.data, self._node = result.data, result._node
+
     sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
     max, min = _method(np.max), _method(np.min)
     var, std = _method(np.var), _method(np.std)
@@ -341,6 +374,10 @@ class Tensor:
     def transpose(self, *axes: Any) -> Any:
         """See `numpy.transpose`; the axes may be one tuple or separate integers."""
         return apply(np.transpose, (self, _shape_argument(axes)) if axes else (self,), _no_kwargs)
+
+    def copy(self) -> Any:
+        """A copy, recorded as one."""
+        return apply(np.copy, (self,), _no_kwargs)
 
     def flatten(self) -> Any:
         """The elements in one axis."""
@@ -408,7 +445,10 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
             raise
         raise ShapeError(f"{function.__name__} of arrays of shapes {_shapes(values)}: {error}") from error
     if recorded is not None:
-        return _wrap(out, make_node(recorded, tuple(values), kwargs, tuple(parents), out))
+        node = make_node(recorded, tuple(values), kwargs, tuple(parents), out)
+        if recording.watch is not None:
+            recording.watch(node)
+        return _wrap(out, node)
     return out if rule is None or rule is CONSTANT else _wrap(out, None)
 
 
@@ -430,6 +470,7 @@ def make_node(
     node.number = _next_number()
     node.grad = None
     node.name = None
+    node.check = None
     return node
 
 
@@ -446,7 +487,14 @@ def _tracked(values: Sequence[Any]) -> bool:
     return not recording.suspended and any(isinstance(value, Tensor) and value.requires_grad for value in values)
 
 
+def _holds_tracked(value: Any) -> bool:
+    return _tracked(value if isinstance(value, (list, tuple)) else [value])
+
+
 def _plain(value: Any) -> Any:
+    """The same with arrays in the place of Tensors."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
     return value.data if isinstance(value, Tensor) else value
 
 
@@ -560,15 +608,13 @@ def _positional(
     if not isinstance(function, np.ufunc):  # whose arguments, all but flags, have positions only
         parameters = inspect.signature(function).parameters
         names = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
-    tracked = [
-        name for name, value in kwargs.items() if _tracked(value if isinstance(value, (list, tuple)) else [value])
-    ]
+    tracked = [name for name, value in kwargs.items() if _holds_tracked(value)]
     last = max((names.index(name) for name in tracked if name in names), default=-1)
     moved = [rest.pop(name, parameters[name].default) for name in names[len(args) : last + 1]]
     for name, value in rest.items():
         if name in tracked:
             raise NoDerivativeError(f"{function.__name__} has no derivative with respect to its argument {name}=")
-        rest[name] = _pack(value)[0] if isinstance(value, (list, tuple)) else _plain(value)
+        rest[name] = _plain(value)
     return [*args, *moved], rest
 
 

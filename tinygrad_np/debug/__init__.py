@@ -1,5 +1,6 @@
-"""Tools for finding out what is wrong: checks of derivatives."""
+"""Tools for finding out what is wrong: checks of derivatives, and the detection of anomalies."""
 
+from tinygrad_np.debug.anomaly import detect_anomaly
 from tinygrad_np.debug.gradcheck import gradcheck, gradgradcheck
 
-__all__ = ["gradcheck", "gradgradcheck"]
+__all__ = ["detect_anomaly", "gradcheck", "gradgradcheck"]
