@@ -1,18 +1,21 @@
 """Transforms of functions: from a function of arrays to its derivative, as a function again.
 
-The functions are any that NumPy's functions make up; they see Tensors and return a Tensor. Transforms nest:
-`grad(grad(f))`. Their results are arrays, or Tensors where an argument is a Tensor, that is, inside another transform.
+The functions are any that are made of NumPy's functions; they see Tensors and return a Tensor. Transforms nest, as in
+`grad(grad(f))`. Their results are arrays, or Tensors where they depend on a Tensor that requires a gradient and is no
+argument of the function: the argument of an outer transform, or a parameter that the function refers to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np import tensor
 from tinygrad_np.errors import ShapeError
+from tinygrad_np.graph import LEAF, order, recording
 from tinygrad_np.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -42,15 +45,16 @@ def value_and_grad(function: Function, argnum: int | Sequence[int] = 0) -> Funct
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         numbers = [argnum] if isinstance(argnum, int) else list(argnum)
-        inputs = [_input(args[number]) for number in numbers]
-        given = dict(zip([number % len(args) for number in numbers], inputs, strict=True))
-        out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
-        if np.size(out) != 1:
-            raise ShapeError(
-                f"grad needs a function whose value is a scalar, not of shape {np.shape(out)}; see jacobian"
-            )
-        nested = _nested(args)
-        gradients = _gradients(out, inputs, None, nested)
+        with _recorded():
+            inputs = [_input(args[number]) for number in numbers]
+            given = dict(zip([number % len(args) for number in numbers], inputs, strict=True))
+            out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
+            if np.size(out) != 1:
+                raise ShapeError(
+                    f"grad needs a function with a scalar value, not of shape {np.shape(out)}: see jacobian"
+                )
+            nested = _nested(out, inputs)
+            gradients = _gradients(out, inputs, None, nested)
         return _result(out, nested), gradients[0] if isinstance(argnum, int) else tuple(gradients)
 
     return value_and_gradient
@@ -63,12 +67,14 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     >>> pull_back(np.array([1.0, 1.0]))
     (array([2., 4.]),)
     """
-    inputs = [_input(primal) for primal in primals]
-    out = function(*inputs)
-    nested = _nested(primals)
+    with _recorded():
+        inputs = [_input(primal) for primal in primals]
+        out = function(*inputs)
+    nested = _nested(out, inputs)
 
     def pull_back(gradient: Any) -> tuple[Any, ...]:
-        return tuple(_gradients(out, inputs, gradient, nested or isinstance(gradient, Tensor), retain_graph=True))
+        with _recorded():
+            return tuple(_gradients(out, inputs, gradient, nested or _depends(gradient), retain_graph=True))
 
     return _result(out, nested), pull_back
 
@@ -82,9 +88,13 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     >>> jvp(lambda x: x**2, [np.array([1.0, 2.0])], [np.array([1.0, 0.0])])[1]
     array([2., 0.])
     """
-    inputs = [_input(primal) for primal in primals]
+    with _recorded():
+        return _jvp(function, [_input(primal) for primal in primals], tangents)
+
+
+def _jvp(function: Function, inputs: list[Tensor], tangents: Sequence[Any]) -> tuple[Any, Any]:
     out = function(*inputs)
-    nested = _nested([*primals, *tangents])
+    nested = _nested(out, inputs) or any(map(_depends, tangents))
     if not _depends(out):
         return _result(out, nested), np.zeros_like(_result(out, False))
     for primal, tangent in zip(inputs, tangents, strict=True):
@@ -109,18 +119,19 @@ def jacobian(function: Function, argnum: int = 0) -> Function:
     """
 
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
-        x = _input(args[argnum])
-        given = {argnum % len(args): x}
-        out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
-        nested = _nested(args)
-        shape = (*np.shape(out), *x.shape)
-        if not _depends(out) or not out.size:
-            return np.zeros(shape, x.dtype)
-        rows = [
-            _gradients(out, [x], np.reshape(row, out.shape), nested, retain_graph=True)[0]
-            for row in np.eye(out.size, dtype=out.dtype)
-        ]
-        return np.reshape(np.stack(rows), shape)
+        with _recorded():
+            x = _input(args[argnum])
+            given = {argnum % len(args): x}
+            out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
+            nested = _nested(out, [x])
+            shape = (*np.shape(out), *x.shape)
+            if not _depends(out) or not out.size:
+                return np.zeros(shape, x.dtype)
+            rows = [
+                _gradients(out, [x], np.reshape(row, out.shape), nested, retain_graph=True)[0]
+                for row in np.eye(out.size, dtype=out.dtype)
+            ]
+            return np.reshape(np.stack(rows), shape)
 
     return all_derivatives
 
@@ -146,9 +157,26 @@ def _input(value: Any) -> Tensor:
     return Tensor(array, requires_grad=True, dtype=array.dtype if array.dtype.kind in "fc" else np.float64)
 
 
-def _nested(args: Sequence[Any]) -> bool:
-    """Whether the result will be differentiated in turn."""
-    return any(isinstance(arg, Tensor) and arg.requires_grad for arg in args)
+@contextlib.contextmanager
+def _recorded() -> Iterator[None]:
+    """Record calls even within `no_grad`: a transform is asked for its derivative."""
+    outer, recording.suspended = recording.suspended, 0
+    try:
+        yield
+    finally:
+        recording.suspended = outer
+
+
+def _nested(out: Any, inputs: Sequence[Tensor]) -> bool:
+    """Whether the result may be differentiated in turn: it depends on a leaf that is no input of this transform."""
+    if not _depends(out):
+        return False
+    own = {x._node for x in inputs}
+    return any(
+        parent is not None and parent.rule is LEAF and parent not in own
+        for node in order([out._node])
+        for parent in node.parents
+    )
 
 
 def _depends(out: Any) -> bool:

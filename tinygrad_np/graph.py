@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.derivatives.table import Rule
-from tinygrad_np.errors import GraphError, ShapeError
+from tinygrad_np.errors import DTypeError, GraphError, ShapeError
 
 
 class Node:
@@ -199,6 +199,7 @@ def check_gradient(gradient: Any, out: np.ndarray) -> Any:
 
     Raises:
         GraphError: no gradient for a result that is not a scalar.
+        DTypeError: no gradient for a complex result.
         ShapeError: a gradient of another shape than the result.
     """
     if gradient is None:
@@ -206,6 +207,11 @@ def check_gradient(gradient: Any, out: np.ndarray) -> Any:
             raise GraphError(
                 f"a gradient can be implied only for a scalar, but the result has shape {out.shape}; "
                 "reduce it first, for example with .sum() or .mean(), or pass a gradient of its shape"
+            )
+        if out.dtype.kind == "c":
+            raise DTypeError(
+                "a gradient can be implied only for a real result, but this one is complex; "
+                "take its real part, or another real function of it, or pass a gradient"
             )
         return np.array(1, out.dtype, ndmin=out.ndim)
     if np.shape(gradient) != out.shape:
