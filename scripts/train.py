@@ -6,18 +6,26 @@ checkpoints last.safetensors and best.safetensors.
 """
 
 import argparse
+import fcntl
 import itertools
 import json
 import math
+import os
+import shlex
 import signal
 import sys
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to save, Ctrl-C simply ends the program
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
@@ -52,7 +60,7 @@ class Parser(argparse.ArgumentParser):
 
 def number(kind: type, low: float, high: float = math.inf, low_included: bool = True) -> Callable[[str], Any]:
     """A parser of numbers in a range, for argparse."""
-    name = "a whole number" if kind is int else "a number"
+    name = "a whole number" if kind is int else "a finite number"
     bounds = f"{'at least' if low_included else 'more than'} {low}" + (
         f" and less than {high}" if high < math.inf else ""
     )
@@ -69,16 +77,24 @@ def number(kind: type, low: float, high: float = math.inf, low_included: bool = 
     return parse
 
 
-positive, count, share = number(float, 0, low_included=False), number(int, 1), number(float, 0, 1)
+def path(text: str) -> Path:
+    """A path, for argparse; an empty one is likely to be a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
+positive, count, share = number(float, 0, low_included=False), number(int, 1, 10**9), number(float, 0, 1)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="train.py",
+        allow_abbrev=False,
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
-        "  train.py                                          the default: 98.3%% or more in a few seconds\n"
+        "  train.py                                          the default: 98.3% or more in a few seconds\n"
         "  train.py --hidden 512 128 64 --dropout 0.2        a deeper network\n"
         "  train.py --optimizer sgd --lr 0.1 --momentum 0.9 --schedule constant\n"
         "  train.py --data fashion-mnist/ --validation-split 0.1\n"
@@ -123,6 +139,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     group = parser.add_argument_group("data and files")
     group.add_argument(
         "--data",
+        type=path,
         metavar="PATH",
         help="a folder of IDX files (plain or gzip'd) or with a train.csv, a .csv file (label,pixel0,...), "
         "or an .npz file as Keras has them; the MNIST of this repository if not given",
@@ -131,9 +148,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     group.add_argument(
         "--validation-split", type=share, default=0.0, metavar="P", help="share of training images held out"
     )
-    group.add_argument("--out", type=Path, metavar="DIR", help="the run's folder, to be made (runs/DATE-TIME)")
+    group.add_argument("--out", type=path, metavar="DIR", help="the run's folder, to be made (runs/DATE-TIME)")
     group.add_argument(
-        "--resume", type=Path, metavar="DIR", help="go on with the run in this folder, with its settings"
+        "--resume", type=path, metavar="DIR", help="go on with the run in this folder, with its settings"
     )
 
     parsed = parser.parse_args(arguments)
@@ -154,7 +171,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     if parsed.lr is None:
         parsed.lr = 0.1 if parsed.optimizer == "sgd" else 0.004
     if parsed.data:
-        parsed.data = str(Path(parsed.data).resolve())
+        parsed.data = os.path.abspath(parsed.data)
     return parsed
 
 
@@ -166,16 +183,6 @@ def load_data(config: argparse.Namespace) -> data.Dataset:
     if not len(dataset.test_images) and not config.validation_split:
         raise DataError(f"{config.data} has no test images; hold some training images out with --validation-split 0.1")
     return dataset
-
-
-def read_checkpoint(folder: Path) -> dict[str, Any]:
-    """The contents of the run's last checkpoint."""
-    path = folder / "last.safetensors"
-    saved = checkpoint.load(path)
-    missing = [key for key in ("model", "optimizer", "progress", "generator", "config") if key not in saved]
-    if missing:
-        raise CheckpointError(f"{path} is not a checkpoint of a training run: it has no {missing[0]}")
-    return saved
 
 
 def make_optimizer(config: argparse.Namespace, model: MnistMLP) -> optim.Optimizer:
@@ -207,13 +214,38 @@ def new_folder(out: Path | None) -> Path:
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
-            if out is None:
+            if out is None and folder.exists():
                 continue
             if not folder.is_dir() or any(folder.iterdir()):
-                raise ArgumentError(
-                    f"--out {folder} exists already; choose another, or go on with --resume {folder}"
-                ) from None
+                resumable = (folder / "last.safetensors").exists()
+                advice = f", or go on with --resume {shlex.quote(str(folder))}" if resumable else ""
+                raise ArgumentError(f"{folder} exists already; choose another folder with --out{advice}") from None
         return folder
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other runs out of the folder; the claim ends with the process, however that ends."""
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the folder {folder} cannot be written to")
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise ArgumentError(f"another run is at work in {folder}; choose another folder with --out") from None
+    finally:
+        os.close(descriptor)
+
+
+def checksum(dataset: data.Dataset) -> int:
+    """Tells one dataset from another, so that a run is resumed with its own."""
+    value = 0
+    for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
+        value = zlib.crc32(
+            np.ascontiguousarray(array).view(np.uint8).data, zlib.crc32(str(array.shape).encode(), value)
+        )
+    return value
 
 
 def evaluate(model: MnistMLP, images: np.ndarray, labels: np.ndarray) -> int:
@@ -252,14 +284,41 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
 # The run
 
 
-def run(config: argparse.Namespace, folder: Path | None, saved: dict[str, Any]) -> None:
-    """Train, write the run's files, and print the result.
+@dataclass
+class Run:
+    """What a run is made of. Its `progress` says where it stands and, with the arrays, is in every checkpoint."""
 
-    Args:
-        config: the settings.
-        folder: the run's folder; None to make one as soon as all input has proved good.
-        saved: the checkpoint to go on from; empty for a new run.
-    """
+    config: argparse.Namespace
+    sizes: list[int]
+    model: MnistMLP
+    optimizer: optim.Optimizer
+    generator: np.random.Generator
+    images: np.ndarray
+    labels: np.ndarray
+    checked: str  # which images the accuracy after each epoch is measured on: "validation" or "test"
+    checked_images: np.ndarray
+    checked_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    data: int  # the checksum of the dataset
+    progress: dict[str, Any]
+
+    def save(self, path: Path) -> None:
+        checkpoint.save(
+            path,
+            {
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "generator": self.generator.bit_generator.state,
+                "progress": self.progress,
+                "config": vars(self.config),
+                "data": self.data,
+            },
+        )
+
+
+def set_up(config: argparse.Namespace) -> Run:
+    """A new run, as its settings say."""
     dataset = load_data(config)
     images, labels = data.to_inputs(dataset.train_images[: config.limit]), dataset.train_labels[: config.limit]
     test_images, test_labels = data.to_inputs(dataset.test_images), dataset.test_labels
@@ -268,38 +327,59 @@ def run(config: argparse.Namespace, folder: Path | None, saved: dict[str, Any]) 
         kept, held_out = data.split(len(images), config.validation_split, np.random.default_rng([config.seed, 1]))
         checked, checked_images, checked_labels = "validation", images[held_out], labels[held_out]
         images, labels = images[kept], labels[kept]
-
     generator = np.random.default_rng(config.seed)
     sizes = [dataset.num_features, *config.hidden, dataset.num_classes]
     model = MnistMLP(sizes, config.activation, config.dropout, config.init, generator)
-    batch_size = min(config.batch_size, len(images))
-    steps_an_epoch = math.ceil(len(images) / batch_size)
-    optimizer = make_optimizer(config, model)
-    schedule = make_schedule(config, config.epochs * steps_an_epoch)
+    progress = {"epoch": 0, "step": 0, "loss": 0.0, "correct": 0, "seconds": 0.0, "history": []}
+    return Run(
+        config,
+        sizes,
+        model,
+        make_optimizer(config, model),
+        generator,
+        images,
+        labels,
+        checked,
+        checked_images,
+        checked_labels,
+        test_images,
+        test_labels,
+        checksum(dataset),
+        progress,
+    )
 
-    # Where the run stands. All of it, with the arrays, is in every checkpoint.
-    progress: dict[str, Any] = {"epoch": 0, "step": 0, "loss": 0.0, "correct": 0, "seconds": 0.0, "history": []}
-    if saved:
-        model.load_state_dict(saved["model"])
-        optimizer.load_state_dict(saved["optimizer"])
-        generator.bit_generator.state = saved["generator"]
-        progress = saved["progress"]
+
+def restore(folder: Path) -> Run:
+    """The run in a folder, as its last checkpoint has it."""
+    path = folder / "last.safetensors"
+    saved = checkpoint.load(path)
+    try:
+        run = set_up(argparse.Namespace(**saved["config"]))
+        if saved["data"] != run.data:
+            raise DataError("the data is not what this run was trained on before")
+        run.model.load_state_dict(saved["model"])
+        run.optimizer.load_state_dict(saved["optimizer"])
+        run.generator.bit_generator.state = saved["generator"]
+        run.progress = {key: type(value)(saved["progress"][key]) for key, value in run.progress.items()}
+        if not 0 <= run.progress["epoch"] <= run.progress["step"]:
+            raise ValueError("it stands nowhere in the run")
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, TinygradNpError):
+            raise
+        raise CheckpointError(f"{path} is not a checkpoint of a training run: {error!r}") from error
+    return run
+
+
+def train(run: Run, folder: Path) -> None:
+    """Train to the end of the last epoch, from wherever the run stands, and write the run's files."""
+    config, model, optimizer, progress = run.config, run.model, run.optimizer, run.progress
     history = progress["history"]
-
-    folder = folder or new_folder(config.out)
-    settings = {name: value for name, value in vars(config).items() if name not in ("out", "resume")}
-
-    def save(name: str) -> None:
-        write_atomically(folder / "config.json", json.dumps(settings, indent=2) + "\n")
-        contents = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "progress": progress}
-        checkpoint.save(folder / name, {**contents, "generator": generator.bit_generator.state, "config": settings})
-
-    parameters = sum(parameter.size for parameter in model.parameters())
-    network = "-".join(map(str, sizes))
-    print(f"network {network}, {parameters:,} parameters; {len(images):,} training images; run folder {folder}")
-    resumed_seconds, started = progress["seconds"], time.perf_counter()
+    batch_size = min(config.batch_size, len(run.images))
+    steps_an_epoch = math.ceil(len(run.images) / batch_size)
+    schedule = make_schedule(config, config.epochs * steps_an_epoch)
     loss_function = LOSSES[config.loss]
     options = {"label_smoothing": config.label_smoothing} if config.label_smoothing else {}
+    seconds_before, started = progress["seconds"], time.perf_counter()
 
     with interruptions() as interrupted, np.errstate(all="ignore"):  # a loss that is not finite is reported below
         for epoch in range(progress["epoch"], config.epochs):
@@ -307,16 +387,16 @@ def run(config: argparse.Namespace, folder: Path | None, saved: dict[str, Any]) 
                 progress["step"] - epoch * steps_an_epoch
             )  # of this epoch, if the run was stopped in the middle of it
             shuffled = data.batches(
-                images, labels, batch_size=batch_size, generator=np.random.default_rng([config.seed, 2, epoch])
+                run.images, run.labels, batch_size=batch_size, generator=np.random.default_rng([config.seed, 2, epoch])
             )
             bar = tqdm(
                 desc=f"epoch {epoch + 1}/{config.epochs}",
-                total=len(images),
+                total=len(run.images),
                 initial=done * batch_size,
                 unit=" images",
                 unit_scale=True,
                 leave=False,
-                disable=None,
+                disable=None if sys.stderr else True,
             )
             with bar:
                 for batch, truth in itertools.islice(shuffled, done, None):
@@ -339,64 +419,87 @@ def run(config: argparse.Namespace, folder: Path | None, saved: dict[str, Any]) 
                     progress["correct"] += int(np.count_nonzero(scores.argmax(axis=1) == truth))
                     bar.update(len(truth))
                     if not bar.disable:
-                        bar.set_postfix(
-                            loss=f"{loss.item():.3f}", accuracy=f"{progress['correct'] / bar.n:.2%}", refresh=False
-                        )
+                        accuracy = progress["correct"] / bar.n
+                        bar.set_postfix(loss=f"{loss.item():.3f}", accuracy=f"{accuracy:.2%}", refresh=False)
                     if interrupted:
-                        progress["seconds"] = resumed_seconds + time.perf_counter() - started
-                        save("last.safetensors")
+                        progress["seconds"] = seconds_before + time.perf_counter() - started
+                        write_config(run, folder)
+                        run.save(folder / "last.safetensors")
                         raise Interrupted(folder)
 
-            seconds = resumed_seconds + time.perf_counter() - started
-            correct = evaluate(model, checked_images, checked_labels)
+            correct = evaluate(model, run.checked_images, run.checked_labels)
+            progress["seconds"] = seconds_before + time.perf_counter() - started
             metrics = {
                 "epoch": epoch + 1,
-                "loss": progress["loss"] / len(images),
-                "accuracy": progress["correct"] / len(images),
-                f"{checked}_accuracy": correct / len(checked_images),
+                "loss": progress["loss"] / len(run.images),
+                "accuracy": progress["correct"] / len(run.images),
+                f"{run.checked}_accuracy": correct / len(run.checked_images),
                 "lr": optimizer.lr,
-                "seconds": round(seconds, 3),
+                "seconds": round(progress["seconds"], 3),
             }
             history.append(metrics)
-            progress.update(epoch=epoch + 1, loss=0.0, correct=0, seconds=seconds)
-            save("last.safetensors")
-            # Chosen by held-out images, or by the training loss where none are: never by the test images.
+            progress.update(epoch=epoch + 1, loss=0.0, correct=0)
+            # The last checkpoint comes last: whoever is killed before it does this epoch again, and all of its files.
+            write_config(run, folder)
+            write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history))
+            # The best is chosen by held-out images, or the training loss if there are none: never by the test images.
             if (
                 min(history, key=lambda m: -m["validation_accuracy"] if config.validation_split else m["loss"])
                 is metrics
             ):
-                save("best.safetensors")
-            write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history))
+                run.save(folder / "best.safetensors")
+            run.save(folder / "last.safetensors")
             print(
                 f"epoch {epoch + 1}/{config.epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
-                f"{checked} accuracy {correct / len(checked_images):.2%}",
+                f"{run.checked} accuracy {correct / len(run.checked_images):.2%}",
                 flush=True,
             )
 
-    speed = config.epochs * len(images) / progress["seconds"]
-    print(f"training time: {progress['seconds']:.1f} s ({speed:,.0f} images/s)")
-    if len(test_images):
-        checked, checked_images, checked_labels = "test", test_images, test_labels
-    correct = evaluate(model, checked_images, checked_labels)
-    print(f"{checked} accuracy: {correct / len(checked_images):.2%} ({correct}/{len(checked_images)})")
+
+def write_config(run: Run, folder: Path) -> None:
+    write_atomically(folder / "config.json", json.dumps(vars(run.config), indent=2) + "\n")
+
+
+def report(run: Run) -> None:
+    """Print the time and, last, the accuracy on the test images, or those held out if there are none."""
+    seconds = run.progress["seconds"]
+    print(f"training time: {seconds:.1f} s ({run.progress['epoch'] * len(run.images) / seconds:,.0f} images/s)")
+    name, images, labels = "test", run.test_images, run.test_labels
+    if not len(images):
+        name, images, labels = run.checked, run.checked_images, run.checked_labels
+    correct = evaluate(run.model, images, labels)
+    print(f"{name} accuracy: {correct / len(images):.2%} ({correct}/{len(images)})")
 
 
 def main(arguments: list[str] | None = None) -> int:
-    config = parse_arguments(arguments)
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # a folder's name need not be in the terminal's encoding
     try:
-        if config.resume:
-            saved = read_checkpoint(config.resume)
-            run(argparse.Namespace(**saved["config"]), config.resume, saved)
-        else:
-            run(config, None, {})
+        config = parse_arguments(arguments)
+        out, folder = config.out, config.resume
+        del config.out, config.resume
+        run = restore(folder) if folder else set_up(config)
+        new = folder is None
+        folder = folder or new_folder(out)
+        print(
+            f"network {'-'.join(map(str, run.sizes))}, {sum(p.size for p in run.model.parameters()):,} parameters; "
+            f"{len(run.images):,} training images; run folder {folder}",
+            flush=True,
+        )
+        with claimed(folder):
+            try:
+                train(run, folder)
+            finally:
+                if new and not (folder / "last.safetensors").exists():  # nothing that could be gone on with
+                    for name in ("config.json", "metrics.jsonl", "best.safetensors"):
+                        (folder / name).unlink(missing_ok=True)
+                    folder.rmdir()
+        report(run)
     except (TinygradNpError, OSError, MemoryError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)
         return 2
     except Interrupted as stop:
-        print(f"stopped and saved; go on with: python {sys.argv[0]} --resume {stop}")
-        return 130
-    except KeyboardInterrupt:
-        print("train.py: stopped; what was saved before is whole", file=sys.stderr)
+        print(f"stopped and saved; go on with: python {sys.argv[0]} --resume {shlex.quote(str(stop))}")
         return 130
     return 0
 

@@ -300,6 +300,8 @@ case(np.matmul, normal(2, 2), complex_normal(2))
 x = normal(2, 2)
 case(np.matmul, x, x)
 
+case(np.block, [[normal(2, 3), normal(2, 1)], [normal(1, 4)]])
+
 # What NumPy lacks
 
 for function in functional.linear, functional.linear_relu:

@@ -161,3 +161,16 @@ def test_nothing_is_checked_outside():
     y = (tracked([3.0, 4.0]) * array).sum()
     array[0] = 10.0
     y.backward()
+
+
+def test_an_in_place_operator_without_recording_writes_to_the_array():
+    w = tracked([1.0, 2.0])
+    same = w
+    with no_grad():
+        w -= 0.5
+    assert w is same
+    assert w.requires_grad
+    assert w.data.tolist() == [0.5, 1.5]
+    x = y = Tensor([1.0])
+    x += 1
+    assert y.data.tolist() == [2.0]

@@ -530,3 +530,19 @@ def test_a_module_of_a_sequence_can_be_replaced():
     setattr(model, "1", nn.Tanh())
     x = np.ones((2, 3), np.float32)
     np.testing.assert_array_equal(model(x).data, np.tanh(model[0](x).data))
+
+
+def test_a_sequence_of_anything_but_modules_is_refused():
+    for wrong in (nn.ReLU, np.tanh, [nn.ReLU()]):
+        with pytest.raises(TypeError, match="argument number 2"):
+            nn.Sequential(nn.Linear(2, 3), wrong)
+
+
+def test_a_module_deleted_from_a_sequence_or_given_another_forward_is_respected():
+    x = np.array([[-1.0, 1.0]], np.float32)
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
+    model[1].forward = lambda x: x * 2
+    np.testing.assert_array_equal(model(x).data, model[0](x).data * 2)
+    delattr(model, "1")
+    np.testing.assert_array_equal(model(x).data, model[0](x).data)
+    assert len(model) == 1

@@ -100,3 +100,12 @@ def test_an_infinite_max_norm_only_measures():
 def test_a_max_norm_that_is_not_positive_is_refused(max_norm):
     with pytest.raises(ArgumentError, match=f"max_norm must be a positive number, but is {max_norm}"):
         optim.clip_grad_norm_([with_gradient(np.ones(2))], max_norm)
+
+
+def test_no_parameters_are_refused_and_a_single_one_is_clipped():
+    with pytest.raises(ArgumentError, match="no parameters"):
+        optim.clip_grad_norm_(iter([]), 1.0)
+    p = Tensor([1.0, 1.0], requires_grad=True)
+    p.grad = np.array([3.0, 4.0])
+    assert optim.clip_grad_norm_(p, 1.0) == 5.0
+    np.testing.assert_allclose(p.grad, [0.6, 0.8], rtol=1e-5)

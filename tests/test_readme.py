@@ -1,6 +1,8 @@
 """The README's Python examples run as they stand, and print what their comments say."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,12 @@ def test_an_example_runs_and_prints_what_its_comment_says(example, monkeypatch, 
     assert printed
     for promise in re.findall(r"#\s+(\[[-\d. ]+\])$", example, re.M):
         assert promise in printed
+
+
+def test_the_list_of_functions_is_that_of_the_derivative_table():
+    listed = re.search(r"<!-- table -->\n(.*)\n<!-- end of table -->", (ROOT / "README.md").read_text(), re.S)
+    assert listed is not None
+    table = subprocess.run(
+        [sys.executable, "-m", "tinygrad_np.derivatives"], capture_output=True, text=True, check=True
+    )
+    assert listed[1] == table.stdout.rstrip()

@@ -424,8 +424,7 @@ def test_an_unusual_argument_is_refused_at_the_call_or_differentiated(call):
 @pytest.mark.parametrize(
     ("function", "name"),
     [
-        (lambda t: np.linalg.matrix_rank(t), "matrix_rank"),
-        (lambda t: np.i0(t), "i0"),
+        (lambda t: np.spacing(t), "spacing"),
         (lambda t: np.frexp(t), "frexp"),
         (lambda t: np.nextafter(t, 1.0), "nextafter"),
         (lambda t: np.polyfit([1.0, 2.0], t, 1), "polyfit"),
@@ -442,9 +441,9 @@ def test_a_function_without_a_rule_is_refused_by_name(function, name):
 
 
 def test_a_function_without_a_rule_gives_numpys_result_for_what_needs_no_gradient():
-    assert np.i0(Tensor([0.0])).tolist() == [1.0]
+    assert np.spacing(Tensor([1.0])).tolist() == [2.0**-52]
     with no_grad():
-        assert np.i0(tracked([0.0])).tolist() == [1.0]
+        assert np.spacing(tracked([1.0])).tolist() == [2.0**-52]
 
 
 @pytest.mark.parametrize(

@@ -262,6 +262,84 @@ def test_a_checkpoint_of_another_architecture_is_refused(finished, tmp_path):
     assert "layers.0.weight has shape (16, 784) instead of (17, 784)" in refusal("--resume", tmp_path)
 
 
+def test_a_run_is_not_resumed_with_other_data(tmp_path):
+    generator = np.random.default_rng(0)
+
+    def write(images):
+        labels = np.arange(len(images)) % 3
+        np.savez(tmp_path / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+
+    write(generator.integers(0, 256, (60, 3, 3)))
+    train("--data", tmp_path / "data.npz", "--epochs", "1", "--out", tmp_path / "run")
+    write(generator.integers(0, 256, (60, 3, 3)))
+    assert "data" in refusal("--resume", tmp_path / "run")
+
+
+def test_two_runs_cannot_share_a_folder(tmp_path):
+    arguments = ["--limit", "20000", "--epochs", "50", "--hidden", "32", "--out", tmp_path / "run"]
+    first = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout is not None
+        first.stdout.readline()
+        time.sleep(0.1)
+        assert "exists already" in (message := refusal(*arguments)) or "another run" in message
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_a_run_killed_in_its_first_epoch_leaves_no_part_of_a_file(tmp_path):
+    first = subprocess.Popen(
+        command("--batch-size", "8", "--out", tmp_path / "run"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert first.stdout is not None
+    first.stdout.readline()
+    first.kill()
+    first.communicate()
+    assert list((tmp_path / "run").iterdir()) == []
+    assert "no such file" in refusal("--resume", tmp_path / "run")
+    assert train(*SMALL, "--out", tmp_path / "run").returncode == 0
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda saved: saved.update(config=[1]),
+        lambda saved: saved["config"].pop("lr"),
+        lambda saved: saved["config"].update(activation="none"),
+        lambda saved: saved.update(progress={}),
+        lambda saved: saved["progress"].update(step=-5),
+        lambda saved: saved.update(generator=3),
+        lambda saved: saved.update(model=[1]),
+        lambda saved: saved.pop("data"),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_refused(damage, finished, tmp_path):
+    folder, _ = finished
+    saved = checkpoint.load(folder / "last.safetensors")
+    damage(saved)
+    checkpoint.save(tmp_path / "last.safetensors", saved)
+    assert "last.safetensors" in refusal("--resume", tmp_path)
+
+
+def test_an_empty_path_is_refused():
+    for flag in ("--data", "--out", "--resume"):
+        assert "empty" in refusal(flag, "")
+
+
+def test_runs_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "nowhere" / "at-all")
+    assert "runs" in refusal(*SMALL, "--epochs", "1", cwd=tmp_path)
+
+
+def test_it_runs_without_standard_error(tmp_path):
+    text = " ".join(command(*SMALL, "--epochs", "1", "--out", tmp_path / "run")) + " 2>&-"
+    assert subprocess.run(["sh", "-c", text], capture_output=True, timeout=100).returncode == 0
+
+
 def test_help_explains_every_flag_in_no_more_than_a_screen_or_two():
     result = train("--help")
     assert result.returncode == 0

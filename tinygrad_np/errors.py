@@ -17,6 +17,10 @@ class ArgumentError(TinygradNpError, ValueError):
     """An argument has a value that makes no sense, such as a negative learning rate."""
 
 
+class ArgumentTypeError(TinygradNpError, TypeError):
+    """An argument is of a kind that makes no sense there, such as a function where a module should be."""
+
+
 class ShapeError(TinygradNpError, ValueError):
     """Arrays whose shapes do not fit together, or not to the operation.
 

@@ -147,9 +147,13 @@ def walk(
             contribution = vjp(gradient, out, *args, **node.kwargs)
             if type(array) is not np.ndarray:  # several arrays: what a call returned, or a list among its arguments
                 if type(contribution) is not dict and type(contribution) is not list:
-                    contribution = fit(contribution, np.asarray(array))
-            elif contribution.shape != array.shape or contribution.dtype is not array.dtype:
-                contribution = fit(contribution, array)
+                    contribution = fit(contribution, np.asarray(array), rule)
+            elif (
+                not hasattr(contribution, "shape")
+                or contribution.shape != array.shape
+                or contribution.dtype is not array.dtype
+            ):
+                contribution = fit(contribution, array, rule)
             previous = gradients.get(parent)
             gradients[parent] = contribution if previous is None else add(previous, contribution)
         if not retain_graph:
@@ -169,13 +173,27 @@ def walk(
     return found
 
 
-def fit(gradient: Any, array: np.ndarray) -> Any:
+def fit(gradient: Any, array: np.ndarray, rule: Rule) -> Any:
     """Bring a gradient to the shape and dtype of its input: undo broadcasting by summing, and type promotion.
 
     Where broadcasting repeated an element, its derivative is the sum over the repetitions.
+
+    Raises:
+        ShapeError: the rule returned something else than a gradient for this input.
     """
+    if not hasattr(gradient, "shape"):
+        gradient = np.asarray(gradient)
+    extra = gradient.ndim - array.ndim
+    if (
+        gradient.dtype.kind not in "fciub"
+        or extra < 0
+        or any(n not in (1, m) for n, m in zip(array.shape, gradient.shape[extra:], strict=True))
+    ):
+        raise ShapeError(
+            f"a derivative of {rule.name} returned an array of shape {gradient.shape} and dtype {gradient.dtype} "
+            f"for an argument of shape {array.shape}, of which it must be the gradient"
+        )
     if gradient.shape != array.shape:
-        extra = gradient.ndim - array.ndim
         repeated = [i for i, n in enumerate(gradient.shape) if i < extra or (array.shape[i - extra] == 1 and n != 1)]
         gradient = np.reshape(np.sum(gradient, axis=tuple(repeated)), array.shape)
     if gradient.dtype != array.dtype:

@@ -55,6 +55,18 @@ def _reflected(function: Callable[..., Any]) -> Callable[..., Any]:
     return method
 
 
+def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`x += y` writes to x's array if there is nothing to record, else it makes x a new, recorded Tensor."""
+
+    def method(self: Tensor, other: Any) -> Any:
+        if _tracked((self, other)) or _holds_tracked(other):
+            return apply(function, (self, other), _no_kwargs)
+        function(self.data, _plain(other), out=self.data)
+        return self
+
+    return method
+
+
 def _shape_argument(args: tuple[Any, ...]) -> Any:
     """NumPy's methods take a shape or axes as one tuple or as separate integers."""
     return args[0] if len(args) == 1 else args
@@ -330,6 +342,9 @@ class Tensor:
     __divmod__, __rdivmod__ = _operator(np.divmod), _reflected(np.divmod)
     __getitem__ = _operator(operator.getitem)
 
+    __iadd__, __isub__ = _in_place(np.add), _in_place(np.subtract)
+    __imul__, __itruediv__ = _in_place(np.multiply), _in_place(np.divide)
+
     def __setitem__(self, index: Any, value: Any) -> None:
         """Assign to elements; recorded if this Tensor or the value requires a gradient.
 
@@ -365,7 +380,17 @@ class Tensor:
     argmax, argmin, all, any = _method(np.argmax), _method(np.argmin), _method(np.all), _method(np.any)
     clip, round, astype = _method(np.clip), _method(np.round), _method(np.astype)
     squeeze, ravel, swapaxes = _method(np.squeeze), _method(np.ravel), _method(np.swapaxes)
-    dot = _method(np.dot)
+    cumsum, cumprod, ptp = _method(np.cumsum), _method(np.cumprod), _method(np.ptp)
+    dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
+    repeat, take, compress = _method(np.repeat), _method(np.take), _method(np.compress)
+    argsort, nonzero, searchsorted = _method(np.argsort), _method(np.nonzero), _method(np.searchsorted)
+    conj = conjugate = _method(np.conjugate)
+    real = property(_method(np.real))
+    imag = property(_method(np.imag))
+
+    def sort(self, axis: int = -1) -> None:
+        """Sort in place, as ndarray's method does, recorded as an assignment; `numpy.sort` gives a sorted copy."""
+        self[...] = apply(np.sort, (self,), {"axis": axis})
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Any:
         """See `numpy.reshape`; the shape may be one tuple or separate integers."""
@@ -399,6 +424,11 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
     Raises:
         NoDerivativeError: an argument requires grad, and there is no rule for the function or for an argument of it.
     """
+    rule = RULES.get(function)
+    if rule is not None and rule.composite is not None and any(map(_holds_tracked, (*args, *kwargs.values()))):
+        if rule.keywords and not rule.keywords.issuperset(kwargs):
+            kwargs = _named(function, rule, (), kwargs)
+        return rule.composite(*args, **kwargs)
     if kwargs and any(map(_holds_tensor, kwargs.values())):
         args, kwargs = _positional(function, args, kwargs)
     values: list[Any] = []
@@ -421,25 +451,24 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         parents.append(node)
         if node is not None:
             tracked = True
-    rule = RULES.get(function)
     recorded = None
-    if tracked and not recording.suspended and rule is not CONSTANT:
+    options = kwargs
+    if tracked and rule is not CONSTANT and not recording.suspended:
         if rule is None:
             raise NoDerivativeError(
                 f"{function.__name__} has no rule in the derivative table, so it cannot be applied to a Tensor that "
                 f"requires grad; add one with tinygrad_np.derivative({function.__name__}, vjp), or .detach() the input"
             )
-        if rule.composite is not None:
-            return rule.composite(*args, **kwargs)
         if len(values) > rule.positional or (kwargs and not rule.keywords.issuperset(kwargs)):
             kwargs = _named(function, rule, values, kwargs)
+            options = options if isinstance(function, np.ufunc) else kwargs
             del values[rule.positional :]
-        if any(parents[len(rule.vjps) :]):
+        if len(parents) > len(rule.vjps) and any(parents[len(rule.vjps) :]):
             position = next(i for i, node in enumerate(parents) if node is not None and i >= len(rule.vjps))
             raise NoDerivativeError(f"{rule.name} has no derivative with respect to its argument number {position + 1}")
         recorded = rule
     try:
-        out = function(*values, **kwargs)
+        out = function(*values, **options)
     except ValueError as error:
         if type(error) is not ValueError:  # one that says more already, such as LinAlgError
             raise
@@ -448,6 +477,8 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         node = make_node(recorded, tuple(values), kwargs, tuple(parents), out)
         if recording.watch is not None:
             recording.watch(node)
+        if type(out) is np.ndarray and out.dtype.kind == "f":
+            return _make_tensor(out, node)
         return _wrap(out, node)
     return out if rule is None or rule is CONSTANT else _wrap(out, None)
 
@@ -461,7 +492,7 @@ def _shapes(values: Sequence[Any]) -> str:
 def make_node(
     rule: Rule, args: tuple[Any, ...], kwargs: Mapping[str, Any], parents: tuple[Node | None, ...], out: Any
 ) -> Node:
-    node: Node = _new(Node)
+    node = Node()
     node.rule = rule
     node.args = args
     node.kwargs = kwargs
@@ -488,7 +519,9 @@ def _tracked(values: Sequence[Any]) -> bool:
 
 
 def _holds_tracked(value: Any) -> bool:
-    return _tracked(value if isinstance(value, (list, tuple)) else [value])
+    if isinstance(value, (list, tuple)):
+        return any(map(_holds_tracked, value))
+    return isinstance(value, Tensor) and value.requires_grad and not recording.suspended
 
 
 def _plain(value: Any) -> Any:
@@ -547,9 +580,11 @@ def _pack(sequence: Sequence[Any]) -> tuple[Any, Node | None]:
     for item in sequence:
         if isinstance(item, Tensor):
             value, node = item.data, item._node
-        elif _holds_tensor(item):
+        elif _holds_tracked(item):
             inner = _stacked(item)
             value, node = inner.data, inner._node
+        elif _holds_tensor(item):
+            value, node = _plain(item), None
         else:
             value, node = item, None
         values.append(value)
@@ -627,11 +662,16 @@ def _named(
         NoDerivativeError: the rule does not know one of them.
     """
     if isinstance(function, np.ufunc):
+        # Of the options that all ufuncs have, dtype, casting and order need no derivative: the walk undoes casts.
+        kwargs = {name: value for name, value in kwargs.items() if name not in ("dtype", "casting", "order")}
         named = {**dict(zip(["out"] * function.nout, values[rule.positional :], strict=False)), **kwargs}
     else:
         parameters = inspect.signature(function).parameters
         named = {**dict(zip(list(parameters)[rule.positional :], values[rule.positional :], strict=False)), **kwargs}
         named = {k: v for k, v in named.items() if k not in parameters or v is not parameters[k].default}
+        unexpected = [name for name in kwargs if name not in parameters]
+        if unexpected and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            raise TypeError(f"{rule.name}() got an unexpected keyword argument {unexpected[0]!r}")
     unknown = [f"{name}=" for name in named if name not in rule.keywords]
     if unknown:
         raise NoDerivativeError(

@@ -4,11 +4,12 @@ The formulas are the elementary ones (Abramowitz & Stegun, Handbook of Mathemati
 kink, where two inputs of maximum or minimum are equal, each gets half of the gradient.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import constant, derivative
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable
 
 # Arithmetic
 
@@ -22,6 +23,13 @@ derivative(np.reciprocal, lambda g, out, x: -g * out * out)
 derivative(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
 derivative(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.rint((x - out) / y))
 derivative(np.divmod, lambda g, out, x, y: g[1], lambda g, out, x, y: -g[1] * np.floor_divide(x, y))
+derivative(np.modf, lambda g, out, x: g[0])
+derivative(np.ldexp, lambda g, out, x, exponent: np.ldexp(g, exponent))
+for to_radians in (np.deg2rad, np.radians):
+    derivative(to_radians, lambda g, out, x: g * (math.pi / 180))
+for to_degrees in (np.rad2deg, np.degrees):
+    derivative(to_degrees, lambda g, out, x: g * (180 / math.pi))
+derivative(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * math.pi: g)
 
 # Powers and roots
 
@@ -39,20 +47,42 @@ def power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
 
 
 derivative(np.power, power_base, power_exponent)
+derivative(np.float_power, power_base, power_exponent)
 derivative(np.square, lambda g, out, x: g * (2 * x))
 derivative(np.sqrt, lambda g, out, x: g * 0.5 / out)
 derivative(np.cbrt, lambda g, out, x: g / (3 * out * out))
+derivative(
+    np.hypot,
+    lambda g, out, x, y: g * x / np.where(out == 0, 1, out),
+    lambda g, out, x, y: g * y / np.where(out == 0, 1, out),
+)
 
 # Exponentials and logarithms
 
 derivative(np.exp, lambda g, out, x: g * out)
-derivative(np.exp2, lambda g, out, x: g * out * float(np.log(2)))
+derivative(np.exp2, lambda g, out, x: g * out * math.log(2))
 derivative(np.expm1, lambda g, out, x: g * (out + 1))
 derivative(np.log, lambda g, out, x: g / x)
-derivative(np.log2, lambda g, out, x: g / (x * float(np.log(2))))
-derivative(np.log10, lambda g, out, x: g / (x * float(np.log(10))))
+derivative(np.log2, lambda g, out, x: g / (x * math.log(2)))
+derivative(np.log10, lambda g, out, x: g / (x * math.log(10)))
 derivative(np.log1p, lambda g, out, x: g / (x + 1))
-derivative(np.logaddexp, lambda g, out, x, y: g * np.exp(x - out), lambda g, out, x, y: g * np.exp(y - out))
+
+
+def log_share(x: Any, out: Any) -> Any:
+    """x - out, the logarithm of a term's share in a sum; where the sum is 0, and out -inf, its terms have no share."""
+    return x - np.where(out == -np.inf, 0, out)
+
+
+derivative(
+    np.logaddexp,
+    lambda g, out, x, y: g * np.exp(log_share(x, out)),
+    lambda g, out, x, y: g * np.exp(log_share(y, out)),
+)
+derivative(
+    np.logaddexp2,
+    lambda g, out, x, y: g * np.exp2(log_share(x, out)),
+    lambda g, out, x, y: g * np.exp2(log_share(y, out)),
+)
 
 # Trigonometric and hyperbolic functions
 
@@ -62,12 +92,53 @@ derivative(np.tan, lambda g, out, x: g * (1 + out * out))
 derivative(np.arcsin, lambda g, out, x: g / np.sqrt(1 - x * x))
 derivative(np.arccos, lambda g, out, x: -g / np.sqrt(1 - x * x))
 derivative(np.arctan, lambda g, out, x: g / (1 + x * x))
+derivative(
+    np.arctan2,
+    lambda g, out, y, x: g * x / (x * x + y * y),
+    lambda g, out, y, x: -g * y / (x * x + y * y),
+)
 derivative(np.sinh, lambda g, out, x: g * np.cosh(x))
 derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
 derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
 derivative(np.arcsinh, lambda g, out, x: g / np.sqrt(x * x + 1))
 derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
 derivative(np.arctanh, lambda g, out, x: g / (1 - x * x))
+
+
+def sinc_vjp(g: Any, out: Any, x: Any) -> Any:
+    """(cos(pi x) - sinc(x)) / x or, near 0, where that is a difference of almost equal numbers, its Taylor series."""
+    small = np.absolute(x) < 0.03
+    y = math.pi * np.where(small, x, 0)
+    series = -y / 3 + y**3 / 30 - y**5 / 840 + y**7 / 45360
+    return g * np.where(small, math.pi * series, (np.cos(math.pi * x) - out) / np.where(small, 1, x))
+
+
+derivative(np.sinc, sinc_vjp)
+
+# Bessel functions
+
+
+def bessel_vjp(g: Any, out: Any, x: Any, order: int) -> Any:
+    """The mean of the functions of the orders beside this one; order -1 is order 1."""
+    return g * (bessel(x, abs(order - 1)) + bessel(x, order + 1)) / 2
+
+
+@differentiable(bessel_vjp)
+def bessel(x: Any, order: int) -> Any:
+    """The modified Bessel function I of whole order: the sum over k of (x / 2)^(2 k + order) / (k! (k + order)!).
+
+    Source: Abramowitz & Stegun, 9.6.10; its derivative is 9.6.26. The terms have one sign, so that none cancels.
+    """
+    term = out = (x / 2) ** order / math.factorial(order)
+    k = 0
+    while np.any(np.absolute(term) > 1e-17 * np.absolute(out)):
+        k += 1
+        term = term * (x * x / 4) / (k * (k + order))
+        out = out + term
+    return out
+
+
+derivative(np.i0, lambda g, out, x: g * bessel(x, 1))
 
 # Choices between inputs
 
@@ -86,6 +157,10 @@ derivative(np.absolute, absolute_vjp)
 derivative(np.fabs, lambda g, out, x: g * np.sign(x))
 derivative(np.maximum, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
 derivative(np.minimum, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
+derivative(np.fmax, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
+derivative(np.fmin, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
+derivative(np.copysign, lambda g, out, x, y: g * np.sign(x) * np.copysign(1, y), None)
+derivative(np.heaviside, None, lambda g, out, x, y: np.where(x == 0, g, 0))
 derivative(
     np.where,
     None,
@@ -113,11 +188,46 @@ derivative(
 derivative(np.conjugate, lambda g, out, x: np.conj(g))
 derivative(np.real, lambda g, out, val: np.real(g))
 derivative(np.imag, lambda g, out, val: -1j * np.real(g))
+derivative(np.real_if_close, lambda g, out, a, tol=100: g)
+
+
+def angle(z: Any, deg: Any = False) -> Any:
+    radians = np.arctan2(np.imag(z), np.real(z))
+    return radians * (180 / math.pi) if deg else radians
+
+
+composite(np.angle, angle)
+
+
+def sign_vjp(g: Any, out: Any, x: Any) -> Any:
+    """0 for real x; the sign z / |z| of a complex number turns with its angle: d out = i out Im(dz / z)."""
+    if x.dtype.kind != "c":
+        return np.zeros_like(g)
+    return 1j * np.conj(out) * np.imag(g * out) / np.where(out == 0, 1, np.absolute(x))
+
+
+derivative(np.sign, sign_vjp)
+
+
+def finite(x: Any, g: Any) -> Any:
+    """The gradient where x is finite, and 0 where it is not: there nan_to_num puts in constants."""
+    return np.where(np.isfinite(x), g, 0)
+
+
+def nan_to_num_vjp(g: Any, out: Any, x: Any, *, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+    if x.dtype.kind != "c":
+        return finite(x, g)
+    return finite(np.real(x), np.real(g)) + 1j * finite(np.imag(x), np.imag(g))
+
+
+derivative(np.nan_to_num, nan_to_num_vjp)
 
 # Constant almost everywhere
 
-constant(np.floor, np.ceil, np.trunc, np.rint, np.round, np.fix, np.floor_divide, np.sign, np.signbit)
-constant(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift)
+constant(np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, np.fix, np.floor_divide, np.signbit)
+constant(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift, np.bitwise_count)
 constant(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal, np.isclose, np.allclose)
-constant(np.logical_and, np.logical_or, np.logical_not, np.logical_xor, np.array_equal)
-constant(np.isnan, np.isinf, np.isfinite)
+constant(np.logical_and, np.logical_or, np.logical_not, np.logical_xor, np.array_equal, np.array_equiv, np.isin)
+constant(np.isnan, np.isinf, np.isfinite, np.isposinf, np.isneginf, np.isreal, np.iscomplex)
+constant(np.isrealobj, np.iscomplexobj, np.common_type, np.result_type, np.can_cast, np.min_scalar_type)
+constant(np.may_share_memory, np.shares_memory, np.array_repr, np.array_str, np.array2string)

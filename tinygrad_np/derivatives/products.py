@@ -1,15 +1,18 @@
-"""Derivatives of products of matrices and vectors.
+"""Derivatives of products of arrays.
 
 For matrices, out = x @ y has the VJPs g @ y.T and x.T @ g (Giles, "Collected matrix derivative results for forward
 and reverse mode algorithmic differentiation", 2008, section 2.2.2). Stacks of matrices broadcast; a vector counts as
-a matrix of one row on the left, of one column on the right.
+a matrix of one row on the left, of one column on the right. All products are linear in each factor: the derivative
+with respect to one factor is again a product, of the gradient and the other factors.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import derivative
+from tinygrad_np.derivatives.table import RULES, composite, derivative
+from tinygrad_np.errors import ShapeError
 
 
 def transposed(x: Any) -> Any:
@@ -17,20 +20,322 @@ def transposed(x: Any) -> Any:
     return x.T if x.ndim == 2 else np.swapaxes(x, -1, -2)
 
 
+# Matrices and vectors
+
+
 def matmul_left(g: Any, out: Any, x: Any, y: Any) -> Any:
-    if np.ndim(y) == 1:
+    if y.ndim == 1:
         return np.expand_dims(g, -1) * y
-    if np.ndim(x) == 1:
+    if x.ndim == 1:
         return np.squeeze(np.matmul(np.expand_dims(g, -2), transposed(y)), -2)
     return np.matmul(g, transposed(y))
 
 
 def matmul_right(g: Any, out: Any, x: Any, y: Any) -> Any:
-    if np.ndim(x) == 1:
-        return np.expand_dims(g, -2) * np.expand_dims(x, -1) if np.ndim(y) > 1 else g * x
-    if np.ndim(y) == 1:
+    if x.ndim == 1:
+        return np.expand_dims(g, -2) * np.expand_dims(x, -1) if y.ndim > 1 else g * x
+    if y.ndim == 1:
         return np.squeeze(np.matmul(transposed(x), np.expand_dims(g, -1)), -1)
+    if y.ndim == 2:
+        if x.ndim > 2:  # one product instead of a stack of them that would be summed
+            rows = math.prod(x.shape[:-1])
+            x, g = np.reshape(x, (rows, x.shape[-1])), np.reshape(g, (rows, g.shape[-1]))
+        if type(y) is np.ndarray and y.flags.fnc:  # y is W.T: give W a gradient that lies in memory as W does
+            return np.matmul(g.T, x).T
     return np.matmul(transposed(x), g)
 
 
+def column(x: Any) -> Any:
+    return np.expand_dims(x, -1)
+
+
+def row(x: Any) -> Any:
+    return np.expand_dims(x, -2)
+
+
+def matvec_vector(g: Any, out: Any, x1: Any, x2: Any) -> Any:
+    return np.squeeze(np.matmul(transposed(x1), column(g)), -1)
+
+
+def vecmat_vector(g: Any, out: Any, x1: Any, x2: Any) -> Any:
+    return np.conj(np.squeeze(np.matmul(x2, column(g)), -1))
+
+
+def times_vectors(g: Any, other: Any, x: Any, axis: int) -> Any:
+    """The gradient times the other vectors, with the vectors' axis put back to where x has it."""
+    product = column(g) * np.moveaxis(other, axis, -1)
+    return np.moveaxis(product, -1, axis if axis < 0 else axis - x.ndim)
+
+
 derivative(np.matmul, matmul_left, matmul_right)
+composite(np.linalg.matmul, np.matmul)
+derivative(
+    np.vecdot,
+    lambda g, out, x1, x2, *, axis=-1: np.conj(times_vectors(g, x2, x1, axis)),
+    lambda g, out, x1, x2, *, axis=-1: times_vectors(g, np.conj(x1), x2, axis),
+)
+composite(np.linalg.vecdot, np.vecdot)
+if hasattr(np, "matvec"):  # since NumPy 2.2
+    derivative(np.matvec, lambda g, out, x1, x2: column(g) * row(x2), matvec_vector)
+    derivative(np.vecmat, vecmat_vector, lambda g, out, x1, x2: column(np.conj(x1)) * row(g))
+
+# Sums over any axes
+
+
+def pair_axes(x: Any, y: Any, axes: Any) -> tuple[list[int], list[int], list[int], list[int]]:
+    """The axes that tensordot sums over and those that it keeps: of x, of y, kept of x, kept of y."""
+    if isinstance(axes, (int, np.integer)):
+        summed_x, summed_y = list(range(x.ndim - axes, x.ndim)), list(range(axes))
+    else:
+        summed_x, summed_y = ([int(axis) for axis in np.atleast_1d(given)] for given in axes)
+    summed_x, summed_y = [axis % x.ndim for axis in summed_x], [axis % y.ndim for axis in summed_y]
+    kept_x = [axis for axis in range(x.ndim) if axis not in summed_x]
+    return summed_x, summed_y, kept_x, [axis for axis in range(y.ndim) if axis not in summed_y]
+
+
+def tensordot_left(g: Any, out: Any, a: Any, b: Any, axes: Any = 2) -> Any:
+    a, b = as_array(a), as_array(b)
+    summed_a, summed_b, kept_a, kept_b = pair_axes(a, b, axes)
+    product = np.tensordot(g, b, (list(range(len(kept_a), g.ndim)), kept_b))
+    order = kept_a + [summed_a[i] for i in np.argsort(summed_b)]
+    return np.transpose(product, np.argsort(order))
+
+
+def tensordot_right(g: Any, out: Any, a: Any, b: Any, axes: Any = 2) -> Any:
+    a, b = as_array(a), as_array(b)
+    summed_a, summed_b, kept_a, kept_b = pair_axes(a, b, axes)
+    product = np.tensordot(a, g, (kept_a, list(range(len(kept_a)))))
+    order = [summed_b[i] for i in np.argsort(summed_a)] + kept_b
+    return np.transpose(product, np.argsort(order))
+
+
+def as_array(x: Any) -> Any:
+    """A number or a nested list of numbers or Tensors as an array or Tensor."""
+    if isinstance(x, (list, tuple)):
+        return np.stack([as_array(item) for item in x])
+    return x if hasattr(x, "ndim") else np.asarray(x)
+
+
+def dot_axes(a: Any, b: Any) -> Any:
+    """What dot sums over: the last axis of a, the last but one of b; nothing if one of them is a number."""
+    return [[-1], [max(b.ndim - 2, 0)]] if a.ndim and b.ndim else 0
+
+
+def inner_axes(a: Any, b: Any) -> Any:
+    return [[-1], [-1]] if a.ndim and b.ndim else 0
+
+
+def dot_left(g: Any, out: Any, a: Any, b: Any) -> Any:
+    a, b = as_array(a), as_array(b)
+    small = 0 < a.ndim <= 2 and 0 < b.ndim <= 2  # the same as matmul, which is faster
+    return matmul_left(g, out, a, b) if small else tensordot_left(g, out, a, b, dot_axes(a, b))
+
+
+def dot_right(g: Any, out: Any, a: Any, b: Any) -> Any:
+    a, b = as_array(a), as_array(b)
+    small = 0 < a.ndim <= 2 and 0 < b.ndim <= 2
+    return matmul_right(g, out, a, b) if small else tensordot_right(g, out, a, b, dot_axes(a, b))
+
+
+def inner_left(g: Any, out: Any, a: Any, b: Any) -> Any:
+    a, b = as_array(a), as_array(b)
+    return tensordot_left(g, out, a, b, inner_axes(a, b))
+
+
+def inner_right(g: Any, out: Any, a: Any, b: Any) -> Any:
+    a, b = as_array(a), as_array(b)
+    return tensordot_right(g, out, a, b, inner_axes(a, b))
+
+
+def like(x: Any, gradient: Any) -> Any:
+    """The gradient, which has the elements of x, in the shape of x."""
+    return np.reshape(gradient, as_array(x).shape)
+
+
+derivative(np.tensordot, tensordot_left, tensordot_right)
+composite(np.linalg.tensordot, np.tensordot)
+derivative(np.dot, dot_left, dot_right)
+derivative(np.inner, inner_left, inner_right)
+derivative(
+    np.vdot,
+    lambda g, out, a, b: like(a, np.conj(g * np.ravel(as_array(b)))),
+    lambda g, out, a, b: like(b, g * np.conj(np.ravel(as_array(a)))),
+)
+derivative(
+    np.outer,
+    lambda g, out, a, b: like(a, np.matmul(g, np.ravel(as_array(b)))),
+    lambda g, out, a, b: like(b, np.matmul(np.ravel(as_array(a)), g)),
+)
+composite(np.linalg.outer, np.outer)
+
+# Sums in index notation
+
+
+def index_lists(args: Any) -> tuple[list[Any], list[list[int]], list[int]]:
+    """The arguments of einsum as operands, their indices and the result's indices, all as plain lists of integers.
+
+    Operands come after a string, or each before its list of indices. The axes that an ellipsis stands for get indices
+    of their own, the same for the last one of each operand, for the last but one, and so on.
+    """
+    if isinstance(args[0], str):
+        inputs, arrow, output = args[0].replace(" ", "").partition("->")
+        operands, terms = list(args[1:]), [symbols(term) for term in inputs.split(",")]
+        result = symbols(output) if arrow else None
+    else:
+        operands, terms = list(args[: len(args) // 2 * 2 : 2]), [list(term) for term in args[1::2]]
+        result = list(args[-1]) if len(args) % 2 else None
+    operands = [as_array(operand) for operand in operands]
+    widths = [x.ndim - len(term) + 1 if ... in term else 0 for x, term in zip(operands, terms, strict=True)]
+    width = max(widths)
+    if result is None:
+        every = [index for term in terms for index in term if index is not ...]
+        result = [...] * (width > 0) + sorted(index for index in set(every) if every.count(index) == 1)
+    named = dict.fromkeys(index for term in terms for index in term if index is not ...)
+    numbers = {index: [width + i] for i, index in enumerate(named)}
+
+    def numbered(term: list[Any], own: int) -> list[int]:
+        return [i for index in term for i in (range(width - own, width) if index is ... else numbers[index])]
+
+    return operands, list(map(numbered, terms, widths)), numbered(result, width)
+
+
+def symbols(term: str) -> list[Any]:
+    """The letters of an operand's indices, with Ellipsis for three dots."""
+    return [... if symbol == "." else symbol for symbol in term.replace("...", ".")]
+
+
+def einsum_vjp(position: int) -> Any:
+    """The VJP for the argument at a position: the einsum of the gradient and the other operands."""
+
+    def vjp(g: Any, out: Any, *args: Any, optimize: Any = False) -> Any:
+        operands, terms, result = index_lists(args)
+        own = position - 1 if isinstance(args[0], str) else position // 2
+        x, term = operands.pop(own), terms.pop(own)
+        lengths: dict[int, int] = {}
+        for operand, indices in zip([x, *operands], [term, *terms], strict=True):
+            for index, length in zip(indices, operand.shape, strict=True):
+                lengths[index] = max(length, lengths.get(index, 1)) if length else 0
+        factors = [g, result]
+        for operand, indices in zip(operands, terms, strict=True):
+            factors += [operand, indices]
+        target: list[int] = []
+        for index in term:
+            if index in target:  # a diagonal: elements off it get nothing
+                fresh = max([*lengths, *target]) + 1
+                factors += [np.eye(lengths[index], dtype=g.dtype), [index, fresh]]
+                lengths[fresh] = lengths[index]
+                target.append(fresh)
+            else:
+                if index not in result:  # an index that is summed over, maybe of this operand alone
+                    factors += [np.ones(lengths[index], g.dtype), [index]]
+                target.append(index)
+        return np.einsum(*factors, target, optimize=optimize is not False)
+
+    return vjp
+
+
+derivative(np.einsum, *map(einsum_vjp, range(64)))
+RULES[np.einsum].positional = 64  # any number of operands
+
+# Products of several matrices
+
+
+def multi_dot_vjp(g: Any, out: Any, arrays: Any) -> Any:
+    """For each factor: the factors before it transposed, times the gradient, times those behind it transposed."""
+    first, last = arrays[0], arrays[-1]
+    factors = [row(first) if first.ndim == 1 else first, *arrays[1:-1], column(last) if last.ndim == 1 else last]
+    g = np.reshape(g, (factors[0].shape[0], factors[-1].shape[1]))
+    factors = [factor.T for factor in factors]
+    return [
+        np.reshape(np.linalg.multi_dot([*factors[:i][::-1], g, *factors[i + 1 :][::-1]]), x.shape)
+        for i, x in enumerate(arrays)
+    ]
+
+
+def matrix_power_vjp(g: Any, out: Any, a: Any, n: Any) -> Any:
+    """The sum of (a.T)^k g (a.T)^(n-1-k): the upper right block of the power of [[a.T, g], [0, a.T]].
+
+    Mathias, "A chain rule for matrix functions and applications", 1996, theorem 2.1.
+    """
+    t = transposed(a)
+    above, below = np.concatenate([t, g], axis=-1), np.concatenate([np.zeros(a.shape, a.dtype), t], axis=-1)
+    size = a.shape[-1]
+    return np.linalg.matrix_power(np.concatenate([above, below], axis=-2), n)[..., :size, size:]
+
+
+derivative(np.linalg.multi_dot, multi_dot_vjp)
+derivative(np.linalg.matrix_power, matrix_power_vjp)
+
+# Products made of element-wise ones
+
+
+def kron(a: Any, b: Any) -> Any:
+    """Every element of a times the whole of b, side by side along every axis."""
+    a, b = as_array(a), as_array(b)
+    ndim = max(a.ndim, b.ndim)
+    lengths_a = (1,) * (ndim - a.ndim) + a.shape
+    lengths_b = (1,) * (ndim - b.ndim) + b.shape
+    shape_a = [n for length in lengths_a for n in (length, 1)]
+    shape_b = [n for length in lengths_b for n in (1, length)]
+    product = np.reshape(a, shape_a) * np.reshape(b, shape_b)
+    return np.reshape(product, [n * m for n, m in zip(lengths_a, lengths_b, strict=True)])
+
+
+def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Any:
+    """The vector product; a vector of two elements has a third one that is zero. Of two such, the third element."""
+    if axis is not None:
+        axisa, axisb, axisc = axis, axis, axis
+    a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
+    if not {a.shape[-1], b.shape[-1]} <= {2, 3}:
+        raise ShapeError(
+            f"cross takes vectors of two or three elements, but these have {a.shape[-1]} and {b.shape[-1]}"
+        )
+    a0, a1, a2 = [a[..., i] for i in range(a.shape[-1])] + [0] * (3 - a.shape[-1])
+    b0, b1, b2 = [b[..., i] for i in range(b.shape[-1])] + [0] * (3 - b.shape[-1])
+    third = a0 * b1 - a1 * b0
+    if a.shape[-1] == b.shape[-1] == 2:
+        return third
+    return np.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, third], axis=axisc)
+
+
+composite(np.kron, kron)
+composite(np.cross, cross)
+composite(np.linalg.cross, lambda x1, x2, /, *, axis=-1: cross(x1, x2, axis=axis))
+
+# Convolution
+
+
+def overlap(g: Any, n: int, m: int, mode: str, backwards: bool = False) -> Any:
+    """The gradient put to where the mode cuts it out of all n + m - 1 elements, among zeros.
+
+    NumPy cuts as if the longer array came first, and correlate then turns the result around.
+    """
+    short = min(n, m)
+    start = {"full": 0, "same": (short - 1) // 2, "valid": short - 1}[mode]
+    rest = n + m - 1 - start - g.shape[0]
+    if backwards and n < m:
+        start, rest = rest, start
+    return np.concatenate([np.zeros(start, g.dtype), g, np.zeros(rest, g.dtype)])
+
+
+def convolve_vjp(g: Any, a: Any, v: Any, mode: str) -> Any:
+    a, v = np.ravel(as_array(a)), np.ravel(as_array(v))
+    return np.convolve(overlap(g, a.size, v.size, mode), v[::-1], "valid")
+
+
+def correlate_left(g: Any, out: Any, a: Any, v: Any, mode: str = "valid") -> Any:
+    a, v = as_array(a), as_array(v)
+    return np.convolve(overlap(g, a.size, v.size, mode, backwards=True), np.conj(v), "valid")
+
+
+def correlate_right(g: Any, out: Any, a: Any, v: Any, mode: str = "valid") -> Any:
+    a, v = as_array(a), as_array(v)
+    return np.conj(np.convolve(overlap(g, a.size, v.size, mode, backwards=True), a[::-1], "valid")[::-1])
+
+
+derivative(
+    np.convolve,
+    lambda g, out, a, v, mode="full": convolve_vjp(g, a, v, mode),
+    lambda g, out, a, v, mode="full": convolve_vjp(g, v, a, mode),
+)
+derivative(np.correlate, correlate_left, correlate_right)

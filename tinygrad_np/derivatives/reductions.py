@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import constant, derivative
+from tinygrad_np.derivatives.table import composite, constant, derivative
+from tinygrad_np.errors import ShapeError
 
 
 def spread(reduced: Any, axis: Any, keepdims: Any) -> Any:
@@ -17,32 +18,59 @@ def spread(reduced: Any, axis: Any, keepdims: Any) -> Any:
     return reduced if keepdims or axis is None else np.expand_dims(reduced, axis)
 
 
-def count(x: Any, reduced: Any) -> Any:
-    """How many elements of x went into each element of a reduction."""
-    return x.size / max(reduced.size, 1)
+def count(x: Any, reduced: Any, axis: Any, where: Any) -> Any:
+    """How many elements of x went into each element of a reduction; at least 1."""
+    if where is True:
+        return x.size / max(reduced.size, 1)
+    return np.maximum(np.sum(np.broadcast_to(where, x.shape), axis=axis, keepdims=True), 1)
 
 
-def freedom(degrees: float) -> float:
+def freedom(degrees: Any) -> Any:
     """Degrees of freedom to divide by; without any, variances are NaN and so are their slopes."""
+    if isinstance(degrees, np.ndarray):
+        return np.where(degrees > 0, degrees, math.nan)
     return degrees if degrees > 0 else math.nan
 
 
-def largest(out: Any, x: Any, axis: Any, keepdims: Any) -> Any:
-    """Weights that pick the elements of x equal to their maximum (or minimum), summing to 1 over the axes."""
-    picked = (x == spread(out, axis, keepdims)).astype(x.dtype)
-    return picked / np.sum(picked, axis=axis, keepdims=True)
+def largest(out: Any, x: Any, axis: Any, keepdims: Any, initial: Any, where: Any) -> Any:
+    """Weights that pick the elements of x equal to their maximum (or minimum), summing to 1 over the axes.
+
+    They are all 0 where no element is as large as `initial`.
+    """
+    picked = x == spread(out, axis, keepdims)
+    if where is not True:
+        picked = picked & where
+    picked = picked.astype(x.dtype)
+    number = np.sum(picked, axis=axis, keepdims=True)
+    return picked / (number if initial is None else np.maximum(number, 1))
 
 
-def sum_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False) -> Any:
-    return np.broadcast_to(spread(g, axis, keepdims), a.shape)
+def sum_vjp(
+    g: Any,
+    out: Any,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    keepdims: Any = False,
+    initial: Any = 0,
+    where: Any = True,
+) -> Any:
+    g = np.broadcast_to(spread(g, axis, keepdims), a.shape)
+    return g if where is True else np.where(where, g, 0)
 
 
-def mean_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False) -> Any:
-    return np.broadcast_to(spread(g, axis, keepdims) / count(a, out), a.shape)
+def mean_vjp(
+    g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False, where: Any = True
+) -> Any:
+    g = np.broadcast_to(spread(g, axis, keepdims) / count(a, out, axis, where), a.shape)
+    return g if where is True else np.where(where, g, 0)
 
 
-def max_vjp(g: Any, out: Any, a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
-    return spread(g, axis, keepdims) * largest(out, a, axis, keepdims)
+def max_vjp(
+    g: Any, out: Any, a: Any, axis: Any = None, *, keepdims: Any = False, initial: Any = None, where: Any = True
+) -> Any:
+    return spread(g, axis, keepdims) * largest(out, a, axis, keepdims, initial, where)
 
 
 def var_vjp(
@@ -55,9 +83,17 @@ def var_vjp(
     ddof: Any = 0,
     correction: Any = 0,
     keepdims: Any = False,
+    where: Any = True,
+    mean: Any = None,
 ) -> Any:
-    scale = 2 / freedom(count(a, out) - ddof - correction)
-    return spread(g, axis, keepdims) * np.conj(a - np.mean(a, axis=axis, keepdims=True)) * scale
+    if where is not True:
+        a = np.where(where, a, 0)  # what is left out may be NaN
+    if mean is None:
+        mean = np.mean(a, axis=axis, keepdims=True, where=where)
+    slope = (
+        spread(g, axis, keepdims) * np.conj(a - mean) * (2 / freedom(count(a, out, axis, where) - ddof - correction))
+    )
+    return slope if where is True else np.where(where, slope, 0)
 
 
 def std_vjp(
@@ -70,15 +106,30 @@ def std_vjp(
     ddof: Any = 0,
     correction: Any = 0,
     keepdims: Any = False,
+    where: Any = True,
+    mean: Any = None,
 ) -> Any:
     # Where all elements are equal the deviation is zero and so is the subgradient taken, instead of 0 / 0.
-    g = g / np.where(out == 0, 1, out)
-    scale = 1 / freedom(count(a, out) - ddof - correction)
-    return spread(g, axis, keepdims) * np.conj(a - np.mean(a, axis=axis, keepdims=True)) * scale
+    g = g * 0.5 / np.where(out == 0, 1, out)
+    kwargs = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "where": where, "mean": mean}
+    return var_vjp(g, out, a, axis, dtype, **kwargs)
 
 
-def prod_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False) -> Any:
+def prod_vjp(
+    g: Any,
+    out: Any,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    keepdims: Any = False,
+    initial: Any = 1,
+    where: Any = True,
+) -> Any:
     """The product of the other elements: out / a or, where there are zeros, multiplied out."""
+    if where is not True:
+        slope = prod_vjp(g, out, np.where(where, a, 1), axis, keepdims=keepdims, initial=initial)
+        return np.where(where, slope, 0)
     if np.all(a != 0):
         return spread(g * out, axis, keepdims) / a
     axes = tuple(range(a.ndim)) if axis is None else tuple(np.atleast_1d(axis) % a.ndim)
@@ -87,15 +138,158 @@ def prod_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None, *, k
     rows = np.reshape(np.transpose(a, [*kept, *axes]), [*(a.shape[i] for i in kept), 1, n])
     others = np.prod(np.where(np.eye(n, dtype=bool), 1, rows), axis=-1)
     others = np.reshape(others, [a.shape[i] for i in [*kept, *axes]])
-    return spread(g, axis, keepdims) * np.transpose(others, np.argsort([*kept, *axes]))
+    return spread(g * initial, axis, keepdims) * np.transpose(others, np.argsort([*kept, *axes]))
+
+
+def valid(a: Any, where: Any) -> Any:
+    """Which elements the functions that leave NaN out take."""
+    return np.logical_and(where, np.logical_not(np.isnan(a)))
+
+
+def nanmean_vjp(
+    g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False, where: Any = True
+) -> Any:
+    return mean_vjp(g, out, a, axis, keepdims=keepdims, where=valid(a, where))
+
+
+def nanvar_vjp(
+    g: Any,
+    out: Any,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: Any = 0,
+    correction: Any = 0,
+    keepdims: Any = False,
+    where: Any = True,
+    mean: Any = None,
+) -> Any:
+    kwargs = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "where": valid(a, where), "mean": mean}
+    return var_vjp(g, out, a, axis, **kwargs)
+
+
+def nanstd_vjp(
+    g: Any,
+    out: Any,
+    a: Any,
+    axis: Any = None,
+    dtype: Any = None,
+    *,
+    ddof: Any = 0,
+    correction: Any = 0,
+    keepdims: Any = False,
+    where: Any = True,
+    mean: Any = None,
+) -> Any:
+    kwargs = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "where": valid(a, where), "mean": mean}
+    return std_vjp(g, out, a, axis, **kwargs)
+
+
+def quantile_vjp(
+    g: Any, out: Any, a: Any, q: Any, axis: Any = None, *, method: Any = "linear", keepdims: Any = False
+) -> Any:
+    """Quantiles are interpolated between two order statistics, the elements at two places in the sorted array.
+
+    Each of the two passes its share of the gradient on to the elements that are equal to it. The places are those
+    that the method gives for 0, 1 ... n - 1, whose quantiles are places themselves.
+    """
+    numbers = a if isinstance(a, np.ndarray) else a.data  # the shares are constant almost everywhere
+    n = max(numbers.size * np.size(q) // max(out.size, 1), 1)
+    total: Any = 0
+    for i, place in np.ndenumerate(np.quantile(np.arange(n), q, method=method)):
+        picked: Any = 0
+        for k, share in ((np.floor(place), 1 - place % 1), (np.ceil(place), place % 1)):
+            statistic = np.quantile(numbers, k / max(n - 1, 1), axis=axis, method="nearest", keepdims=True)
+            equal = numbers == statistic
+            picked = picked + equal * (share / np.sum(equal, axis=axis, keepdims=True))
+        total = total + spread(g[i], axis, keepdims) * picked.astype(a.dtype)
+    return total
+
+
+def percentile_vjp(
+    g: Any, out: Any, a: Any, q: Any, axis: Any = None, *, method: Any = "linear", keepdims: Any = False
+) -> Any:
+    return quantile_vjp(g, out, a, np.true_divide(q, 100), axis, method=method, keepdims=keepdims)
+
+
+def nanmedian_vjp(g: Any, out: Any, a: Any, axis: Any = None, *, keepdims: Any = False) -> Any:
+    """Half of the gradient for each of the two middle elements, which are one if their number is odd."""
+    numbers = a if isinstance(a, np.ndarray) else a.data
+    low = np.nanquantile(numbers, 0.5, axis=axis, method="lower", keepdims=True)
+    high = np.nanquantile(numbers, 0.5, axis=axis, method="higher", keepdims=True)
+    picked = largest(low, numbers, axis, True, None, True) + largest(high, numbers, axis, True, None, True)
+    return spread(g, axis, keepdims) * (0.5 * picked)
+
+
+def average(a: Any, axis: Any = None, weights: Any = None, *, keepdims: Any = False) -> Any:
+    """sum(weights * a) / sum(weights); weights have the shape of a, or of its part along the axes."""
+    if weights is None:
+        return np.mean(a, axis=axis, keepdims=keepdims)
+    a, weights = (x if hasattr(x, "dtype") else np.asarray(x) for x in (a, weights))
+    if weights.shape != a.shape:
+        if axis is None:
+            raise ShapeError(f"average of shape {a.shape} with weights of shape {weights.shape} needs an axis")
+        axes = tuple(np.atleast_1d(axis) % a.ndim)
+        weights = np.transpose(weights, np.argsort(axes))
+        weights = np.reshape(weights, [n if i in axes else 1 for i, n in enumerate(a.shape)])
+    total = np.sum(weights, axis=axis, keepdims=keepdims)
+    if np.any(total == 0):
+        raise ZeroDivisionError("average: the weights sum to zero")
+    return np.sum(a * weights, axis=axis, keepdims=keepdims) / total
+
+
+def variables(x: Any, rowvar: Any) -> Any:
+    """The variables of cov as rows, in double precision, which is NumPy's choice too."""
+    x = x if hasattr(x, "dtype") else np.asarray(x)
+    x = np.astype(x, np.result_type(x.dtype, np.float64))
+    return np.reshape(x, (1, -1)) if x.ndim < 2 else x if rowvar else np.transpose(x)
+
+
+def cov(m: Any, y: Any = None, rowvar: Any = True, bias: Any = False, ddof: Any = None) -> Any:
+    """The means of the products of the deviations of every two variables."""
+    x = variables(m, rowvar) if y is None else np.concatenate([variables(m, rowvar), variables(y, rowvar)])
+    degrees = x.shape[1] - (1 - bool(bias) if ddof is None else ddof)
+    deviation = x - np.mean(x, axis=1, keepdims=True)
+    conjugate = np.conj(deviation) if x.dtype.kind == "c" else deviation
+    return np.squeeze(np.matmul(deviation, np.transpose(conjugate)) * np.true_divide(1, freedom(degrees)))
+
+
+def corrcoef(x: Any, y: Any = None, rowvar: Any = True) -> Any:
+    """Covariances over the standard deviations of both variables; rounding must not take them beyond 1."""
+    c = np.cov(x, y, rowvar)
+    if c.ndim == 0:
+        return c / c
+    variables = np.arange(len(c))
+    deviation = np.sqrt(np.real(c[variables, variables]))
+    c = c / deviation[:, np.newaxis] / deviation
+    return np.clip(np.real(c), -1, 1) + 1j * np.clip(np.imag(c), -1, 1) if c.dtype.kind == "c" else np.clip(c, -1, 1)
 
 
 derivative(np.sum, sum_vjp)
 derivative(np.mean, mean_vjp)
 derivative(np.prod, prod_vjp)
-derivative(np.max, max_vjp)
-derivative(np.min, max_vjp)
+for extremum in (np.max, np.min, np.amax, np.amin, np.nanmax, np.nanmin):
+    derivative(extremum, max_vjp)
+composite(np.ptp, lambda a, axis=None, **kwargs: np.max(a, axis, **kwargs) - np.min(a, axis, **kwargs))
 derivative(np.var, var_vjp)
 derivative(np.std, std_vjp)
+derivative(np.quantile, quantile_vjp)
+derivative(np.percentile, percentile_vjp)
+derivative(
+    np.median, lambda g, out, a, axis=None, *, keepdims=False: quantile_vjp(g, out, a, 0.5, axis, keepdims=keepdims)
+)
+composite(np.average, average)
+composite(np.cov, cov)
+composite(np.corrcoef, corrcoef)
+derivative(np.bincount, None, lambda g, out, x, weights=None, minlength=0: g[x])
 
-constant(np.argmax, np.argmin, np.argsort, np.all, np.any, np.count_nonzero, np.nonzero, np.flatnonzero)
+composite(np.nansum, lambda a, *args, **kwargs: np.sum(np.where(np.isnan(a), 0, a), *args, **kwargs))
+composite(np.nanprod, lambda a, *args, **kwargs: np.prod(np.where(np.isnan(a), 1, a), *args, **kwargs))
+derivative(np.nanmean, nanmean_vjp)
+derivative(np.nanvar, nanvar_vjp)
+derivative(np.nanstd, nanstd_vjp)
+derivative(np.nanmedian, nanmedian_vjp)
+
+constant(np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort)
+constant(np.all, np.any, np.count_nonzero, np.nonzero, np.flatnonzero, np.searchsorted, np.digitize)

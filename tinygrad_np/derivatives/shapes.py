@@ -1,14 +1,18 @@
-"""Derivatives of functions that move elements without changing them: each VJP moves the gradient back.
+"""Derivatives of functions that rearrange, join, split and pad whole arrays: each VJP moves the gradient back.
 
-An element that is used several times, as indexing can do, gets the sum of the gradients of its uses.
+Functions that pick single elements are in `indexing`.
 """
 
-from operator import getitem
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import constant, derivative, differentiable
+from tinygrad_np.derivatives.indexing import numbers, put_back, scatter
+from tinygrad_np.derivatives.table import composite, constant, derivative
+from tinygrad_np.errors import NoDerivativeError
+
+# One array of another shape
 
 
 def inverse(axes: Any) -> Any:
@@ -23,30 +27,104 @@ def layout(a: Any, order: str) -> Any:
     return "F" if (a if isinstance(a, np.ndarray) else a.data).flags.fnc else "C"
 
 
-derivative(np.reshape, lambda g, out, a, shape=None, order="C": np.reshape(g, a.shape, order=layout(a, order)))
-derivative(np.ravel, lambda g, out, a, order="C": np.reshape(g, a.shape, order=layout(a, order)))
+derivative(np.reshape, lambda g, out, a, shape=None, order="C", *, copy=None: np.reshape(g, a.shape, layout(a, order)))
+derivative(np.ravel, lambda g, out, a, order="C": np.reshape(g, a.shape, layout(a, order)))
 derivative(np.squeeze, lambda g, out, a, axis=None: np.reshape(g, a.shape))
 derivative(np.expand_dims, lambda g, out, a, axis: np.reshape(g, a.shape))
 derivative(np.transpose, lambda g, out, a, axes=None: np.transpose(g, inverse(axes)))
+derivative(np.matrix_transpose, lambda g, out, x: np.matrix_transpose(g))
+derivative(np.linalg.matrix_transpose, lambda g, out, x: np.matrix_transpose(g))
 derivative(np.swapaxes, lambda g, out, a, axis1, axis2: np.swapaxes(g, axis1, axis2))
 derivative(np.moveaxis, lambda g, out, a, source, destination: np.moveaxis(g, destination, source))
+derivative(np.rollaxis, lambda g, out, a, axis, start=0: put_back(g, a, np.rollaxis(numbers(a), axis, start)))
+derivative(np.flip, lambda g, out, m, axis=None: np.flip(g, axis))
+derivative(np.fliplr, lambda g, out, m: np.fliplr(g))
+derivative(np.flipud, lambda g, out, m: np.flipud(g))
+derivative(np.rot90, lambda g, out, m, k=1, axes=(0, 1): np.rot90(g, -k, axes))
+derivative(np.roll, lambda g, out, a, shift, axis=None: np.roll(g, np.negative(shift), axis))
 derivative(np.broadcast_to, lambda g, out, array, shape: g)
-derivative(np.astype, lambda g, out, x, dtype: g)
-derivative(np.copy, lambda g, out, a: g)
+derivative(np.astype, lambda g, out, x, dtype, *, copy=True: g)
+derivative(np.copy, lambda g, out, a, order="K": g)
+
+
+def full_like(
+    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None
+) -> Any:
+    """Constant in `a`; every element is the fill value."""
+    empty = np.empty_like(a, dtype, shape=shape)
+    return np.broadcast_to(fill_value, empty.shape).astype(empty.dtype)
+
+
+composite(np.full_like, full_like)
+
+constant(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like)
+constant(np.result_type, np.can_cast, np.min_scalar_type, np.iscomplexobj, np.isrealobj)
+constant(np.shares_memory, np.may_share_memory)
+
+# Several arrays of another shape
+
+
+def at_least(function: Any) -> Callable[..., Any]:
+    """np.atleast_1d and its like as reshapes."""
+
+    def reshaped(*arys: Any) -> Any:
+        arrays = tuple(np.reshape(a, function(np.empty(np.shape(a))).shape) for a in arys)
+        return arrays if len(arrays) > 1 else arrays[0]
+
+    return reshaped
+
+
+def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+    shape = np.broadcast_shapes(*map(np.shape, args))
+    return tuple(np.broadcast_to(a, shape) for a in args)
+
+
+def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: Any = "xy") -> Any:
+    grids = np.meshgrid(*(np.arange(np.size(x)) for x in xi), copy=copy, sparse=sparse, indexing=indexing)
+    return type(grids)(np.ravel(x)[grid] for x, grid in zip(xi, grids, strict=True))
+
+
+for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
+    composite(function, at_least(function))
+composite(np.broadcast_arrays, broadcast_arrays)
+composite(np.meshgrid, meshgrid)
 
 # Splitting: the gradient is a list, one for each piece.
 
-for split in (np.split, np.array_split):
-    derivative(split, lambda g, out, ary, indices_or_sections, axis=0: np.concatenate(g, axis))
+
+def split_vjp(g: Any, out: Any, ary: Any, indices_or_sections: Any, axis: Any = 0) -> Any:
+    joined = np.concatenate(g, axis)
+    if joined.shape == ary.shape:
+        return joined
+    # Indices that do not ascend make pieces that overlap.
+    pieces = np.split(numbers(ary), indices_or_sections, axis)
+    return put_back(np.concatenate(g, axis=None), ary, np.concatenate(pieces, axis=None))
+
+
+derivative(np.split, split_vjp)
+derivative(np.array_split, split_vjp)
+derivative(np.vsplit, lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 0))
+derivative(
+    np.hsplit,
+    lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 1 if ary.ndim > 1 else 0),
+)
+derivative(np.dsplit, lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 2))
+derivative(np.unstack, lambda g, out, x, *, axis=0: np.stack(g, axis))
 
 # Joining: the derivative with respect to the list of arrays is a list of gradients.
 
 
-def concatenate_vjp(g: Any, out: Any, arrays: Any, axis: Any = 0) -> Any:
+def concatenate_vjp(
+    g: Any, out: Any, arrays: Any, axis: Any = 0, *, dtype: Any = None, casting: Any = "same_kind"
+) -> Any:
     if axis is None:
         pieces = np.split(g, np.cumsum([np.size(a) for a in arrays[:-1]]))
         return like(arrays, [np.reshape(piece, np.shape(a)) for piece, a in zip(pieces, arrays, strict=True)])
     return like(arrays, np.split(g, np.cumsum([np.shape(a)[axis] for a in arrays[:-1]]), axis))
+
+
+def stack_vjp(g: Any, out: Any, arrays: Any, axis: Any = 0, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
+    return like(arrays, np.moveaxis(g, axis, 0))
 
 
 def like(arrays: Any, pieces: Any) -> Any:
@@ -54,29 +132,118 @@ def like(arrays: Any, pieces: Any) -> Any:
     return list(pieces) if isinstance(arrays, (list, tuple)) else np.stack(list(pieces))
 
 
+def hstack(tup: Any, **kwargs: Any) -> Any:
+    arrays = [np.atleast_1d(a) for a in tup]
+    return np.concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, **kwargs)
+
+
+def append(arr: Any, values: Any, axis: Any = None) -> Any:
+    """Numbers are arrays here: otherwise they would take the dtype of the other array, which NumPy promotes."""
+    arrays = [np.array(array) if isinstance(array, (int, float, complex)) else array for array in (arr, values)]
+    return np.concatenate(arrays, axis)
+
+
+def block(arrays: Any) -> Any:
+    """The innermost lists are joined along the last axis, those around them along the one before, and so on."""
+
+    def depth(item: Any) -> int:
+        return 1 + depth(item[0]) if isinstance(item, list) else 0
+
+    def ndim(item: Any) -> int:
+        return max(map(ndim, item)) if isinstance(item, list) else np.ndim(item)
+
+    def join(item: Any, axis: int) -> Any:
+        if isinstance(item, list):
+            return np.concatenate([join(inner, axis + 1) for inner in item], axis)
+        return np.reshape(item, (1,) * (dimensions - np.ndim(item)) + np.shape(item))
+
+    dimensions = max(depth(arrays), ndim(arrays))
+    return join(arrays, -depth(arrays))
+
+
 derivative(np.concatenate, concatenate_vjp)
-derivative(np.stack, lambda g, out, arrays, axis=0: like(arrays, np.moveaxis(g, axis, 0)))
+derivative(np.stack, stack_vjp)
+composite(np.vstack, lambda tup, **kwargs: np.concatenate([np.atleast_2d(a) for a in tup], 0, **kwargs))
+composite(np.hstack, hstack)
+composite(np.dstack, lambda tup: np.concatenate([np.atleast_3d(a) for a in tup], 2))
+composite(
+    np.column_stack, lambda tup: np.concatenate([a if np.ndim(a) > 1 else np.reshape(a, (-1, 1)) for a in tup], 1)
+)
+composite(np.append, append)
+composite(np.block, block)
 
-# Indexing
+
+def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N803 (NumPy's name)
+    """The powers of x as columns: the products of ever more factors x."""
+    n = len(x) if N is None else N
+    x = np.astype(x, np.promote_types(x.dtype, int))
+    factors = [np.ones((len(x), 1), x.dtype), np.broadcast_to(np.expand_dims(x, 1), (len(x), max(n - 1, 0)))]
+    powers = np.cumprod(np.concatenate(factors, 1), 1)[:, :n]
+    return powers if increasing else powers[:, ::-1]
 
 
-def is_basic(index: Any) -> Any:
-    """Whether an index is of integers, slices, None and Ellipsis only, so that it names no element twice."""
-    items = index if isinstance(index, tuple) else (index,)
-    return all(item is None or item is Ellipsis or type(item) in (int, slice) for item in items)
+composite(np.vander, vander)
+
+# Padding, with the ramps for it
 
 
-@differentiable(lambda g, out, values, index, shape: g[index])
-def scatter(values: Any, index: Any, shape: Any) -> Any:
-    """Zeros of a shape, with values added at an index."""
-    out = np.zeros(shape, values.dtype)
-    if is_basic(index):
-        out[index] = values
+def linspace_vjp(g: Any, fractions: Any, axis: Any) -> Any:
+    """The weighted sum over the points, each of which is start + fraction (stop - start)."""
+    return np.sum(np.moveaxis(g, axis, -1) * fractions, axis=-1)
+
+
+def linspace_stop(
+    g: Any, out: Any, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, *, dtype: Any = None, axis: Any = 0
+) -> Any:
+    return linspace_vjp(g, np.linspace(0, 1, num, endpoint), axis)
+
+
+def linspace_start(
+    g: Any, out: Any, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, *, dtype: Any = None, axis: Any = 0
+) -> Any:
+    return linspace_vjp(g, 1 - np.linspace(0, 1, num, endpoint), axis)
+
+
+derivative(np.linspace, linspace_start, linspace_stop)
+
+STATISTICS: dict[str, Callable[..., Any]] = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
+
+
+def pad_axis(a: Any, axis: int, widths: Any, mode: str, lengths: Any, ends: Any) -> Any:
+    """Pad with a ramp or a statistic along one axis."""
+    a = np.moveaxis(a, axis, 0)
+    if mode == "linear_ramp":
+        edges = zip(ends, (a[0], a[-1]), widths, strict=True)
+        left, right = (np.astype(np.linspace(end, edge, width, endpoint=False), a.dtype) for end, edge, width in edges)
+        right = right[::-1]
     else:
-        np.add.at(out, index, values)
-    return out
+        parts = slice(lengths[0]), slice(lengths[1] and -lengths[1], None)
+        values = zip((STATISTICS[mode](a[part], axis=0) for part in parts), widths, strict=True)
+        left, right = (np.broadcast_to(value, (width, *a.shape[1:])) for value, width in values)
+    return np.moveaxis(np.concatenate([left, a, right]), 0, axis)
 
 
-derivative(getitem, lambda g, out, x, index: scatter(g, index, x.shape))
+def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
+    """As indexing where elements are repeated, else as joining of what is computed from them, axis after axis."""
+    if isinstance(pad_width, dict):
+        pad_width = [pad_width.get(i, pad_width.get(i - array.ndim, 0)) for i in range(array.ndim)]
+        pad_width = [np.broadcast_to(width, 2) for width in pad_width]
+    repeats = mode in ("edge", "wrap", "reflect", "symmetric") and kwargs.get("reflect_type", "even") == "even"
+    if not repeats and mode not in ("constant", "linear_ramp", *STATISTICS):
+        given = f"mode={mode!r}" + "".join(f", {name}={value!r}" for name, value in kwargs.items())
+        raise NoDerivativeError(f"the derivative of pad does not know {given}; .detach() the input or pad otherwise")
+    # It also refuses wrong arguments as NumPy does.
+    padding = np.pad(numbers(array) if repeats else np.zeros(array.shape, array.dtype), pad_width, mode, **kwargs)
+    if repeats:
+        return np.ravel(array)[padding]
+    settings: list[Any] = [pad_width, kwargs.get("stat_length"), kwargs.get("end_values", 0)]
+    widths, lengths, ends = (np.broadcast_to(value, (array.ndim, 2)).tolist() for value in settings)
+    if mode == "constant":
+        inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, array.shape, strict=True))
+        return padding + scatter(array, inside, padding.shape)
+    for axis in range(array.ndim):
+        array = pad_axis(array, axis, widths[axis], mode, lengths[axis], ends[axis])
+    return array
 
-constant(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like, np.full_like)
+
+composite(np.pad, pad)

@@ -6,13 +6,16 @@ NumPy, so that they differentiate in turn, and do not write to what they are giv
 type promotion: the walk sums and casts each gradient to its argument's shape and dtype.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any, TypeVar
 
 import numpy as np
 
-Vjp = Callable[..., Any]
+from tinygrad_np.errors import ArgumentError
+
+Vjp = Any  # a function; typed so because its code object is read
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -38,12 +41,22 @@ class Rule:
         self.vjps = vjps
         self.last = last
         self.composite = None
-        # Read from the code object: inspect.signature would cost milliseconds of import time over the whole table.
-        codes = [vjp.__code__ for vjp in vjps if vjp is not None]
-        self.positional = min((code.co_argcount - 2 for code in codes), default=0)
+        self.positional = min((_positional(vjp) for vjp in vjps if vjp is not None), default=0)
         self.keywords = frozenset(
-            name for code in codes for name in code.co_varnames[2 : code.co_argcount + code.co_kwonlyargcount]
+            name
+            for vjp in vjps
+            if vjp is not None
+            for name in vjp.__code__.co_varnames[2 : vjp.__code__.co_argcount + vjp.__code__.co_kwonlyargcount]
         )
+
+
+def _positional(vjp: Vjp) -> int:
+    """How many arguments a VJP takes by position, besides g and out.
+
+    Read from the code object: inspect.signature would cost milliseconds of import time over the whole table.
+    """
+    code = vjp.__code__
+    return 2**31 if code.co_flags & inspect.CO_VARARGS else code.co_argcount - 2
 
 
 CONSTANT = Rule("constant", ())
@@ -57,10 +70,13 @@ def derivative(function: Callable[..., Any], *vjps: Vjp | None, last: Vjp | None
     RULES[function] = Rule(function.__name__, vjps, last)
 
 
-def composite(function: Callable[..., Any], of_others: Callable[..., Any]) -> None:
+def composite(function: Callable[..., Any], of_others: Any) -> None:
     """Say how a function is made of others that have rules: it is differentiated through those."""
     rule = RULES[function] = Rule(function.__name__, ())
     rule.composite = of_others
+    code = getattr(of_others, "__code__", None)
+    if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:  # else what it is made of will tell
+        rule.keywords = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
 
 def constant(*functions: Callable[..., Any]) -> None:
@@ -74,12 +90,23 @@ def differentiable(*vjps: Vjp | None, last: Vjp | None = None) -> Callable[[F], 
     Like NumPy's own functions it finds Tensors by their `__array_function__` (NumPy enhancement proposal 18). The
     function itself sees plain arrays.
 
+    Raises:
+        ArgumentError: a VJP does not take g, out and the arguments of the function.
+
     >>> @differentiable(lambda g, out, x: g * (2 * x))
     ... def squared(x):
     ...     return x * x
     """
+    for number, vjp in enumerate(vjps):
+        if vjp is not None and (not hasattr(vjp, "__code__") or _positional(vjp) < len(vjps)):
+            raise ArgumentError(
+                f"derivative number {number + 1} of {len(vjps)} must be a function to be called as "
+                f"vjp(g, out, *args), with the gradient, the result and the function's arguments, but is {vjp!r}"
+            )
 
     def decorate(function: F) -> F:
+        if len(vjps) == 0:
+            raise ArgumentError(f"differentiable needs a derivative of {function.__name__} for each argument")
         derivative(function, *vjps, last=last)
 
         @wraps(function)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_np import functional
-from tinygrad_np.errors import ArgumentError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
 
@@ -62,6 +61,8 @@ class Linear(Module):
 class Sequential(Module):
     """Modules applied one after the other, under the names "0", "1" ...
 
+    Raises ArgumentTypeError for what is no module.
+
     A Linear followed by a ReLU is computed as one operation, `functional.linear_relu`.
 
     >>> Sequential(Linear(2, 3), ReLU())
@@ -72,34 +73,46 @@ class Sequential(Module):
     """
 
     def __init__(self, *modules: Module) -> None:
-        self._calls: list[tuple[Module, dict[str, bool]]] = []
+        self._in_order: list[Module] = []
         for i, module in enumerate(modules):
+            if not isinstance(module, Module):
+                raise ArgumentTypeError(
+                    f"Sequential takes modules, such as nn.ReLU(), but its argument number {i + 1} is {module!r}"
+                )
             setattr(self, str(i), module)
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        if isinstance(value, Module):
-            modules = list(self)
-            fused = [type(a) is Linear and type(b) is ReLU for a, b in pairwise([*modules, None])]
-            self._calls = [
-                (module, {"relu": True} if fused[i] else {})
-                for i, module in enumerate(modules)
-                if not (i and fused[i - 1])
-            ]
+        vars(self)["_in_order"] = [module for _, module in self._children()]
+
+    def __delattr__(self, name: str) -> None:
+        super().__delattr__(name)
+        vars(self)["_in_order"] = [module for _, module in self._children()]
 
     def forward(self, x: Any) -> Any:
-        for module, options in self._calls:
-            x = module(x, **options)
+        done = False  # whether the last Linear has done this module's work
+        for module, following in zip(self._in_order, [*self._in_order[1:], None], strict=False):
+            fuse = not done and _fuse(module, following)
+            if not done:
+                x = module(x, relu=True) if fuse else module(x)
+            done = fuse
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return (module for _, module in self._children())
+        return iter(self._in_order)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return len(self._in_order)
 
     def __getitem__(self, index: int) -> Module:
-        return list(self)[index]
+        return self._in_order[index]
+
+
+def _fuse(module: Module, following: Module | None) -> bool:
+    """Whether two modules are a Linear and a ReLU as they come, with no `forward` put in by hand."""
+    if type(module) is not Linear or type(following) is not ReLU:
+        return False
+    return "forward" not in vars(module) and "forward" not in vars(following)
 
 
 class Identity(Module):

@@ -1,0 +1,45 @@
+"""Prints the derivative table as Markdown: `python -m tinygrad_np.derivatives`."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from tinygrad_np import derivatives
+from tinygrad_np.derivatives.table import CONSTANT, RULES
+
+
+def name(function: Callable[..., Any]) -> str:
+    """The function's name as users write it after `np.`, or for what is no function of NumPy's, in words."""
+    if function.__name__ == "getitem":
+        return "indexing"
+    prefix = function.__module__.removeprefix("numpy").strip(".")
+    return f"{prefix}.{function.__name__}" if prefix in ("fft", "linalg") else function.__name__
+
+
+def family(function: Callable[..., Any]) -> str:
+    """The module that holds the function's rule."""
+    rule = RULES[function]
+    part = rule.composite or next(vjp for vjp in rule.vjps if vjp is not None)
+    return part.__module__.rpartition(".")[2]
+
+
+def markdown() -> str:
+    """Each family with the first paragraph of its documentation, and its functions in alphabetical order."""
+    of_numpy = {
+        function: rule
+        for function, rule in RULES.items()
+        if function.__module__.partition(".")[0] in ("numpy", "_operator") or not function.__module__
+    }
+    sections = []
+    for title in derivatives.__all__:
+        names = {name(f) for f, rule in of_numpy.items() if rule is not CONSTANT and family(f) == title}
+        if names:
+            text = (importlib.import_module(f"{derivatives.__name__}.{title}").__doc__ or "").partition("\n\n")[0]
+            sections.append(f"**{title}** - {' '.join(text.split())}\n\n{', '.join(sorted(names))}")
+    constants = {name(f) for f, rule in of_numpy.items() if rule is CONSTANT}
+    sections.append(f"**constant** almost everywhere: plain arrays result.\n\n{', '.join(sorted(constants))}")
+    return "\n\n".join(sections)
+
+
+if __name__ == "__main__":
+    print(markdown())
