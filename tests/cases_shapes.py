@@ -119,7 +119,10 @@ case(np.vander, np.array([0.0, 1.0]))
 
 # Padding
 
-for width in 1, (1, 2), ((1, 2),), ((0, 1), (2, 1)), [[1], [2]], {-1: (1, 2)}, {0: 2}, 0:
+widths = [1, (1, 2), ((1, 2),), ((0, 1), (2, 1)), [[1], [2]], 0]
+if np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+    widths += [{-1: (1, 2)}, {0: 2}]
+for width in widths:
     case(np.pad, normal(2, 2), width)
     case(np.pad, normal(2, 1), width, "mean")
 case(np.pad, normal(3), pad_width=1, mode="constant")
