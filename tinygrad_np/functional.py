@@ -30,6 +30,19 @@ LINEAR_VJPS = (
 )
 
 
+def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """`linear` on plain arrays."""
+    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
+        raise ShapeError(
+            f"the input has shape {x.shape}, but the weight of shape {weight.shape} "
+            f"expects {weight.shape[-1]} features on the input's last axis"
+        )
+    out: np.ndarray = np.matmul(x, weight.T)
+    if bias is not None:
+        out += bias
+    return out
+
+
 @differentiable(*LINEAR_VJPS)
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """The affine map x @ weight.T + bias.
@@ -45,21 +58,13 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ShapeError: x has another number of features than weight.
     """
-    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
-        raise ShapeError(
-            f"the input has shape {np.shape(x)}, but the weight of shape {weight.shape} "
-            f"expects {weight.shape[-1]} features on the input's last axis"
-        )
-    out = np.matmul(x, weight.T)
-    if bias is not None:
-        out += bias
-    return out
+    return affine(x, weight, bias)
 
 
 @differentiable(*LINEAR_VJPS, last=lambda g, out: g * (out > 0))
 def linear_relu(x: Any, weight: Any, bias: Any = None) -> Any:
     """relu(linear(x, weight, bias)) as one operation, which saves writing and keeping the array between the two."""
-    out = linear(x, weight, bias)
+    out = affine(x, weight, bias)
     return np.maximum(out, 0, out=out)
 
 

@@ -148,12 +148,13 @@ def walk(
             if type(array) is not np.ndarray:  # several arrays: what a call returned, or a list among its arguments
                 if type(contribution) is not dict and type(contribution) is not list:
                     contribution = fit(contribution, np.asarray(array), rule)
-            elif (
-                not hasattr(contribution, "shape")
-                or contribution.shape != array.shape
-                or contribution.dtype is not array.dtype
-            ):
-                contribution = fit(contribution, array, rule)
+            else:
+                try:
+                    fits = contribution.shape == array.shape and contribution.dtype is array.dtype
+                except AttributeError:  # a plain number
+                    fits = False
+                if not fits:
+                    contribution = fit(contribution, array, rule)
             previous = gradients.get(parent)
             gradients[parent] = contribution if previous is None else add(previous, contribution)
         if not retain_graph:

@@ -72,8 +72,11 @@ class Sequential(Module):
     )
     """
 
+    _in_order: list[Module]
+    _calls: list[tuple[Module, Module | None]]
+
     def __init__(self, *modules: Module) -> None:
-        self._in_order: list[Module] = []
+        self._arrange()
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
                 raise ArgumentTypeError(
@@ -83,19 +86,31 @@ class Sequential(Module):
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)
-        vars(self)["_in_order"] = [module for _, module in self._children()]
+        self._arrange()
 
     def __delattr__(self, name: str) -> None:
         super().__delattr__(name)
-        vars(self)["_in_order"] = [module for _, module in self._children()]
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Find the modules in order, and pair each Linear with the ReLU that follows it."""
+        modules = [module for _, module in self._children()]
+        calls: list[tuple[Module, Module | None]] = []
+        for module in modules:
+            if calls and type(module) is ReLU and type(calls[-1][0]) is Linear and calls[-1][1] is None:
+                calls[-1] = (calls[-1][0], module)
+            else:
+                calls.append((module, None))
+        vars(self).update(_in_order=modules, _calls=calls)
 
     def forward(self, x: Any) -> Any:
-        done = False  # whether the last Linear has done this module's work
-        for module, following in zip(self._in_order, [*self._in_order[1:], None], strict=False):
-            fuse = not done and _fuse(module, following)
-            if not done:
-                x = module(x, relu=True) if fuse else module(x)
-            done = fuse
+        for module, relu in self._calls:
+            if relu is None:
+                x = module(x)
+            elif "forward" in module.__dict__ or "forward" in relu.__dict__:  # put in by hand
+                x = relu(module(x))
+            else:
+                x = module(x, relu=True)
         return x
 
     def __iter__(self) -> Iterator[Module]:
@@ -106,13 +121,6 @@ class Sequential(Module):
 
     def __getitem__(self, index: int) -> Module:
         return self._in_order[index]
-
-
-def _fuse(module: Module, following: Module | None) -> bool:
-    """Whether two modules are a Linear and a ReLU as they come, with no `forward` put in by hand."""
-    if type(module) is not Linear or type(following) is not ReLU:
-        return False
-    return "forward" not in vars(module) and "forward" not in vars(following)
 
 
 class Identity(Module):

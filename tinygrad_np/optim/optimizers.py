@@ -97,7 +97,7 @@ class Optimizer(ABC):
             self._steps[i] += 1
             grad = grad.reshape(-1)
             for chunk, p, state, s, decayed in chunks:
-                g = grad[chunk]
+                g = grad if len(chunks) == 1 else grad[chunk]
                 if self._l2:
                     np.multiply(p, self._l2, out=decayed)
                     g = np.add(g, decayed, out=decayed)
