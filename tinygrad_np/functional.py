@@ -327,7 +327,7 @@ def _class_indices(scores: Any, target: Any) -> np.ndarray:
         )
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"class indices must be integers, but have dtype {indices.dtype}")
-    if np.minimum.reduce(indices) < 0 or np.maximum.reduce(indices) >= shape[1]:
+    if np.maximum.reduce(indices.astype(np.uint64)) >= shape[1]:  # in which negative ones are huge
         raise ArgumentError(
             f"class indices must be between 0 and {shape[1] - 1}, one for each of the {shape[1]} scores, "
             f"but they go from {indices.min()} to {indices.max()}"
