@@ -326,6 +326,18 @@ case(assign, normal(2, 3), (0, slice(1, None)), normal(2))
 case(assign, normal(2, 3), 1, normal())
 case(assign, normal(4), [0, 2, 0], normal(3))
 
+
+def put_along_axis(arr, *args):
+    """NumPy's returns nothing and changes its argument."""
+    changed = arr.copy()
+    np.put_along_axis(changed, *args)
+    return changed
+
+
+put_along_axis.__wrapped__ = np.put_along_axis
+case(put_along_axis, normal(2, 3), np.array([[2], [0]]), normal(2, 1), 1)
+case(put_along_axis, normal(2, 3), np.array([4, 1]), normal(2), None)
+
 # Constant almost everywhere
 
 for function in [np.floor, np.ceil, np.trunc, np.rint, np.round, np.fix, np.sign, np.signbit, np.isnan, np.isinf]:

@@ -174,3 +174,21 @@ def test_an_in_place_operator_without_recording_writes_to_the_array():
     x = y = Tensor([1.0])
     x += 1
     assert y.data.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1, None])
+def test_put_along_axis_is_recorded_as_an_assignment(axis):
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((3, 4))
+    indices = np.array([5, 2]) if axis is None else np.argmax(x, axis=axis, keepdims=True)
+    values = generator.standard_normal(indices.shape)
+    expected = x.copy()
+    np.put_along_axis(expected, indices, values, axis)
+
+    def put(x, values):
+        result = x.copy()
+        np.put_along_axis(result, indices, values, axis)
+        return result * result
+
+    np.testing.assert_array_equal(put(Tensor(x), Tensor(values)).data, expected**2)
+    gradcheck(put, [x, values])

@@ -480,7 +480,7 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         if type(out) is np.ndarray and out.dtype.kind == "f":
             return _make_tensor(out, node)
         return _wrap(out, node)
-    return out if rule is None or rule is CONSTANT else _wrap(out, None)
+    return out if rule is None or rule is CONSTANT or out is None else _wrap(out, None)
 
 
 def _shapes(values: Sequence[Any]) -> str:

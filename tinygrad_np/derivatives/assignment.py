@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import differentiable
+from tinygrad_np.derivatives.table import composite, differentiable
 
 
 def value_vjp(g: Any, out: Any, x: Any, index: Any, value: Any) -> Any:
@@ -33,3 +33,17 @@ def assign(x: Any, index: Any, value: Any) -> Any:
     out = x.copy()
     out[index] = value
     return out
+
+
+def put_along_axis(arr: Any, indices: Any, values: Any, axis: Any) -> None:
+    """The assignment that it is: at `indices` along the axis, and at every place along the others."""
+    if axis is None:
+        arr[np.unravel_index(np.ravel(indices), arr.shape)] = values
+        return
+    shape = np.shape(indices)
+    places = [np.arange(n).reshape([-1 if i == j else 1 for j in range(len(shape))]) for i, n in enumerate(shape)]
+    places[axis] = indices
+    arr[tuple(places)] = values
+
+
+composite(np.put_along_axis, put_along_axis)
