@@ -59,7 +59,7 @@ def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     """`x += y` writes to x's array if there is nothing to record, else it makes x a new, recorded Tensor."""
 
     def method(self: Tensor, other: Any) -> Any:
-        if _tracked((self, other)) or _holds_tracked(other):
+        if _holds_tracked((self, other)):
             return apply(function, (self, other), _no_kwargs)
         function(self.data, _plain(other), out=self.data)
         return self
@@ -231,7 +231,7 @@ class Tensor:
             out[0][...] = getattr(ufunc, method)(*args, **kwargs)
             return out[0]
         if any(array is not None for array in out):
-            if _tracked((*args, *out)):
+            if _holds_tracked((*args, *out)):
                 raise NoDerivativeError(
                     f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "
                     "out=; use the Tensor that it returns, or .detach() the inputs"
@@ -248,7 +248,7 @@ class Tensor:
             kwargs = {name: value for name, value in given.items() if value is not None or name == "axis"}
             if "dtype" not in kwargs or function not in (np.max, np.min):
                 return apply(function, args[:1], kwargs)
-        if _tracked(args):
+        if _holds_tracked(args):
             raise NoDerivativeError(
                 f"numpy.{ufunc.__name__}.{method} has no rule in the derivative table, at least not with these "
                 "arguments; use another function, or .detach() the input"
@@ -513,12 +513,8 @@ def _make_tensor(data: np.ndarray, node: Node | None) -> Tensor:
     return tensor
 
 
-def _tracked(values: Sequence[Any]) -> bool:
-    """Whether a call with these arguments would have to be recorded."""
-    return not recording.suspended and any(isinstance(value, Tensor) and value.requires_grad for value in values)
-
-
 def _holds_tracked(value: Any) -> bool:
+    """Whether a call with this argument, or with the items of this list as arguments, would have to be recorded."""
     if isinstance(value, (list, tuple)):
         return any(map(_holds_tracked, value))
     return isinstance(value, Tensor) and value.requires_grad and not recording.suspended
