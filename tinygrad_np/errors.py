@@ -73,3 +73,7 @@ class GradcheckError(TinygradNpError, AssertionError):
 
 class AnomalyError(TinygradNpError, RuntimeError):
     """`debug.detect_anomaly` has found where a computation went wrong."""
+
+
+class RenderError(TinygradNpError, RuntimeError):
+    """A picture that cannot be drawn, for want of a program or of a known format."""

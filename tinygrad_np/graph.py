@@ -9,9 +9,10 @@ numbers downwards is a topological order. Nothing here knows what a Tensor is.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -27,14 +28,16 @@ class Node:
         args: the call's positional arguments as plain arrays and constants; None once the graph is freed.
         kwargs: its keyword arguments, all constants.
         parents: for each argument the node that made it, or None if the argument is a constant.
-        out: what the call returned, or the leaf's array; None once the graph is freed.
+        out: what the call returned, or the leaf's array. Once the graph is freed, only the shape and dtype of that, as
+            a pair, or None if it was several arrays.
         number: counts the nodes of the process in the order of their making.
         grad: a leaf's accumulated gradient, else None.
         name: what the user calls the result, if anything.
-        check: called before the derivative is taken, to raise if something is wrong; left by `debug`, or None.
+        scope: the innermost module call that it was made in, or None.
+        notes: what the watches of `debug` have found out about it, by name; None if there were none.
     """
 
-    __slots__ = ("args", "check", "grad", "kwargs", "name", "number", "out", "parents", "rule")
+    __slots__ = ("args", "grad", "kwargs", "name", "notes", "number", "out", "parents", "rule", "scope")
 
     rule: Rule
     args: tuple[Any, ...] | None
@@ -44,10 +47,41 @@ class Node:
     number: int
     grad: np.ndarray | None
     name: str | None
-    check: Callable[[], None] | None
+    scope: Scope | None
+    notes: dict[str, Any] | None
 
 
 LEAF = Rule("leaf", ())
+
+
+class Scope:
+    """One call of a module, in which other calls are made.
+
+    Attributes:
+        outer: the module call that it was made in, or None.
+        kind: the module's class.
+        module: a weak reference to the module, so that a graph keeps none alive and is in no cycle with one.
+    """
+
+    __slots__ = ("kind", "module", "outer")
+
+    def __init__(self, module: Any, outer: Scope | None) -> None:
+        self.outer = outer
+        self.kind = type(module)
+        self.module = weakref.ref(module)
+
+
+class Watch(Protocol):
+    """Something that is told of every call a thread records, and of every derivative that it takes."""
+
+    def recorded(self, node: Node, seconds: float) -> None:
+        """A call was made, which took so long, and recorded."""
+
+    def reached(self, node: Node, gradient: Any) -> None:
+        """In a walk, the gradient with respect to the call's output is known."""
+
+    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
+        """In a walk, the rule of `node` gave its contribution to the gradient of `parent`."""
 
 
 class Recording(threading.local):
@@ -55,11 +89,13 @@ class Recording(threading.local):
 
     Attributes:
         suspended: how many `no_grad` it is in; calls are recorded if it is in none.
-        watch: called with every recorded call; set by `debug`, or None.
+        scope: the innermost module call that it is in, or None.
+        watches: put there by `debug`.
     """
 
     suspended = 0
-    watch: Callable[[Node], None] | None = None
+    scope: Scope | None = None
+    watches: tuple[Watch, ...] = ()
 
 
 recording = Recording()
@@ -116,6 +152,7 @@ def walk(
     # derivative, as for real ones.
     gradients = {node: np.conj(start) if start.dtype.kind == "c" else start for node, start in starts.items()}
     found = {}
+    watches = recording.watches
     for node in nodes:
         gradient = gradients.pop(node, None)
         if gradient is None:
@@ -131,11 +168,11 @@ def walk(
                 f"the graph was freed by an earlier backward pass (at {rule.name}); "
                 "pass retain_graph=True to the first one, or compute the result again"
             )
-        if node.check is not None:
-            node.check()
         arrays = args
         if type(gradient) is dict:
             gradient = [gradient[i] if i in gradient else np.zeros_like(part) for i, part in enumerate(out)]
+        for watch in watches:
+            watch.reached(node, gradient)
         if lift is not None:
             args = tuple(map(lift, args, node.parents))
             out = lift(out, node)
@@ -145,6 +182,8 @@ def walk(
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
             contribution = vjp(gradient, out, *args, **node.kwargs)
+            for watch in watches:
+                watch.derived(node, parent, contribution)
             if type(array) is not np.ndarray:  # several arrays: what a call returned, or a list among its arguments
                 if type(contribution) is not dict and type(contribution) is not list:
                     contribution = fit(contribution, np.asarray(array), rule)
@@ -158,7 +197,11 @@ def walk(
             previous = gradients.get(parent)
             gradients[parent] = contribution if previous is None else add(previous, contribution)
         if not retain_graph:
-            node.args = node.out = None
+            node.args = None
+            try:
+                node.out = out.shape, out.dtype
+            except AttributeError:  # several arrays
+                node.out = None
     found.update(gradients)  # what is left are leaves
     taken = {id(start) for start in starts.values()}
     for node, gradient in found.items():

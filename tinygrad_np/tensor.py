@@ -12,6 +12,7 @@ import inspect
 import itertools
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import perf_counter
 from typing import Any, TypeVar
 
 import numpy as np
@@ -452,6 +453,7 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         if node is not None:
             tracked = True
     recorded = None
+    watches: Any = ()
     options = kwargs
     if tracked and rule is not CONSTANT and not recording.suspended:
         if rule is None:
@@ -467,6 +469,8 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
             position = next(i for i, node in enumerate(parents) if node is not None and i >= len(rule.vjps))
             raise NoDerivativeError(f"{rule.name} has no derivative with respect to its argument number {position + 1}")
         recorded = rule
+        watches = recording.watches
+    started = perf_counter() if watches else 0.0
     try:
         out = function(*values, **options)
     except ValueError as error:
@@ -475,8 +479,10 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         raise ShapeError(f"{function.__name__} of arrays of shapes {_shapes(values)}: {error}") from error
     if recorded is not None:
         node = make_node(recorded, tuple(values), kwargs, tuple(parents), out)
-        if recording.watch is not None:
-            recording.watch(node)
+        if watches:
+            seconds = perf_counter() - started
+            for watch in watches:
+                watch.recorded(node, seconds)
         if type(out) is np.ndarray and out.dtype.kind == "f":
             return _make_tensor(out, node)
         return _wrap(out, node)
@@ -501,7 +507,8 @@ def make_node(
     node.number = _next_number()
     node.grad = None
     node.name = None
-    node.check = None
+    node.scope = recording.scope
+    node.notes = None
     return node
 
 

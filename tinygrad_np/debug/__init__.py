@@ -2,5 +2,6 @@
 
 from tinygrad_np.debug.anomaly import detect_anomaly
 from tinygrad_np.debug.gradcheck import gradcheck, gradgradcheck
+from tinygrad_np.debug.trace import trace
 
-__all__ = ["detect_anomaly", "gradcheck", "gradgradcheck"]
+__all__ = ["detect_anomaly", "gradcheck", "gradgradcheck", "trace"]

@@ -7,18 +7,15 @@ its derivative is taken.
 from __future__ import annotations
 
 import contextlib
-import sys
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygrad_np.debug.places import note_line
 from tinygrad_np.errors import AnomalyError
 from tinygrad_np.graph import Node, recording
-
-PACKAGE = str(Path(__file__).parents[1])
 
 
 @contextlib.contextmanager
@@ -36,16 +33,33 @@ def detect_anomaly() -> Iterator[None]:
     Traceback (most recent call last):
     tinygrad_np.errors.AnomalyError: log, called at ..., made 1 non-finite value of 2 ...
     """
-    outer, recording.watch = recording.watch, watch
+    outer = recording.watches
+    recording.watches = (*outer, Detector())
     try:
         yield
     finally:
-        recording.watch = outer
+        recording.watches = outer
 
 
-def watch(node: Node) -> None:
+class Detector:
+    """A watch that raises where something goes wrong."""
+
+    def recorded(self, node: Node, seconds: float) -> None:
+        check_call(node)
+
+    def reached(self, node: Node, gradient: Any) -> None:
+        if node.notes and "check" in node.notes:
+            node.notes["check"]()
+
+    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
+        pass
+
+
+def check_call(node: Node) -> None:
     """Check a call that was just recorded, and leave with it the check of what it saved."""
-    place = _place()
+    note_line(node)
+    assert node.notes is not None
+    place = node.notes["place"]
     saved = [value for value in (*node.args, node.out) if isinstance(value, np.ndarray)]  # type: ignore[misc]
     wrong = _non_finite(node.out)
     if wrong and not any(map(_non_finite, node.args or ())):
@@ -64,16 +78,7 @@ def watch(node: Node) -> None:
                     "derivative was overwritten since; write to a copy of it instead"
                 )
 
-    node.check = check
-
-
-def _place() -> str:
-    """The file and line, outside of this package and NumPy, that made the call."""
-    frame: Any = sys._getframe(1)
-    numpy = str(Path(np.__file__).parent)
-    while frame.f_back and frame.f_code.co_filename.startswith((PACKAGE, numpy)):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    node.notes["check"] = check
 
 
 def _non_finite(value: Any) -> int:

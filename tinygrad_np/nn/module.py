@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_np.errors import CheckpointError, ShapeError
+from tinygrad_np.graph import Scope, recording
 from tinygrad_np.tensor import Tensor
 
 
@@ -55,11 +56,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
+        outer = recording.scope
+        recording.scope = Scope(self, outer)
         try:
             return self.forward(*inputs, **options)
         except ShapeError as error:
             error.modules.insert(0, self)
             raise
+        finally:
+            recording.scope = outer
 
     def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))

@@ -14,7 +14,7 @@ def draw(tensor: Tensor, model: Module | None = None) -> graphviz.Digraph:
     """The graph that led to a tensor, which shows itself in a notebook.
 
     Leaves are boxes with their name, shape and dtype; recorded calls are ellipses with their output's. Drawing reads
-    the graph and changes nothing. `backward()` frees what the calls saved, so shapes are shown only before it.
+    the graph and changes nothing.
 
     Args:
         tensor: the result to start from.
@@ -51,5 +51,8 @@ def draw(tensor: Tensor, model: Module | None = None) -> graphviz.Digraph:
 
 
 def _described(node: Node) -> str:
-    """The shape and dtype of what the node holds, if the graph was not freed and it is one array."""
+    """The shape and dtype of what the node made, if it is one array."""
+    if type(node.out) is tuple and node.args is None:
+        shape, dtype = node.out
+        return f"{shape} {dtype}"
     return f"{node.out.shape} {node.out.dtype}" if hasattr(node.out, "shape") else ""

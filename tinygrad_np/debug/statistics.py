@@ -1,0 +1,56 @@
+"""What is worth knowing of an array at a glance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """A summary of an array. Minimum, maximum, mean and norm are over its finite elements, and NaN if it has none.
+
+    Attributes:
+        size: how many elements there are.
+        minimum, maximum, mean: of complex elements, of their absolute values.
+        norm: the square root of the sum of the squares.
+        zeros: how many elements are zero.
+        nan, inf: how many are not a number, and how many infinite.
+    """
+
+    size: int
+    minimum: float
+    maximum: float
+    mean: float
+    norm: float
+    zeros: int
+    nan: int
+    inf: int
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Statistics:
+        """Of an array of numbers or booleans.
+
+        >>> Statistics.of(np.array([0.0, 3.0, 4.0, np.inf]))
+        Statistics(size=4, minimum=0.0, maximum=4.0, mean=2.3333333333333335, norm=5.0, zeros=1, nan=0, inf=1)
+        """
+        nan = int(np.count_nonzero(np.isnan(array)))
+        inf = int(np.count_nonzero(np.isinf(array)))
+        finite = array[np.isfinite(array)] if nan or inf else array
+        if finite.dtype.kind == "c":
+            finite = np.abs(finite)
+        zeros = array.size - int(np.count_nonzero(array))
+        if not finite.size:
+            return cls(array.size, np.nan, np.nan, np.nan, np.nan, zeros, nan, inf)
+        wide = finite.astype(np.float64).ravel()  # in which sums of squares neither overflow nor lose small parts
+        return cls(
+            array.size,
+            float(finite.min()),
+            float(finite.max()),
+            float(wide.mean()),
+            float(np.sqrt(wide @ wide)),
+            zeros,
+            nan,
+            inf,
+        )

@@ -1,0 +1,54 @@
+"""Tracing: keeping what a drawing can show of every call, even after the backward pass has freed the graph."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.debug.places import note_line
+from tinygrad_np.debug.statistics import Statistics
+from tinygrad_np.graph import Node, recording
+
+
+class Tracer:
+    """A watch that notes for each call its "place", and the statistics of its "value" and of its "gradient"."""
+
+    def recorded(self, node: Node, seconds: float) -> None:
+        note_line(node)
+        assert node.notes is not None
+        if hasattr(node.out, "shape"):
+            node.notes["value"] = Statistics.of(np.asarray(node.out))
+
+    def reached(self, node: Node, gradient: Any) -> None:
+        if hasattr(gradient, "shape"):
+            if node.notes is None:
+                node.notes = {}
+            node.notes["gradient"] = Statistics.of(np.asarray(getattr(gradient, "data", gradient)))
+
+    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def trace() -> Iterator[None]:
+    """Within it, this thread keeps the statistics of every value and gradient, and where each call was made.
+
+    `visualize.draw(loss, model, values=True)` then shows them even after `backward()`. The statistics take about as
+    long as the calls themselves; no array is kept.
+
+    >>> from tinygrad_np import Tensor, visualize
+    >>> x = Tensor([1.0, 2.0], requires_grad=True)
+    >>> with trace():
+    ...     y = np.exp(x).sum()
+    ...     y.backward()
+    >>> picture = visualize.draw(y)
+    """
+    outer = recording.watches
+    recording.watches = (*outer, Tracer())
+    try:
+        yield
+    finally:
+        recording.watches = outer

@@ -1,0 +1,83 @@
+"""What a drawing shows, before it is drawn: items joined by edges, some of them in nested boxes.
+
+The graph is read into a `Picture` once; the text in DOT, and with it every image, and the HTML page are made from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(eq=False)
+class Box:
+    """A frame around what was made within one module call, or around one round of a repetition.
+
+    Attributes:
+        key: tells it from all other boxes and items of the picture.
+        title: for example "layers.0 - Linear(784, 128)".
+        outer: the box that it stands in, or None.
+        details: what hovering shows, by name.
+    """
+
+    key: str
+    title: str
+    outer: Box | None = None
+    details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class Item:
+    """One thing that edges lead from and to.
+
+    Attributes:
+        key: tells it from all other items and boxes of the picture.
+        kind: "operation", "parameter", "input" (another leaf that requires a gradient), "constant" (an array that none
+            is wanted for), "module" (a collapsed box) or "repetition" (several rounds of the same operations).
+        title: for example "linear_relu" or "layers.0.weight".
+        lines: what stands below the title: shape and dtype, the number of elements, ranges.
+        box: the innermost box that it stands in, or None.
+        details: what hovering shows, by name: the line of the user's code, all statistics.
+        color: the fill, "#rrggbb".
+        dashed: whether the outline is dashed, as where no gradient arrives.
+        alarming: whether the outline is red, as where values are not finite.
+    """
+
+    key: str
+    kind: str
+    title: str
+    lines: list[str] = field(default_factory=list)
+    box: Box | None = None
+    details: dict[str, str] = field(default_factory=dict)
+    color: str = "#ffffff"
+    dashed: bool = False
+    alarming: bool = False
+
+
+@dataclass(eq=False)
+class Edge:
+    """`head` was computed from `tail`.
+
+    Attributes:
+        label: for example the shape of what is passed, where no item says it; empty for none.
+    """
+
+    tail: Item
+    head: Item
+    label: str = ""
+
+
+@dataclass(eq=False)
+class Picture:
+    """All that is drawn.
+
+    Attributes:
+        items, edges, boxes: outer boxes come before inner ones, and tails before heads.
+        legend: what the colours mean, a line each as (color, text).
+        notices: what the reader must know, such as that parts were collapsed, and why.
+    """
+
+    items: list[Item]
+    edges: list[Edge]
+    boxes: list[Box]
+    legend: list[tuple[str, str]] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
