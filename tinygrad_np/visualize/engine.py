@@ -21,7 +21,8 @@ def lay_out(source: str, format: str) -> bytes:
     2
     """
     try:
-        return graphviz.Source(source).pipe(format=format)
+        piped: bytes = graphviz.Source(source).pipe(format=format)
+        return piped
     except graphviz.ExecutableNotFound:
         pass
     except graphviz.CalledProcessError as error:
