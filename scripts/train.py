@@ -15,14 +15,11 @@ import shlex
 import signal
 import sys
 import time
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to save, Ctrl-C simply ends the program
@@ -31,60 +28,16 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
+from command_line import Parser, count, fail, number, path, positive, share  # noqa: E402
 from tqdm import tqdm  # noqa: E402
+from training_run import LOSSES, Run, draw_step, evaluate, make_schedule, restore, set_up  # noqa: E402
 
-from models.mnist_mlp import ACTIVATIONS, INITIALISERS, MnistMLP  # noqa: E402
-from tinygrad_np import TinygradNpError, checkpoint, data, functional, no_grad, optim  # noqa: E402
-from tinygrad_np.errors import ArgumentError, CheckpointError, DataError  # noqa: E402
+from models.mnist_mlp import ACTIVATIONS, INITIALISERS  # noqa: E402
+from tinygrad_np import TinygradNpError, data, optim  # noqa: E402
+from tinygrad_np.errors import ArgumentError  # noqa: E402
 from tinygrad_np.files import write_atomically  # noqa: E402
 
-MNIST = ROOT / "models" / "data" / "mnist"
-
-
-def squared_error(scores: Any, labels: np.ndarray) -> Any:
-    """The mean over images of half the squared distance between softmax and the one-hot label (Nielsen 2015, eq. 6)."""
-    difference = functional.softmax(scores) - functional.one_hot(labels, scores.shape[1])
-    return 0.5 * np.sum(difference * difference) / len(labels)
-
-
-LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": functional.cross_entropy, "squared_error": squared_error}
-
-
 # The command line
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
-
-
-def number(kind: type, low: float, high: float = math.inf, low_included: bool = True) -> Callable[[str], Any]:
-    """A parser of numbers in a range, for argparse."""
-    name = "a whole number" if kind is int else "a finite number"
-    bounds = f"{'at least' if low_included else 'more than'} {low}" + (
-        f" and less than {high}" if high < math.inf else ""
-    )
-
-    def parse(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = math.nan
-        if not (low <= value < high and (low_included or value > low)):
-            raise argparse.ArgumentTypeError(f"{text!r} is not {name} {bounds}")
-        return value
-
-    return parse
-
-
-def path(text: str) -> Path:
-    """A path, for argparse; an empty one is likely to be a variable that was not set."""
-    if not text:
-        raise argparse.ArgumentTypeError("the path is empty")
-    return Path(text)
-
-
-positive, count, share = number(float, 0, low_included=False), number(int, 1, 10**9), number(float, 0, 1)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -153,6 +106,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--resume", type=path, metavar="DIR", help="go on with the run in this folder, with its settings"
     )
 
+    group.add_argument(
+        "--draw",
+        nargs="?",
+        choices=["svg", "png", "pdf", "html"],
+        const="svg",
+        help="put a drawing of the training step into the run's folder, as graph.svg or in another form",
+    )
+
     parsed = parser.parse_args(arguments)
     if parsed.resume:
         given = sys.argv[1:] if arguments is None else arguments
@@ -175,34 +136,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return parsed
 
 
-# What a run is made of
-
-
-def load_data(config: argparse.Namespace) -> data.Dataset:
-    dataset = data.load(config.data) if config.data else data.load_mnist(MNIST)
-    if not len(dataset.test_images) and not config.validation_split:
-        raise DataError(f"{config.data} has no test images; hold some training images out with --validation-split 0.1")
-    return dataset
-
-
-def make_optimizer(config: argparse.Namespace, model: MnistMLP) -> optim.Optimizer:
-    parameters = model.parameters()
-    if config.optimizer == "sgd":
-        return optim.SGD(parameters, config.lr, config.momentum, config.weight_decay, config.nesterov)
-    if config.optimizer == "rmsprop":
-        return optim.RMSprop(parameters, config.lr, weight_decay=config.weight_decay, momentum=config.momentum)
-    kind = optim.AdamW if config.optimizer == "adamw" else optim.Adam
-    return kind(parameters, config.lr, weight_decay=config.weight_decay)
-
-
-def make_schedule(config: argparse.Namespace, steps: int) -> Callable[[int], float]:
-    if config.schedule == "constant":
-        return optim.schedules.constant(config.lr)
-    if config.schedule == "step":
-        return optim.schedules.step(config.lr, max(1, math.ceil(steps / 3)))
-    if config.schedule == "cosine":
-        return optim.schedules.cosine(config.lr, steps)
-    return optim.schedules.one_cycle(config.lr, steps)
+# The run's folder, and being interrupted
 
 
 def new_folder(out: Path | None) -> Path:
@@ -238,28 +172,6 @@ def claimed(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def checksum(dataset: data.Dataset) -> int:
-    """Tells one dataset from another, so that a run is resumed with its own."""
-    value = 0
-    for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
-        value = zlib.crc32(
-            np.ascontiguousarray(array).view(np.uint8).data, zlib.crc32(str(array.shape).encode(), value)
-        )
-    return value
-
-
-def evaluate(model: MnistMLP, images: np.ndarray, labels: np.ndarray) -> int:
-    """How many images the model gives its highest score to the right class."""
-    model.eval()
-    with no_grad():
-        correct = sum(
-            int(np.count_nonzero(model(some).argmax(axis=1) == truth))
-            for some, truth in data.batches(images, labels, batch_size=1000)
-        )
-    model.train()
-    return correct
-
-
 @contextmanager
 def interruptions() -> Iterator[list[int]]:
     """Collects the first Ctrl-C or SIGTERM, to be acted on between two steps; a second one acts at once."""
@@ -284,92 +196,6 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
 # The run
 
 
-@dataclass
-class Run:
-    """What a run is made of. Its `progress` says where it stands and, with the arrays, is in every checkpoint."""
-
-    config: argparse.Namespace
-    sizes: list[int]
-    model: MnistMLP
-    optimizer: optim.Optimizer
-    generator: np.random.Generator
-    images: np.ndarray
-    labels: np.ndarray
-    checked: str  # which images the accuracy after each epoch is measured on: "validation" or "test"
-    checked_images: np.ndarray
-    checked_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    data: int  # the checksum of the dataset
-    progress: dict[str, Any]
-
-    def save(self, path: Path) -> None:
-        checkpoint.save(
-            path,
-            {
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "generator": self.generator.bit_generator.state,
-                "progress": self.progress,
-                "config": vars(self.config),
-                "data": self.data,
-            },
-        )
-
-
-def set_up(config: argparse.Namespace) -> Run:
-    """A new run, as its settings say."""
-    dataset = load_data(config)
-    images, labels = data.to_inputs(dataset.train_images[: config.limit]), dataset.train_labels[: config.limit]
-    test_images, test_labels = data.to_inputs(dataset.test_images), dataset.test_labels
-    checked, checked_images, checked_labels = "test", test_images, test_labels
-    if config.validation_split:
-        kept, held_out = data.split(len(images), config.validation_split, np.random.default_rng([config.seed, 1]))
-        checked, checked_images, checked_labels = "validation", images[held_out], labels[held_out]
-        images, labels = images[kept], labels[kept]
-    generator = np.random.default_rng(config.seed)
-    sizes = [dataset.num_features, *config.hidden, dataset.num_classes]
-    model = MnistMLP(sizes, config.activation, config.dropout, config.init, generator)
-    progress = {"epoch": 0, "step": 0, "loss": 0.0, "correct": 0, "seconds": 0.0, "history": []}
-    return Run(
-        config,
-        sizes,
-        model,
-        make_optimizer(config, model),
-        generator,
-        images,
-        labels,
-        checked,
-        checked_images,
-        checked_labels,
-        test_images,
-        test_labels,
-        checksum(dataset),
-        progress,
-    )
-
-
-def restore(folder: Path) -> Run:
-    """The run in a folder, as its last checkpoint has it."""
-    path = folder / "last.safetensors"
-    saved = checkpoint.load(path)
-    try:
-        run = set_up(argparse.Namespace(**saved["config"]))
-        if saved["data"] != run.data:
-            raise DataError("the data is not what this run was trained on before")
-        run.model.load_state_dict(saved["model"])
-        run.optimizer.load_state_dict(saved["optimizer"])
-        run.generator.bit_generator.state = saved["generator"]
-        run.progress = {key: type(value)(saved["progress"][key]) for key, value in run.progress.items()}
-        if not 0 <= run.progress["epoch"] <= run.progress["step"]:
-            raise ValueError("it stands nowhere in the run")
-    except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-        if isinstance(error, TinygradNpError):
-            raise
-        raise CheckpointError(f"{path} is not a checkpoint of a training run: {error!r}") from error
-    return run
-
-
 def train(run: Run, folder: Path) -> None:
     """Train to the end of the last epoch, from wherever the run stands, and write the run's files."""
     config, model, optimizer, progress = run.config, run.model, run.optimizer, run.progress
@@ -377,8 +203,6 @@ def train(run: Run, folder: Path) -> None:
     batch_size = min(config.batch_size, len(run.images))
     steps_an_epoch = math.ceil(len(run.images) / batch_size)
     schedule = make_schedule(config, config.epochs * steps_an_epoch)
-    loss_function = LOSSES[config.loss]
-    options = {"label_smoothing": config.label_smoothing} if config.label_smoothing else {}
     seconds_before, started = progress["seconds"], time.perf_counter()
 
     with interruptions() as interrupted, np.errstate(all="ignore"):  # a loss that is not finite is reported below
@@ -401,7 +225,7 @@ def train(run: Run, folder: Path) -> None:
             with bar:
                 for batch, truth in itertools.islice(shuffled, done, None):
                     scores = model(batch)
-                    loss = loss_function(scores, truth, **options)
+                    loss = run.loss(scores, truth)
                     if not math.isfinite(loss.item()):
                         raise ArgumentError(
                             f"the loss became {loss.item()} in epoch {epoch + 1}, so training stopped; "
@@ -472,12 +296,11 @@ def report(run: Run) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # a folder's name need not be in the terminal's encoding
     try:
         config = parse_arguments(arguments)
         out, folder = config.out, config.resume
-        del config.out, config.resume
+        drawing = config.draw
+        del config.out, config.resume, config.draw
         run = restore(folder) if folder else set_up(config)
         new = folder is None
         folder = folder or new_folder(out)
@@ -488,16 +311,17 @@ def main(arguments: list[str] | None = None) -> int:
         )
         with claimed(folder):
             try:
+                if new and drawing:
+                    draw_step(run).render(folder / f"graph.{drawing}")
                 train(run, folder)
             finally:
                 if new and not (folder / "last.safetensors").exists():  # nothing that could be gone on with
-                    for name in ("config.json", "metrics.jsonl", "best.safetensors"):
+                    for name in ("config.json", "metrics.jsonl", "best.safetensors", f"graph.{drawing}"):
                         (folder / name).unlink(missing_ok=True)
                     folder.rmdir()
         report(run)
     except (TinygradNpError, OSError, MemoryError) as error:
-        print(f"train.py: error: {error}", file=sys.stderr)
-        return 2
+        return fail("train.py", error)
     except Interrupted as stop:
         print(f"stopped and saved; go on with: python {sys.argv[0]} --resume {shlex.quote(str(stop))}")
         return 130

@@ -1,0 +1,52 @@
+"""What the command lines of all scripts have in common: parsing, and errors in one line."""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def number(kind: type, low: float, high: float = math.inf, low_included: bool = True) -> Callable[[str], Any]:
+    """A parser of numbers in a range, for argparse."""
+    name = "a whole number" if kind is int else "a finite number"
+    bounds = f"{'at least' if low_included else 'more than'} {low}" + (
+        f" and less than {high}" if high < math.inf else ""
+    )
+
+    def parse(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = math.nan
+        if not (low <= value < high and (low_included or value > low)):
+            raise argparse.ArgumentTypeError(f"{text!r} is not {name} {bounds}")
+        return value
+
+    return parse
+
+
+def path(text: str) -> Path:
+    """A path, for argparse; an empty one is likely to be a variable that was not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("the path is empty")
+    return Path(text)
+
+
+positive, count, share = number(float, 0, low_included=False), number(int, 1, 10**9), number(float, 0, 1)
+
+
+def fail(program: str, error: Exception) -> int:
+    """Say in one line on standard error what went wrong; returns the exit status for that."""
+    print(f"{program}: error: {error}", file=sys.stderr)
+    return 2
+
+
+for stream in filter(None, (sys.stdout, sys.stderr)):
+    stream.reconfigure(errors="backslashreplace")  # a file's name need not be in the terminal's encoding
