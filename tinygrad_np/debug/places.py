@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 from tinygrad_np.graph import LEAF, Node, Scope
 from tinygrad_np.tensor import Tensor
 
-NOT_THE_USERS = (str(Path(__file__).parents[1]), str(Path(np.__file__).parent))
+NOT_THE_USERS = (f"{Path(__file__).parents[1]}{os.sep}", f"{Path(np.__file__).parent}{os.sep}")
 
 
 def line() -> str:
@@ -51,14 +52,18 @@ def module_path(scope: Scope | None) -> str:
 
 def parameter_name(node: Node, scope: Scope | None) -> str | None:
     """The dotted name, as in `named_parameters`, of the leaf `node` if a module that is being called holds it."""
+    if node.rule is not LEAF:
+        return None
     for call in reversed(calls(scope)):
-        for name, value in vars(call.module() or object).items():
-            if isinstance(value, Tensor) and value._node is node and node.rule is LEAF:
-                return ".".join(filter(None, (module_path(call), name)))
+        module = call.module()
+        if module is not None:
+            for name, value in (*vars(module).items(), *module.named_parameters()):
+                if isinstance(value, Tensor) and value._node is node:
+                    return ".".join(filter(None, (module_path(call), name)))
     return None
 
 
 def _attribute(outer: Any, inner: Any) -> str:
     if outer is None or inner is None:
         return "?"
-    return next((name for name, value in vars(outer).items() if value is inner), "?")
+    return next((name for name, value in outer.named_modules() if value is inner and name), "?")

@@ -43,14 +43,15 @@ class Statistics:
         zeros = array.size - int(np.count_nonzero(array))
         if not finite.size:
             return cls(array.size, np.nan, np.nan, np.nan, np.nan, zeros, nan, inf)
-        wide = finite.astype(np.float64).ravel()  # in which sums of squares neither overflow nor lose small parts
-        return cls(
-            array.size,
-            float(finite.min()),
-            float(finite.max()),
-            float(wide.mean()),
-            float(np.sqrt(wide @ wide)),
-            zeros,
-            nan,
-            inf,
-        )
+        wide = finite.astype(np.float64).ravel()  # in which sums of squares seldom overflow or lose small parts
+        with np.errstate(over="ignore"):
+            return cls(
+                array.size,
+                float(finite.min()),
+                float(finite.max()),
+                float(wide.mean()),
+                float(np.sqrt(wide @ wide)),
+                zeros,
+                nan,
+                inf,
+            )
