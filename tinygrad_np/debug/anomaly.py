@@ -19,10 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.debug.causes import OF_GRADIENTS, OF_VALUES, floats, likely_cause
-from tinygrad_np.debug.places import module_path, note_line, parameter_name
-from tinygrad_np.debug.statistics import Statistics
-from tinygrad_np.errors import AnomalyError
+from tinygrad_np.debug.messages import derivative_error, gradient_error, overwritten_error, value_error, within
+from tinygrad_np.debug.places import note_line
+from tinygrad_np.debug.statistics import arrays, floats, has_nan, is_finite
 from tinygrad_np.graph import LEAF, Node, Scope, fit, recording, walk
 from tinygrad_np.tensor import Tensor
 
@@ -157,10 +156,6 @@ def plain(value: Any) -> Any:
     return value.data if isinstance(value, Tensor) else value
 
 
-def is_finite(value: Any) -> bool:
-    return all(np.isfinite(array).all() for array in floats(value))
-
-
 def may_pass(node: Node) -> bool:
     """Whether a call whose result is not finite was given such values, and does not spread them."""
     given = [
@@ -177,10 +172,6 @@ def may_pass(node: Node) -> bool:
     return share < 1 and share <= sum(float(np.isnan(array).mean()) for array, _ in given if array.size)
 
 
-def has_nan(value: Any) -> bool:
-    return any(np.isnan(array).any() for array in floats(value))
-
-
 def origin(node: Node) -> Node:
     """The first call that made the NaN in the result of this one or, if there are none, the infinities."""
     nan = has_nan(node.out)
@@ -193,13 +184,6 @@ def origin(node: Node) -> Node:
                 found.add(parent)
                 stack.append(parent)
     return min((node for node in found if node.rule.name not in BOOKKEEPING), key=attrgetter("number"), default=node)
-
-
-def arrays(value: Any) -> list[np.ndarray]:
-    """All arrays of numbers among arguments or results."""
-    if isinstance(value, (list, tuple)):
-        return [array for item in value for array in arrays(item)]
-    return [value] if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else []
 
 
 def saved(node: Node) -> list[np.ndarray]:
@@ -250,210 +234,3 @@ def replaced(value: Any, array: np.ndarray, other: np.ndarray) -> Any:
         items = (replaced(item, array, other) for item in value)
         return list(items) if isinstance(value, list) else tuple(items)
     return other if value is array else value
-
-
-# What is said
-
-
-def value_error(node: Node) -> AnomalyError:
-    """Of a call whose result is not finite."""
-    out = first_bad(node.out)
-    given = [(i, array) for i, arg in enumerate(node.args or ()) for array in floats(arg)]
-    given = [(i, array) for i, array in given if not is_finite(array)]
-    nan = [(i, array) for i, array in given if has_nan(array)]
-    cause = None
-    if has_nan(out) and nan:
-        i, array = nan[0]
-        what = f"was given NaN: {count(np.isnan(array))} of input {i + 1}{source(node, i)}"
-        cause = cause_of_given(node, i, np.isnan(array), "NaN, as for missing values")
-    elif given and not has_nan(out):
-        i, array = given[0]
-        where = f"{count(np.isinf(array))} of input {i + 1}{source(node, i)}"
-        what = f"was given inf: {where}, and the result depends on it"
-        cause = cause_of_given(node, i, np.isinf(array), "inf")
-    else:
-        what = f"made {amount(out)} from {'infinite' if given else 'finite'} inputs"
-        if node.args is not None:
-            cause = likely_cause(OF_VALUES, node, ~np.isfinite(out), [node.out])
-    return error(f"{site(node)} {what}", [*inputs(node), f"output: {described(out)}", *example(node, out)], cause, node)
-
-
-def gradient_error(node: Node) -> AnomalyError:
-    """Of a gradient that is not finite though no derivative made it so."""
-    return AnomalyError(
-        f"the gradient with respect to the result of {site(node)} is not finite, though no derivative made it so: the "
-        "pass was started with it, or finite gradients overflowed when they were added up"
-    )
-
-
-def derivative_error(node: Node, gradient: Any, contribution: Any, i: int) -> AnomalyError:
-    """Of a call whose derivative with respect to its argument i is not finite."""
-    bad = first_bad(contribution)
-    what = f"the derivative of {site(node)} made {amount(bad)} in the gradient for input {i + 1}{source(node, i)}"
-    lines = inputs(node)
-    lines += [f"output: {described(part)}" for part in floats(node.out)]
-    lines += [f"gradient of the output: {described(part)}" for part in floats(gradient)]
-    lines += [f"gradient for input {i + 1}: {described(bad)}", *example(node, bad, gradient)]
-    return error(what, lines, likely_cause(OF_GRADIENTS, node, ~np.isfinite(bad), [gradient, node.out]), node)
-
-
-def overwritten_error(node: Node, array: np.ndarray) -> AnomalyError:
-    """Of a call one of whose arrays has changed."""
-    i = next((i for i, arg in enumerate(node.args or ()) if any(array is one for one in arrays(arg))), None)
-    what = "output" if i is None else f"input {i + 1}{source(node, i)}"
-    parameter = i is not None and node.parents[i] is not None and node.parents[i].rule is LEAF  # type: ignore[union-attr]
-    if parameter:
-        cause = (
-            "an optimizer's step, or another change in place, between the forward and the backward pass",
-            "call backward() before step(), and compute the loss again for another backward()",
-        )
-    else:
-        cause = (
-            "an assignment or an operation in place on the array, or on one that shares its memory, after the call",
-            "write to a copy, x.copy(), or compute a new array instead",
-        )
-    head = f"{site(node)}: its {what} was overwritten after the call, and its derivative needs the old values"
-    return error(head, [f"{what} now: {described(array)}"], cause, node)
-
-
-def error(what: str, lines: list[str], cause: tuple[str, str] | None, node: Node) -> AnomalyError:
-    if cause is not None:
-        lines = [*lines, f"likely cause: {cause[0]}", f"what to do: {cause[1]}"]
-    if "place" not in (node.notes or {}):
-        lines = [*lines, "for the file and line of the call, put the forward pass into detect_anomaly() as well"]
-    return AnomalyError("\n  ".join([what, *lines]))
-
-
-def site(node: Node) -> str:
-    """The function, and where it was called: "log at train.py:12 in layers.2 (Linear(3, 2))"."""
-    notes = node.notes or {}
-    text = node.rule.name.lstrip("_")
-    if "place" in notes:
-        text += f" at {notes['place']}"
-    text += notes["module"] if "module" in notes else within(node.scope)
-    if "derivative of" in notes:
-        text += f", part of the derivative of {site(notes['derivative of'])},"
-    return text
-
-
-def within(scope: Scope | None) -> str:
-    """The module of a call: " in layers.2 (Linear(3, 2))", or " in Model" for the outermost."""
-    if scope is None:
-        return ""
-    module, path = scope.module(), module_path(scope)
-    holds_others = module is None or any(True for _ in module._children())
-    shown = scope.kind.__name__ if holds_others else repr(module)
-    return f" in {path} ({shown})" if path else f" in {shown}"
-
-
-def source(node: Node, i: int) -> str:
-    """Where an argument comes from."""
-    parent = node.parents[i] if i < len(node.parents) else None
-    if parent is None:
-        return " (constant)"
-    if parent.rule.name == "pack":
-        return " (a list)"
-    if parent.rule.name == "item" and parent.parents[0] is not None:  # one of several results
-        parent = parent.parents[0]
-    if parent.rule is not LEAF:
-        return f" (from {parent.rule.name.lstrip('_')})"
-    name = parameter_name(parent, node.scope)
-    if name is not None:
-        return f" (parameter {name})"
-    return f" (Tensor {parent.name!r})" if parent.name else " (leaf)"
-
-
-def cause_of_given(node: Node, i: int, wrong: np.ndarray, what: str) -> tuple[str, str] | None:
-    """Why an argument may hold what is not finite though no recorded call made it."""
-    parent = node.parents[i] if i < len(node.parents) else None
-    index = first_index(wrong)
-    if parent is None and wrong.size > 1:
-        where = f"in row {index[0]}, column {index[1]}" if len(index) == 2 else f"at index {index}"
-        return (
-            f"the data hold {what}; the first is {where}",
-            "fill in or drop such values before training: np.where(np.isfinite(x), x, 0), or "
-            "x[np.isfinite(x).all(axis=1)]",
-        )
-    if parent is not None and parent.rule is LEAF:
-        return (
-            "an update has made it so: the gradient before was not finite, or the step was too large",
-            "put the steps before into detect_anomaly() as well; lower the learning rate, or clip the gradients",
-        )
-    return None
-
-
-def inputs(node: Node) -> list[str]:
-    """A line for each array, and for each floating-point number, among the arguments."""
-    return [
-        f"input {i + 1}{source(node, i)}: {described(np.asarray(array))}"
-        for i, arg in enumerate(node.args or ())
-        for array in (arrays(arg) or floats(arg))
-    ]
-
-
-def example(node: Node, bad: np.ndarray, gradient: Any = None) -> list[str]:
-    """A line with the first element that is not finite and, for element-wise functions, what it was made from."""
-    index = first_index(~np.isfinite(bad))
-    text = f"the first is at index {index}" if bad.ndim else ""
-    name = node.rule.name
-    function = getattr(np, name, None)
-    if (isinstance(function, np.ufunc) and function.signature is None) or name in ("where", "relu", "sigmoid"):
-        try:
-            values = [np.broadcast_to(arg, bad.shape)[index].item() for arg in node.args or ()]
-            after = f" = {bad[index]}"
-            if gradient is not None:
-                after = f", gradient of the output {number(gradient[index].item())}"
-        except (ValueError, TypeError, AttributeError, IndexError):  # the gradient for an input that was broadcast
-            return [text] if text else []
-        call = f"{name}({', '.join(map(number, values))}){after}"
-        text = f"{text}: {call}" if text else call
-    return [text] if text else []
-
-
-def first_bad(value: Any) -> np.ndarray:
-    """The first array that is not finite."""
-    return next((array for array in floats(value) if not np.isfinite(array).all()), np.asarray(np.nan))
-
-
-def first_index(wrong: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
-
-
-def counts(array: np.ndarray) -> str:
-    """How many elements are not finite: "2 NaN, 1 -inf"."""
-    signs = array.real if array.dtype.kind == "c" else array
-    negative = np.count_nonzero(np.isneginf(signs))
-    nan = np.count_nonzero(np.isnan(array))
-    numbers = {"NaN": nan, "inf": array.size - np.count_nonzero(np.isfinite(array)) - nan - negative, "-inf": negative}
-    return ", ".join(f"{number} {kind}" for kind, number in numbers.items() if number)
-
-
-def amount(array: np.ndarray) -> str:
-    """How many elements are not finite, of how many: "3 of 8 values non-finite (2 NaN, 1 -inf)"."""
-    if array.size == 1:
-        return counts(array).removeprefix("1 ")
-    return f"{count(~np.isfinite(array))} non-finite ({counts(array)})"
-
-
-def count(wrong: np.ndarray) -> str:
-    return f"{np.count_nonzero(wrong)} of {wrong.size} value{'s' * (wrong.size > 1)}"
-
-
-def described(array: np.ndarray) -> str:
-    """Shape, dtype, range of the finite elements, and how many are zero, infinite and NaN."""
-    kind = f"shape {array.shape} {array.dtype}"
-    if array.size == 1:
-        return f"{kind}, {number(array.item())}"
-    statistics = Statistics.of(array)
-    parts = [kind]
-    if statistics.minimum < statistics.maximum:
-        parts.append(f"from {number(statistics.minimum)} to {number(statistics.maximum)}")
-    elif statistics.minimum == statistics.maximum:
-        parts.append(f"all{' finite ones' * (not is_finite(array))} {number(statistics.minimum)}")
-    if statistics.zeros:
-        parts.append(f"{statistics.zeros} zero{'s' * (statistics.zeros > 1)}")
-    return ", ".join([*parts, counts(array)] if not is_finite(array) else parts)
-
-
-def number(value: Any) -> str:
-    return f"{value:.6g}" if isinstance(value, (float, complex)) else str(value)

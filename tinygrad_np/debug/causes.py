@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygrad_np.debug.statistics import floats
 from tinygrad_np.graph import LEAF, Node
 
 
@@ -69,16 +70,6 @@ def functions_before(node: Node, depth: int = 4) -> set[str]:
         nodes = {parent for node in nodes for parent in node.parents if parent is not None and parent.rule is not LEAF}
         names |= {node.rule.name for node in nodes}
     return names
-
-
-def floats(value: Any) -> list[np.ndarray]:
-    """All floating-point arrays and numbers among arguments or results, as arrays."""
-    if isinstance(value, (list, tuple)):
-        return [array for item in value for array in floats(item)]
-    if isinstance(value, (np.ndarray, float, complex, np.generic)):
-        array = np.asarray(value)
-        return [array] if array.dtype.kind in "fc" else []
-    return []
 
 
 def infinite(*values: Any) -> bool:

@@ -1,8 +1,9 @@
-"""What is worth knowing of an array at a glance."""
+"""What is worth knowing of an array, or of all arrays among arguments or results, at a glance."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,3 +56,28 @@ class Statistics:
                 nan,
                 inf,
             )
+
+
+def floats(value: Any) -> list[np.ndarray]:
+    """All floating-point arrays and numbers among arguments or results, as arrays."""
+    if isinstance(value, (list, tuple)):
+        return [array for item in value for array in floats(item)]
+    if isinstance(value, (np.ndarray, float, complex, np.generic)):
+        array = np.asarray(value)
+        return [array] if array.dtype.kind in "fc" else []
+    return []
+
+
+def is_finite(value: Any) -> bool:
+    return all(np.isfinite(array).all() for array in floats(value))
+
+
+def has_nan(value: Any) -> bool:
+    return any(np.isnan(array).any() for array in floats(value))
+
+
+def arrays(value: Any) -> list[np.ndarray]:
+    """All arrays of numbers among arguments or results."""
+    if isinstance(value, (list, tuple)):
+        return [array for item in value for array in arrays(item)]
+    return [value] if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else []
