@@ -1,37 +1,589 @@
-"""Drawings of the graph."""
+"""Drawings of the graph: what is in them, what they are called, and the files that they become."""
 
 import re
+import sys
+import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
 
-from tinygrad_np import Tensor, nn, visualize
-from tinygrad_np.errors import GraphError
+from models.mnist_mlp import MnistMLP
+from tinygrad_np import Tensor, debug, func, functional, grad, nn, visualize
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError
+
+IMAGES = np.linspace(0, 1, 4 * 6, dtype=np.float32).reshape(4, 6)
+LABELS = np.array([0, 1, 2, 0])
 
 
-def test_a_drawing_names_calls_and_parameters_with_their_shapes():
-    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU())
-    source = visualize.draw(model(np.zeros((4, 3), np.float32)).sum(), model).source
-    for label in ("0.weight: (2, 3) float32", "0.bias: (2,) float32", "linear_relu: (4, 2) float32", "sum: ()"):
-        assert label in source
+def mlp(*sizes):
+    model = MnistMLP(sizes, generator=np.random.default_rng(0))
+    return model, functional.cross_entropy(model(IMAGES), LABELS)
 
 
-def test_every_use_of_a_tensor_is_an_edge_and_it_itself_one_node():
+def items(drawing, kind=None):
+    return {item.title: item for item in drawing.picture.items if kind in (None, item.kind)}
+
+
+def edges(drawing):
+    return [(edge.tail.title, edge.head.title) for edge in drawing.picture.edges]
+
+
+def boxes(drawing):
+    return [box.title for box in drawing.picture.boxes]
+
+
+def enclosing(item):
+    box, titles = item.box, []
+    while box is not None:
+        titles.insert(0, box.title)
+        box = box.outer
+    return titles
+
+
+def legend(drawing):
+    return {text: color for color, text in drawing.picture.legend}
+
+
+class Recurrent(nn.Module):
+    def __init__(self):
+        self.cell = nn.Linear(3, 3)
+
+    def forward(self, x, steps):
+        for _ in range(steps):
+            x = np.tanh(self.cell(x))
+        return np.sum(x)
+
+
+# What is shown
+
+
+def test_operations_have_their_names_shapes_and_dtypes():
+    model, loss = mlp(6, 5, 3)
+    operations = items(visualize.draw(loss, model), "operation")
+    assert list(operations) == ["linear_relu", "linear", "cross_entropy"]
+    assert operations["linear_relu"].lines == ["(4, 5) float32"]
+
+
+def test_parameters_have_their_dotted_names_shapes_and_counts():
+    model, loss = mlp(6, 200, 3)
+    for drawing in (visualize.draw(loss, model), visualize.draw(loss)):
+        parameters = items(drawing, "parameter")
+        assert set(parameters) == {"layers.0.weight", "layers.0.bias", "layers.2.weight", "layers.2.bias"}
+        assert parameters["layers.0.weight"].lines == ["(200, 6) float32", "1,200 parameters"]
+
+
+def test_inputs_and_constants_are_told_apart_from_parameters():
+    model = nn.Linear(6, 1)
+    x = Tensor(IMAGES, requires_grad=True, name="pixels")
+    drawing = visualize.draw(np.sum(model(x) * np.ones((4, 1))), model)
+    assert list(items(drawing, "input")) == ["pixels"]
+    assert items(drawing, "constant")["constant"].lines == ["(4, 1) float64"]
+    assert len({item.color for item in drawing.picture.items}) == 4
+
+
+def test_labels_and_masks_are_constants():
+    model, loss = mlp(6, 3)
+    assert ("constant", "cross_entropy") in edges(visualize.draw(loss, model))
+    x = Tensor([1.0, -1.0], requires_grad=True, name="x")
+    drawing = visualize.draw(np.where(x.data > 0, x, 0.0))
+    assert items(drawing)["constant"].lines == ["(2,) bool"]
+
+
+@pytest.mark.parametrize(
+    ("function", "title"),
+    [
+        (lambda x: x * 2, "multiply by 2"),
+        (lambda x: 1 - x, "subtract from 1"),
+        (lambda x: x / np.float32(4), "divide by 4"),
+        (lambda x: 1 / x, "divide 1 by"),
+        (lambda x: x**3, "power 3"),
+    ],
+)
+def test_a_number_is_part_of_the_title_and_no_item(function, title):
+    drawing = visualize.draw(function(Tensor([1.0, 2.0], requires_grad=True, name="x")))
+    assert set(items(drawing)) == {"x", title}
+
+
+def test_options_are_lines_and_no_items():
+    x = Tensor(np.ones((2, 3)), requires_grad=True, name="x")
+    drawing = visualize.draw(np.sum(x[:, 1:], axis=0, keepdims=True))
+    assert items(drawing)["sum"].lines[0] == "axis=0, keepdims=True"
+    assert items(drawing)["getitem"].lines[0] == "[:, 1:]"
+    assert set(items(drawing)) == {"x", "getitem", "sum"}
+
+
+def test_a_named_result_says_its_name():
+    x = Tensor(1.0, requires_grad=True)
+    y = np.exp(x)
+    y.name = "odds"
+    assert "odds = exp" in items(visualize.draw(y))
+
+
+def test_every_use_of_a_tensor_is_an_edge_and_it_itself_one_item():
     x = Tensor(2.0, requires_grad=True, name="x")
-    source = visualize.draw(x * x).source
-    assert source.count('label="x') == 1
-    assert len(re.findall("->", source)) == 2
+    drawing = visualize.draw(x * x)
+    assert edges(drawing) == [("x", "multiply")] * 2
+    assert len(items(drawing)) == 2
 
 
-def test_a_drawing_can_be_made_after_backward_too_and_changes_no_gradient():
+def test_lists_and_several_outputs_are_looked_through():
+    x, y = (Tensor(np.ones(2), requires_grad=True, name=name) for name in "xy")
+    first, second = np.split(np.concatenate([x, y, np.ones(2)]), 2)
+    drawing = visualize.draw(np.sum(first) * np.sum(second))
+    assert {("x", "concatenate"), ("y", "concatenate"), ("constant", "concatenate")} <= set(edges(drawing))
+    assert [edge.label for edge in drawing.picture.edges if edge.tail.title == "split"] == ["item 0", "item 1"]
+    assert items(drawing)["split"].lines[-1] == "2 outputs: (3,), (3,)"
+
+
+def test_operations_sit_in_nested_boxes_of_their_modules():
+    model, loss = mlp(6, 5, 3)
+    for drawing in (visualize.draw(loss, model), visualize.draw(loss)):
+        assert boxes(drawing) == [
+            "MnistMLP", "layers - Sequential", "layers.0 - Linear(6, 5)", "layers.2 - Linear(5, 3)",
+        ]  # fmt: skip
+        inner = ["MnistMLP", "layers - Sequential", "layers.0 - Linear(6, 5)"]
+        assert enclosing(items(drawing)["linear_relu"]) == inner
+        assert enclosing(items(drawing)["layers.0.weight"]) == inner
+        assert enclosing(items(drawing)["cross_entropy"]) == enclosing(items(drawing)["constant"]) == []
+
+
+def test_a_module_called_twice_has_two_boxes_and_its_parameters_stand_outside_of_both():
+    layer = nn.Linear(6, 6)
+    model = nn.Sequential(layer, nn.Tanh(), layer)
+    drawing = visualize.draw(np.sum(model(IMAGES)), model)
+    assert boxes(drawing) == ["Sequential", "0 - Linear(6, 6)", "1 - Tanh", "0 - Linear(6, 6) (call 2)"]
+    assert enclosing(items(drawing)["0.weight"]) == ["Sequential"]
+
+
+def test_a_module_that_is_gone_is_called_by_its_class():
+    loss = mlp(6, 3)[1]
+    assert boxes(visualize.draw(loss)) == ["MnistMLP", "Sequential", "Linear"]
+
+
+def test_parameters_that_are_not_in_the_graph_are_grey_and_dashed_in_the_boxes_of_their_modules():
+    model = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 2))
+    drawing = visualize.draw(np.sum(model[0](IMAGES)), model)
+    unused = items(drawing, "parameter")["1.weight"]
+    assert unused.dashed
+    assert unused.lines[-1] == "no gradient reaches it"
+    assert legend(drawing)["no gradient reaches it"] == unused.color
+    assert enclosing(unused) == ["Sequential", "1 - Linear(3, 2)"]
+    assert not items(drawing, "parameter")["0.weight"].dashed
+
+
+def test_frozen_parameters_and_buffers_are_constants_with_their_names():
+    model = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)).eval()
+    model[0].bias.requires_grad = False
+    constants = items(visualize.draw(np.sum(model(IMAGES)), model), "constant")
+    assert {"0.bias", "1.running_mean"} <= set(constants)
+
+
+def test_text_of_users_is_shown_as_it_stands():
+    name = 'a<b> & "c" {d|e} \\n \n 漢字 ' + "long " * 100
+    drawing = visualize.draw(np.exp(Tensor(1.0, requires_grad=True, name=name)))
+    svg = ElementTree.fromstring(drawing._repr_mimebundle_()["image/svg+xml"])
+    texts = [text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")]
+    shown = next(text for text in texts if text.startswith("a<b>"))
+    assert len(shown) < 100
+    assert shown.replace("\xa0", " ").startswith('a<b> & "c" {d|e} \\n')
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: x,
+        lambda x: np.sum(x[:0]),
+        lambda x: np.abs(np.fft.fft(x)) ** 2,
+        lambda x: grad(np.sum(np.sin(x) * x), x, create_graph=True),
+        lambda x: func.hessian(lambda v: np.sum(np.tanh(v * x)))(np.ones(3)),
+        lambda x: np.linalg.svd(np.outer(x, x) + np.eye(3))[1],
+        lambda x: np.lib.stride_tricks.sliding_window_view(x, 2) @ np.ones(2),
+    ],
+    ids=["leaf", "empty", "complex", "second derivative", "hessian", "several outputs", "windows"],
+)
+def test_any_graph_can_be_drawn(make):
+    result = make(Tensor([1.0, 2.0, 3.0], requires_grad=True, name="x"))
+    for drawing in (visualize.draw(result), visualize.draw(result, values=True, costs=True)):
+        assert "x" in items(drawing)
+        ElementTree.fromstring(drawing._repr_mimebundle_()["image/svg+xml"])
+
+
+def test_drawing_changes_no_gradient_and_no_graph():
     x = Tensor(3.0, requires_grad=True)
     y = np.exp(x) * x
-    visualize.draw(y)
+    visualize.draw(y, values=True, costs=True)
+    assert x.grad is None
     y.backward()
     assert x.grad == np.exp(3.0) * 4.0
-    assert "exp" in visualize.draw(y).source
+
+
+def test_after_backward_the_structure_is_still_shown():
+    model, loss = mlp(6, 5, 3)
+    before = visualize.draw(loss, model)
+    loss.backward()
+    after = visualize.draw(loss, model)
+    assert boxes(after) == boxes(before)
+    assert items(after, "parameter").keys() == items(before, "parameter").keys()
+    assert [item.lines for item in items(after, "operation").values()] == [
+        item.lines for item in items(before, "operation").values()
+    ]
+    assert items(after)["constant"].lines == ["freed by backward()"]
 
 
 def test_a_tensor_without_history_cannot_be_drawn():
     with pytest.raises(GraphError):
         visualize.draw(Tensor(1.0))
+
+
+def test_what_is_no_tensor_cannot_be_drawn():
+    with pytest.raises(ArgumentTypeError, match="draw takes a Tensor"):
+        visualize.draw(nn.Linear(1, 1))
+
+
+# Values
+
+
+def test_values_show_ranges_zeros_and_the_norms_of_gradients():
+    x = Tensor([-3.0, 4.0], requires_grad=True, name="x")
+    drawing = visualize.draw(np.sum(functional.relu(x) * 2), values=True)
+    assert items(drawing)["x"].lines[1:] == ["-3 to 4, mean 0.5", "gradient norm 2"]
+    assert items(drawing)["relu"].lines[1:] == ["0 to 4, mean 2, 50% zeros", "gradient norm 2.83"]
+    assert items(drawing)["sum"].lines[1:] == ["value 8", "gradient norm 1"]
+    assert items(drawing)["x"].details["gradient"].endswith("1 of 2 zero, 0 nan, 0 inf")
+
+
+def test_larger_gradients_are_darker_and_the_legend_says_how_large():
+    x = Tensor([1.0], requires_grad=True, name="x")
+    drawing = visualize.draw(np.sum(np.exp(x * 100 - 100)), values=True)
+    colors = legend(drawing)
+    assert items(drawing)["x"].color == colors["gradient norm 100 to 300"]
+    assert items(drawing)["sum"].color == colors["gradient norm 1 to 3"]
+    lightness = [sum(bytes.fromhex(color[1:])) for color in colors.values()]
+    assert lightness == sorted(lightness, reverse=True)
+
+
+def test_what_is_not_finite_is_red_and_said_in_words_and_so_is_where_it_began():
+    x = Tensor([0.0, 1.0, -1.0], requires_grad=True, name="x")
+    with np.errstate(all="ignore"):
+        drawing = visualize.draw(np.sum(np.log(x) * 2), values=True)
+    assert not items(drawing)["multiply by 2"].lines[-1].startswith("gradient: ")
+    assert "1 nan, 1 inf" in items(drawing)["log"].lines
+    assert "gradient: 1 inf" in items(drawing)["x"].lines
+    assert items(drawing)["log"].alarming
+    assert drawing.source.count("#d00000") == 4
+    assert drawing.picture.notices == ["Values that are not finite come first from log."]
+
+
+def test_gradients_that_are_not_finite_are_traced_to_where_they_began():
+    x = Tensor([0.0, 4.0], requires_grad=True, name="x")
+    drawing = visualize.draw(np.sum(np.sqrt(x * 1.0)), values=True)
+    assert drawing.picture.notices == ["Gradients that are not finite come first, on the way back, at multiply by 1."]
+
+
+def test_zero_gradients_are_told_apart_from_small_ones():
+    x, y = (Tensor([1.0], requires_grad=True, name=name) for name in "xy")
+    drawing = visualize.draw(np.sum(x * 1e-30 + functional.relu(-y)), values=True)
+    assert items(drawing)["x"].lines[-1] == "gradient norm 1e-30"
+    assert items(drawing)["y"].lines[-1] == "gradient zero"
+    assert items(drawing)["y"].color == legend(drawing)["gradient is zero"] != items(drawing)["x"].color
+    assert not items(drawing)["y"].dashed
+
+
+def test_items_that_no_gradient_reaches_are_grey_and_dashed():
+    x, condition = (Tensor([1.0, 0.0], requires_grad=True, name=name) for name in ("x", "condition"))
+    drawing = visualize.draw(np.sum(np.compress(condition * 2, x)), values=True)
+    for title in ("condition", "multiply by 2"):
+        item = items(drawing)[title]
+        assert item.lines[-1] == "no gradient reaches it"
+        assert item.dashed
+        assert item.color == legend(drawing)["no gradient reaches it"]
+    assert not items(drawing)["x"].dashed
+
+
+def test_after_backward_values_come_from_a_trace_with_the_lines_of_code():
+    model = MnistMLP((6, 5, 3), generator=np.random.default_rng(0))
+    with debug.trace():
+        loss = functional.cross_entropy(model(IMAGES), LABELS)
+        before = visualize.draw(loss, model, values=True)
+        loss.backward()
+    after = visualize.draw(loss, model, values=True)
+    for title, item in items(after).items():
+        if item.kind != "constant":
+            assert item.lines == items(before)[title].lines
+            assert item.color == items(before)[title].color
+    assert re.search(r"test_visualize\.py:\d+$", items(after)["cross_entropy"].details["line"])
+    assert "test_visualize.py" in after.source
+
+
+def test_after_backward_without_a_trace_a_notice_says_how_to_get_the_values():
+    model, loss = mlp(6, 5, 3)
+    loss.backward()
+    drawing = visualize.draw(loss, model, values=True)
+    assert "debug.trace()" in drawing.picture.notices[0]
+    assert items(drawing)["linear"].color == "#ffffff"
+    assert items(drawing)["layers.0.weight"].lines[-1].startswith("gradient norm")
+
+
+def test_for_a_result_that_is_no_scalar_a_notice_says_where_the_gradients_start():
+    drawing = visualize.draw(Tensor([1.0, 2.0], requires_grad=True, name="x") * 3, values=True)
+    assert "not a scalar" in drawing.picture.notices[0]
+    assert items(drawing)["x"].lines[-1] == "gradient norm 4.24"
+
+
+def test_taking_the_gradients_disturbs_no_other_watch():
+    x = Tensor(1.0, requires_grad=True)
+    with debug.trace():
+        y = np.exp(x)
+        visualize.draw(y, values=True)
+    assert "gradient" not in y._node.notes
+
+
+def test_an_error_in_a_derivative_becomes_a_notice():
+    from tinygrad_np.derivatives.table import differentiable
+
+    @differentiable(lambda g, out, x: 1 / 0)
+    def broken(x):
+        return x * 1
+
+    drawing = visualize.draw(broken(Tensor(1.0, requires_grad=True)), values=True)
+    assert drawing.picture.notices == ["The gradients could not be taken: ZeroDivisionError: division by zero"]
+
+
+# Costs
+
+
+def test_costs_show_time_and_memory_and_the_totals_of_modules():
+    model, loss = mlp(6, 5, 3)
+    linear = loss._node.parents[0]
+    linear.notes = {"seconds": 41e-6, "bytes": 51_000, "backward_seconds": 80e-6, "backward_bytes": 1e6}
+    linear.parents[0].notes = {"seconds": 2e-6, "bytes": 80}
+    drawing = visualize.draw(loss, model, costs=True)
+    assert items(drawing)["linear"].lines[-1] == "41 us, 51 kB; backward 80 us, 1 MB"
+    assert items(drawing)["linear_relu"].lines[-1] == "2 us, 80 B"
+    assert boxes(drawing)[1:] == [
+        "layers - Sequential: 123 us", "layers.0 - Linear(6, 5): 2 us", "layers.2 - Linear(5, 3): 121 us",
+    ]  # fmt: skip
+    colors = legend(drawing)
+    assert items(drawing)["linear"].color == colors["96.8 us to 121 us"]
+    assert items(drawing)["linear_relu"].color == colors["0 us to 24.2 us"]
+
+
+def test_without_a_profile_a_notice_says_how_to_get_one():
+    model, loss = mlp(6, 3)
+    assert "debug.profile()" in visualize.draw(loss, model, costs=True).picture.notices[0]
+
+
+# Large graphs
+
+
+def test_equal_layers_fold_into_one_round():
+    model, loss = mlp(6, *[5] * 20, 3)
+    drawing = visualize.draw(loss, model)
+    (box,) = [box for box in drawing.picture.boxes if box.rounds > 1]
+    assert (box.title, box.rounds) == ("repeated 19 times: layers.2 to layers.38", 19)
+    assert items(drawing)["layers.2.weight"].lines == ["to layers.38.weight", "(5, 5) float32", "19 x 25 parameters"]
+    assert [edge.carried for edge in drawing.picture.edges].count(True) == 1
+    assert len(drawing.picture.items) == 12
+
+
+def test_a_loop_folds_into_one_round_with_an_edge_back():
+    w, x = Tensor(np.eye(2), requires_grad=True, name="w"), Tensor(np.ones(2), requires_grad=True, name="x")
+    h = x
+    for i in range(300):
+        h = np.tanh(w @ h + np.full(2, i))
+    drawing = visualize.draw(np.sum(h * h))
+    assert list(items(drawing, "operation")) == ["matmul", "add", "tanh", "multiply", "sum"]
+    assert enclosing(items(drawing)["add"]) == ["repeated 300 times"]
+    assert items(drawing)["w"].lines[-1] == "the same in each round"
+    assert items(drawing)["constant"].lines[-1] == "another in each round"
+    assert items(drawing)["x"].lines[-1] == "in the first round"
+    assert enclosing(items(drawing)["x"]) == []
+    assert [(e.tail.title, e.head.title) for e in drawing.picture.edges if e.carried] == [("tanh", "matmul")]
+    assert ("tanh", "multiply") in edges(drawing)
+
+
+def test_a_module_called_in_a_loop_folds_too():
+    model = Recurrent()
+    drawing = visualize.draw(model(np.ones((1, 3), np.float32), 10), model)
+    assert boxes(drawing) == ["Recurrent", "repeated 10 times", "cell - Linear(3, 3)"]
+
+
+def test_a_loop_in_a_loop_folds_in_a_fold():
+    x = Tensor(1.0, requires_grad=True)
+    for _ in range(5):
+        for _ in range(6):
+            x = np.sin(x)
+        x = np.exp(x)
+    drawing = visualize.draw(x)
+    assert [box.rounds for box in drawing.picture.boxes] == [5, 6]
+    assert list(items(drawing, "operation")) == ["sin", "exp"]
+
+
+@pytest.mark.parametrize("change", ["operation", "number", "shape", "wiring"])
+def test_rounds_that_differ_do_not_fold(change):
+    x = Tensor(np.ones((2, 2)), requires_grad=True)
+    other = x
+    for i in range(6):
+        previous = x
+        if change == "operation":
+            x = (np.sin, np.cos, np.tanh, np.exp, np.sqrt, np.square)[i](x)
+        elif change == "number":
+            x = x * (i + 2)
+        elif change == "shape":
+            x = np.concatenate([x, np.ones((1, 2))])
+        else:
+            x = x + (other if i % 2 else previous)
+            other = previous if i % 3 else other
+    assert not [box for box in visualize.draw(x).picture.boxes if box.rounds > 1]
+
+
+def test_repetitions_do_not_fold_where_their_numbers_differ():
+    model, loss = mlp(6, *[5] * 20, 3)
+    drawing = visualize.draw(loss, model, values=True)
+    assert len(items(drawing, "parameter")) == 42
+
+
+def test_depth_collapses_the_modules_below():
+    model, loss = mlp(6, 5, 3)
+    drawing = visualize.draw(loss, model, depth=1)
+    collapsed = items(drawing, "module")["layers - Sequential"]
+    assert collapsed.lines == ["(4, 3) float32", "2 operations", "53 parameters"]
+    assert edges(drawing) == [
+        ("constant", "layers - Sequential"), ("layers - Sequential", "cross_entropy"), ("constant", "cross_entropy"),
+    ]  # fmt: skip
+    assert list(items(visualize.draw(loss, model, depth=0), "module")) == ["MnistMLP"]
+    assert visualize.draw(loss, model, depth=3).source == visualize.draw(loss, model).source
+
+
+def test_a_collapsed_module_shows_the_worst_of_its_values_and_the_sum_of_its_costs():
+    model, loss = mlp(6, 5, 3)
+    for node in (loss._node.parents[0], loss._node.parents[0].parents[0]):
+        node.notes = {"seconds": 1e-3, "bytes": 1000}
+    with np.errstate(all="ignore"):
+        model.layers[2].bias.data[0] = np.nan
+        loss = functional.cross_entropy(model(IMAGES), LABELS)
+    collapsed = items(visualize.draw(loss, model, values=True, depth=1), "module")["layers - Sequential"]
+    assert collapsed.alarming
+    assert "4 nan" in collapsed.lines
+
+
+def test_a_negative_depth_is_an_error():
+    with pytest.raises(ArgumentError, match="depth"):
+        visualize.draw(Tensor(1.0, requires_grad=True), depth=-1)
+
+
+def test_values_of_many_repetitions_are_folded_to_their_range_and_a_notice_says_so():
+    x = Tensor([1.0], requires_grad=True, name="x")
+    y = x
+    for _ in range(400):
+        y = y * 0.5
+    drawing = visualize.draw(np.sum(y), values=True)
+    assert "401 operations: repetitions are folded" in drawing.picture.notices[0]
+    assert items(drawing)["multiply by 0.5"].lines[-1] == "gradient norms 7.75e-121 to 1"
+
+
+def test_a_large_graph_of_modules_is_collapsed_and_a_notice_says_so():
+    generator = np.random.default_rng(0)
+    kinds = (nn.Tanh, nn.Sigmoid, nn.Softplus, nn.GELU)
+    layers = [nn.Sequential(*(kinds[i]() for i in generator.integers(0, 4, 5))) for _ in range(99)]
+    model = nn.Sequential(*layers)
+    drawing = visualize.draw(np.sum(model(Tensor(IMAGES, requires_grad=True))), model, values=True)
+    assert "collapsed, as by depth=1" in drawing.picture.notices[-1]
+    assert len(items(drawing, "module")) == 99
+
+
+def test_a_graph_of_a_hundred_thousand_different_operations_shows_those_nearest_to_the_result():
+    x = Tensor(0.1, requires_grad=True, name="x")
+    functions = (np.sin, np.cos, np.tanh, np.arctan)
+    for i in np.random.default_rng(0).integers(0, 4, 100_000):
+        x = functions[i](x)
+    drawing = visualize.draw(x)
+    assert len(drawing.picture.items) == visualize.reading.LARGEST + 1
+    assert drawing.picture.items[0].title == "99,700 earlier operations"
+    assert "nearest to the result" in drawing.picture.notices[0]
+    assert drawing.picture.items[-1].title == x._node.rule.name
+
+
+def test_a_call_with_thousands_of_inputs_shows_some_of_them_and_a_notice_says_so():
+    leaves = [Tensor(1.0, requires_grad=True, name=f"x{i}") for i in range(5000)]
+    drawing = visualize.draw(np.sum(np.stack(leaves + leaves[-1:] * 100)))
+    assert len(drawing.picture.items) < 1000
+    assert len(drawing.picture.edges) < 1000
+    assert "4,400 parameters, inputs and constants are not shown" in drawing.picture.notices[0]
+
+
+def test_a_tangle_that_would_take_minutes_to_lay_out_shows_fewer_operations():
+    generator = np.random.default_rng(0)
+    pool = [Tensor(1.0, requires_grad=True)]
+    for _ in range(250):
+        pool.append(np.arctan2(pool[-1], pool[generator.integers(len(pool))]))
+    drawing = visualize.draw(pool[-1])
+    assert len(drawing.picture.items) < 150
+    assert "nearest to the result" in drawing.picture.notices[0]
+
+
+# Files
+
+
+@pytest.mark.parametrize(("suffix", "magic"), [("svg", b"<?xml"), ("PNG", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_a_drawing_is_rendered_as_what_the_name_says(tmp_path, suffix, magic):
+    model, loss = mlp(6, 5, 3)
+    path = visualize.draw(loss, model).render(tmp_path / f"graph.{suffix}")
+    assert path.read_bytes().startswith(magic)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_svg_shows_titles_lines_and_boxes(tmp_path):
+    model, loss = mlp(6, 5, 3)
+    visualize.draw(loss, model).render(str(tmp_path / "graph.svg"))
+    texts = [text.text for text in ElementTree.parse(tmp_path / "graph.svg").iter("{http://www.w3.org/2000/svg}text")]
+    for text in ("linear_relu", "layers.0.weight", "(5, 6) float32", "30 parameters", "layers.0 - Linear(6, 5)"):
+        assert text in [shown.replace("\xa0", " ") for shown in texts]
+
+
+@pytest.mark.parametrize("name", ["graph.gif", "graph", ".svg"])
+def test_an_unknown_suffix_is_an_error_that_lists_the_known(tmp_path, name):
+    with pytest.raises(ArgumentError, match=r"\.svg, \.png, \.pdf or \.html"):
+        visualize.draw(Tensor(1.0, requires_grad=True)).render(tmp_path / name)
+
+
+def test_in_a_notebook_a_drawing_shows_itself():
+    shown = visualize.draw(Tensor(1.0, requires_grad=True) * 2)._repr_mimebundle_()
+    assert "multiply" in shown["image/svg+xml"]
+
+
+def test_without_graphviz_the_error_says_both_ways_out_and_the_source_is_there(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    drawing = visualize.draw(Tensor(1.0, requires_grad=True) * 2)
+    with pytest.raises(RenderError, match=r"pip install pygraphviz.*apt-get install graphviz.*\.source"):
+        drawing.render(tmp_path / "graph.svg")
+    assert "multiply by 2" in drawing.source
+    assert list(drawing._repr_mimebundle_()) == ["text/plain"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_dot_program_is_named_where_there_is_nothing_else(monkeypatch, tmp_path):
+    program = tmp_path / "dot"
+    program.write_text("#!/bin/sh\necho libgvc.so is missing >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    drawing = visualize.draw(Tensor(1.0, requires_grad=True) * 2)
+    assert "image/svg+xml" in drawing._repr_mimebundle_()  # by pygraphviz
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    with pytest.raises(RenderError, match=r"dot failed \(libgvc.so is missing\)"):
+        drawing.render(tmp_path / "graph.svg")
+
+
+def test_calls_whose_values_are_not_finite_are_red_and_those_before_them_are_not():
+    x = Tensor(np.float32([1.0, 100.0]), requires_grad=True)
+    with np.errstate(all="ignore"):
+        shown = items(visualize.draw(np.exp(x * 1).sum(), values=True))
+    assert shown["exp"].color == shown["sum"].color == "#ffb3a7"
+    assert shown["multiply by 1"].color != "#ffb3a7"
+
+
+def test_with_values_data_show_their_range():
+    x = Tensor([1.0, 1.0], requires_grad=True)
+    shown = items(visualize.draw(x * np.array([0.0, 255.0]), values=True), "constant")
+    assert "0 to 255, mean 128, 50% zeros" in shown["constant"].lines

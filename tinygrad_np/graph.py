@@ -81,7 +81,7 @@ class Watch(Protocol):
         """In a walk, the gradient with respect to the call's output is known."""
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
-        """In a walk, the rule of `node` gave its contribution to the gradient of `parent`."""
+        """In a walk, the rule of `node` gave its contribution to the gradient of `parent`, which was added up."""
 
 
 class Recording(threading.local):
@@ -182,8 +182,6 @@ def walk(
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
             contribution = vjp(gradient, out, *args, **node.kwargs)
-            for watch in watches:
-                watch.derived(node, parent, contribution)
             if type(array) is not np.ndarray:  # several arrays: what a call returned, or a list among its arguments
                 if type(contribution) is not dict and type(contribution) is not list:
                     contribution = fit(contribution, np.asarray(array), rule)
@@ -196,6 +194,8 @@ def walk(
                     contribution = fit(contribution, array, rule)
             previous = gradients.get(parent)
             gradients[parent] = contribution if previous is None else add(previous, contribution)
+            for watch in watches:
+                watch.derived(node, parent, contribution)
         if not retain_graph:
             node.args = None
             try:

@@ -22,7 +22,7 @@ import numpy as np
 from tinygrad_np.debug.messages import derivative_error, gradient_error, overwritten_error, value_error, within
 from tinygrad_np.debug.places import note_line
 from tinygrad_np.debug.statistics import arrays, floats, has_nan, is_finite
-from tinygrad_np.graph import LEAF, Node, Scope, fit, recording, walk
+from tinygrad_np.graph import LEAF, Node, Scope, recording, walk
 from tinygrad_np.tensor import Tensor
 
 PRODUCTS = ("linear", "linear_relu", "matmul", "dot", "inner", "vecdot", "tensordot", "einsum")
@@ -121,10 +121,6 @@ class Detector:
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
         contribution = plain(contribution)
         self.taken.append(parent)
-        if isinstance(parent.out, (np.ndarray, np.generic)):
-            whole, contribution = contribution, fit(contribution, np.asarray(parent.out), node.rule)
-            if not is_finite(whole):
-                contribution = whole
         if not is_finite(contribution):
             raise derivative_error(node, self.gradient, contribution, self.position(parent))
 

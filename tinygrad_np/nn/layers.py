@@ -76,13 +76,13 @@ class Sequential(Module):
     _calls: list[tuple[Module, Module | None]]
 
     def __init__(self, *modules: Module) -> None:
-        self._arrange()
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
                 raise ArgumentTypeError(
                     f"Sequential takes modules, such as nn.ReLU(), but its argument number {i + 1} is {module!r}"
                 )
-            setattr(self, str(i), module)
+            vars(self)[str(i)] = module
+        self._arrange()
 
     def __setattr__(self, name: str, value: Any) -> None:
         super().__setattr__(name, value)

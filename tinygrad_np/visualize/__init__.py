@@ -1,58 +1,116 @@
-"""Pictures of the graph, for debugging: what was computed from what, with shapes and names."""
+"""Pictures of the graph, for seeing what was computed from what, and for finding what went wrong.
+
+`draw` reads a graph into a `Picture` (picture.py) and changes nothing; a `Drawing` makes text in DOT, images and a page
+of it.
+"""
 
 from __future__ import annotations
 
-import graphviz
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
-from tinygrad_np.errors import GraphError
-from tinygrad_np.graph import LEAF, Node
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, RenderError
+from tinygrad_np.files import write_atomically
 from tinygrad_np.nn import Module
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.visualize import page
+from tinygrad_np.visualize.dot import to_dot
+from tinygrad_np.visualize.engine import lay_out
+from tinygrad_np.visualize.picture import Picture
+from tinygrad_np.visualize.reading import read
+
+__all__ = ["Drawing", "draw"]
+
+IMAGES = (".svg", ".png", ".pdf")
 
 
-def draw(tensor: Tensor, model: Module | None = None) -> graphviz.Digraph:
-    """The graph that led to a tensor, which shows itself in a notebook.
+def draw(
+    tensor: Tensor, model: Module | None = None, *, values: bool = False, costs: bool = False, depth: int | None = None
+) -> Drawing:
+    """The graph that led to a tensor, as a drawing that shows itself in a notebook.
 
-    Leaves are boxes with their name, shape and dtype; recorded calls are ellipses with their output's. Drawing reads
-    the graph and changes nothing.
+    Operations are shown with the shape and dtype of their outputs, in a box for each module call they were made in;
+    parameters with their names and sizes; inputs that require a gradient, and constants, apart from those. Four or
+    more rounds of the same structure, such as equal layers or the steps of a loop, are folded into one. What is too
+    large even so is collapsed until it can be shown, and the drawing says what was done. Works before and after
+    `backward()`, and changes neither the graph nor any gradient.
 
     Args:
         tensor: the result to start from.
-        model: gives its parameters their dotted names.
-
-    Returns:
-        A `graphviz.Digraph`: `.source` is the text in DOT; `.render(outfile="graph.svg")` needs Graphviz installed.
+        model: gives its modules and parameters their dotted names. Those of its parameters that the result does not
+            depend on are shown in grey. Without it, names are found from the modules that were called.
+        values: show the range, the mean and the share of zeros of every value, and the norm of its gradient, also by
+            colour; mark what is not finite. Before `backward()` everything is known; drawing takes the gradients
+            itself, from ones if the result is no scalar. After `backward()` only leaves are, and what was computed
+            within `debug.trace()`, which also notes the lines of code. Repetitions are not folded.
+        costs: show the time and memory that `debug.profile()` has noted, also by colour. Repetitions are not folded.
+        depth: collapse the modules that are in more than so many module calls, themselves included; 0 collapses all.
 
     Raises:
         GraphError: the tensor does not require grad, so that there is no graph.
+        ArgumentTypeError: it is no Tensor.
+        ArgumentError: `depth` is negative.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
-    >>> "x: (2,) float64" in draw(x * 2).source
+    >>> "multiply by 2" in draw(x * 2).source
     True
     """
-    if tensor._node is None:
-        raise GraphError("there is no graph: this Tensor does not require grad")
-    names = {} if model is None else {parameter._node: name for name, parameter in model.named_parameters()}
-    picture = graphviz.Digraph()
-    found = {tensor._node}
-    stack = [tensor._node]
-    while stack:
-        node = stack.pop()
-        name = names.get(node) or node.name or node.rule.name
-        shape = "box" if node.rule is LEAF else "ellipse"
-        picture.node(str(node.number), f"{name}: {_described(node)}", shape=shape)
-        for parent in node.parents:
-            if parent is not None:
-                picture.edge(str(parent.number), str(node.number))
-                if parent not in found:
-                    found.add(parent)
-                    stack.append(parent)
-    return picture
+    if not isinstance(tensor, Tensor):
+        raise ArgumentTypeError(f"draw takes a Tensor, such as a loss, and the model after it, not {tensor!r:.60}")
+    if depth is not None and depth < 0:
+        raise ArgumentError(f"depth must be at least 0, or None to collapse nothing, not {depth}")
+    return Drawing(read(tensor, model, values, costs, depth))
 
 
-def _described(node: Node) -> str:
-    """The shape and dtype of what the node made, if it is one array."""
-    if type(node.out) is tuple and node.args is None:
-        shape, dtype = node.out
-        return f"{shape} {dtype}"
-    return f"{node.out.shape} {node.out.dtype}" if hasattr(node.out, "shape") else ""
+class Drawing:
+    """A picture of a graph.
+
+    Attributes:
+        picture: what is shown, as items, edges and boxes.
+        source: the same as text in DOT, the language of Graphviz.
+    """
+
+    def __init__(self, picture: Picture) -> None:
+        self.picture = picture
+
+    @cached_property
+    def source(self) -> str:
+        return to_dot(self.picture)
+
+    def render(self, path: str | os.PathLike[str]) -> Path:
+        """Write the drawing to a file, of the format that the name's suffix says; whole or not at all.
+
+        Args:
+            path: ends in ".svg", ".png" or ".pdf" for an image, or in ".html" for a page to explore: zoom, search,
+                fold boxes, follow edges.
+
+        Returns:
+            The path.
+
+        Raises:
+            ArgumentError: another suffix.
+            RenderError: Graphviz is not installed, or fails.
+            FileWriteError: the file cannot be written.
+        """
+        path = Path(path)
+        suffix = path.suffix.lower()
+        if suffix not in (*IMAGES, ".html"):
+            raise ArgumentError(
+                f"cannot tell from {str(path)!r} what to draw: its name must end in .svg, .png, .pdf or .html"
+            )
+        content = page.to_html(self.picture) if suffix == ".html" else lay_out(self.source, suffix[1:])
+        write_atomically(path, content)
+        return path
+
+    def __repr__(self) -> str:
+        shown = self.picture
+        return f"<Drawing of {len(shown.items)} items and {len(shown.edges)} edges; .render('graph.svg') draws it>"
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """What notebooks show: the image, or without Graphviz the reason why there is none."""
+        try:
+            return {"image/svg+xml": lay_out(self.source, "svg").decode(), "text/plain": repr(self)}
+        except RenderError as error:
+            return {"text/plain": f"{self!r}\n{error}"}

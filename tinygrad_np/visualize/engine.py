@@ -1,6 +1,8 @@
-"""The layout of graphs by Graphviz: by its `dot` program where that is installed, else by the copy in pygraphviz."""
+"""The layout of graphs by Graphviz: by its `dot` program where that works, else by the copy in pygraphviz."""
 
 from __future__ import annotations
+
+import subprocess
 
 import graphviz
 
@@ -21,19 +23,31 @@ def lay_out(source: str, format: str) -> bytes:
     2
     """
     try:
-        piped: bytes = graphviz.Source(source).pipe(format=format)
+        piped: bytes = graphviz.Source(source).pipe(format=format, quiet=True)
         return piped
     except graphviz.ExecutableNotFound:
-        pass
-    except graphviz.CalledProcessError as error:
-        raise RenderError(f"Graphviz could not draw the graph: {error}") from error
+        problem = "Graphviz, which is not installed"
+    except (subprocess.CalledProcessError, OSError) as error:
+        problem = f"a Graphviz that works, but the program dot failed ({_first_line(error)})"
     try:
         import pygraphviz  # optional where there is a dot program
     except ImportError:
         raise RenderError(
-            "drawing needs Graphviz, which is not installed: install the package pygraphviz, which carries it "
+            f"drawing needs {problem}: install the package pygraphviz, which carries it "
             "(python -m pip install pygraphviz), or Graphviz itself (such as apt-get install graphviz), "
             "whose program dot must be on the PATH; .source has the graph as text without it"
         ) from None
-    drawn: bytes = pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
+    try:
+        drawn: bytes = pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
+    except Exception as error:  # pygraphviz raises many kinds
+        raise RenderError(
+            f"Graphviz could not draw the graph ({_first_line(error)}); .source has it as text, and "
+            "draw(..., depth=0) makes a smaller one"
+        ) from error
     return drawn
+
+
+def _first_line(error: Exception) -> str:
+    output = getattr(error, "stderr", None) or b""
+    text = output.decode(errors="replace") if isinstance(output, bytes) else str(output)
+    return next(iter((text.strip() or str(error)).splitlines()), type(error).__name__)

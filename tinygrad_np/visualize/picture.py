@@ -17,12 +17,14 @@ class Box:
         title: for example "layers.0 - Linear(784, 128)".
         outer: the box that it stands in, or None.
         details: what hovering shows, by name.
+        rounds: how many rounds of the same operations stand folded in it, of which it shows the first; 1 for none.
     """
 
     key: str
     title: str
     outer: Box | None = None
     details: dict[str, str] = field(default_factory=dict)
+    rounds: int = 1
 
 
 @dataclass(eq=False)
@@ -32,7 +34,7 @@ class Item:
     Attributes:
         key: tells it from all other items and boxes of the picture.
         kind: "operation", "parameter", "input" (another leaf that requires a gradient), "constant" (an array that none
-            is wanted for), "module" (a collapsed box) or "repetition" (several rounds of the same operations).
+            is wanted for) or "module" (a collapsed box, or a part of the graph that is left out).
         title: for example "linear_relu" or "layers.0.weight".
         lines: what stands below the title: shape and dtype, the number of elements, ranges.
         box: the innermost box that it stands in, or None.
@@ -59,11 +61,13 @@ class Edge:
 
     Attributes:
         label: for example the shape of what is passed, where no item says it; empty for none.
+        carried: whether the head is made in the next round of a repetition: the edge then leads back up, or to itself.
     """
 
     tail: Item
     head: Item
     label: str = ""
+    carried: bool = False
 
 
 @dataclass(eq=False)
@@ -71,7 +75,7 @@ class Picture:
     """All that is drawn.
 
     Attributes:
-        items, edges, boxes: outer boxes come before inner ones, and tails before heads.
+        items, edges, boxes: outer boxes come before inner ones, and tails before heads, but for carried edges.
         legend: what the colours mean, a line each as (color, text).
         notices: what the reader must know, such as that parts were collapsed, and why.
     """

@@ -1,0 +1,362 @@
+"""The summary of a model: what each layer makes of its input, what it holds, computes and keeps."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tinygrad_np import functional
+from tinygrad_np.debug.profile import owners
+from tinygrad_np.debug.tables import aligned, in_bytes
+from tinygrad_np.derivatives.products import index_lists
+from tinygrad_np.derivatives.table import RULES, Rule
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError
+from tinygrad_np.graph import Node, Scope, order, recording
+from tinygrad_np.nn.module import Module, Parameter
+from tinygrad_np.tensor import Tensor
+
+Shape = tuple[int, ...]
+
+
+def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLike = np.float32) -> Summary:
+    """What each call of a module in a training step returns, holds, computes and keeps, as a table.
+
+    The model is called twice, in training mode, on zeros; then all of it is as before: parameters, gradients, buffers,
+    modes, other attributes, and the states of the random generators that modules hold.
+
+    Each row is of one call of a module and tells of that module alone, without the modules in it, so that the columns
+    add up to the totals below them:
+
+    - parameters that a row above has counted are shared, and count once;
+    - multiply-adds are those of the matrix products, `numpy.einsum` and convolutions among the recorded calls. All
+      else counts 0, as it is little next to them;
+    - activations are the arrays that the graph of a training step keeps for the backward pass, each in the row of the
+      recorded call that made it, or else first used it. Parameters, buffers and the input are none, and views take
+      nothing; nor does a ReLU that a Sequential computes in one operation with the Linear before it. What the loss
+      keeps comes on top.
+
+    Args:
+        input_shape: with the batch axis, such as (32, 784); a list of shapes for several inputs.
+        dtype: of the inputs.
+
+    Raises:
+        ShapeError: the model does not take such inputs; names the module.
+        ArgumentError: `input_shape` is no shape.
+        ArgumentTypeError: `model` is no module.
+
+    >>> from tinygrad_np import nn
+    >>> summary(nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)), (32, 784))
+    module                 output shape  parameters  multiply-adds  activations
+    ---------------------------------------------------------------------------
+    Sequential                 (32, 10)           -              -            -
+      0  Linear(784, 128)     (32, 128)     100,480      3,211,264      16.4 kB
+      1  ReLU()               (32, 128)           -              -            -
+      2  Linear(128, 10)       (32, 10)       1,290         40,960       1.3 kB
+    ---------------------------------------------------------------------------
+    total                                   101,770      3,252,224      17.7 kB
+    <BLANKLINE>
+    for an input of shape (32, 784) float32; the parameters take 407.1 kB
+    """
+    if not isinstance(model, Module):
+        raise ArgumentTypeError(f"summary takes a module, such as nn.Linear(784, 10), not {model!r}")
+    arrays = [np.zeros(shape, dtype) for shape in _shapes(input_shape)]
+    with _unchanged(model), np.errstate(all="ignore"):
+        model.train()
+        kept = _kept(model, model(*arrays), arrays)
+    with _unchanged(model), np.errstate(all="ignore"):
+        model.train()
+        layers = _layers(model, arrays)
+    for layer, module in layers:
+        if kept[module]:
+            layer.activation_bytes = kept[module].popleft()
+    parameters = list(model.parameters())
+    return Summary(
+        [layer for layer, _ in layers],
+        [array.shape for array in arrays],
+        np.dtype(dtype),
+        sum(parameter.size for parameter in parameters),
+        sum(parameter.size for parameter in parameters if not parameter.requires_grad),
+        sum(parameter.data.nbytes for parameter in parameters),
+        sum(layer.multiply_adds for layer, _ in layers),
+        sum(layer.activation_bytes for layer, _ in layers),
+    )
+
+
+@dataclass
+class Layer:
+    """A row: one call of a module.
+
+    Attributes:
+        name: dotted, as in `named_modules`; empty for the model itself.
+        kind: for example "Linear(784, 128)".
+        depth: in how many module calls it was made.
+        output_shapes: of all arrays that it returned; None if the module was not called.
+        parameters: how many elements the module's own parameters have that no row above has counted.
+        frozen: how many of them require no gradient.
+        shared: how many elements its own parameters have that a row above has counted.
+        multiply_adds: of the call itself, without those of modules called in it.
+        activation_bytes: what the call itself made that the graph keeps.
+    """
+
+    name: str
+    kind: str
+    depth: int
+    output_shapes: list[Shape] | None = None
+    parameters: int = 0
+    frozen: int = 0
+    shared: int = 0
+    multiply_adds: int = 0
+    activation_bytes: int = 0
+
+
+@dataclass(repr=False)
+class Summary:
+    """What `summary` gives; prints as a table.
+
+    Attributes:
+        rows: one for each module call, in order, and at the end one for each module that has parameters and was not
+            called.
+        input_shapes, dtype: of the inputs.
+        parameters: how many elements the model's parameters have.
+        frozen: how many of them require no gradient.
+        parameter_bytes: the memory of the parameters.
+        multiply_adds, activation_bytes: the sums over the rows.
+    """
+
+    rows: list[Layer]
+    input_shapes: list[Shape]
+    dtype: np.dtype[Any]
+    parameters: int
+    frozen: int
+    parameter_bytes: int
+    multiply_adds: int
+    activation_bytes: int
+
+    def __str__(self) -> str:
+        header = ["module", "output shape", "parameters", "multiply-adds", "activations"]
+        total = ["total", "", *_numbers(self.parameters, self.frozen, 0, self.multiply_adds, self.activation_bytes)]
+        inputs = f"{'an input' if len(self.input_shapes) == 1 else 'inputs'} of shape {_joined(self.input_shapes)}"
+        return (
+            f"{aligned([header], list(map(_cells, self.rows)), [total])}\n\n"
+            f"for {inputs} {self.dtype}; the parameters take {in_bytes(self.parameter_bytes)}"
+        )
+
+    __repr__ = __str__
+
+
+def _cells(row: Layer) -> list[str]:
+    shapes = "not called" if row.output_shapes is None else _joined(row.output_shapes)
+    return [
+        "  ".join(filter(None, ("  " * row.depth + row.name, row.kind))),
+        shapes,
+        *_numbers(row.parameters, row.frozen, row.shared, row.multiply_adds, row.activation_bytes),
+    ]
+
+
+def _numbers(parameters: int, frozen: int, shared: int, multiply_adds: int, activation_bytes: int) -> list[str]:
+    counts = (
+        [f"{parameters:,}"] * (parameters > 0) + [f"({frozen:,} frozen)"] * (frozen > 0) + ["(shared)"] * (shared > 0)
+    )
+    return [" ".join(counts) or "-", f"{multiply_adds:,}" if multiply_adds else "-", in_bytes(activation_bytes)]
+
+
+def _joined(shapes: Sequence[Shape]) -> str:
+    return ", ".join(map(str, shapes))
+
+
+def _shapes(given: Any) -> list[Shape]:
+    """The shapes of the inputs."""
+
+    def is_shape(value: Any) -> bool:
+        return isinstance(value, (tuple, list)) and all(isinstance(n, (int, np.integer)) and n >= 0 for n in value)
+
+    if is_shape(given):
+        return [tuple(given)]
+    if isinstance(given, (tuple, list)) and all(map(is_shape, given)):
+        return list(map(tuple, given))
+    raise ArgumentError(
+        "input_shape must be a shape with the batch axis first, such as (32, 784), or a list of shapes for several "
+        f"inputs, not {given!r}"
+    )
+
+
+@contextlib.contextmanager
+def _unchanged(model: Module) -> Iterator[None]:
+    """Within it, calls are recorded and nobody is told; after it, the model and the recording are as before."""
+    modules = list(model.modules())
+    attributes = [dict(vars(module)) for module in modules]
+    arrays = [(array, array.copy()) for array in model.state_dict().values() if array.flags.writeable]
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    found = [value for saved in attributes for value in saved.values() if isinstance(value, np.random.Generator)]
+    generators = [(generator, generator.bit_generator.state) for generator in found]
+    outer = recording.suspended, recording.scope, recording.watches
+    recording.suspended, recording.scope, recording.watches = 0, None, ()
+    try:
+        yield
+    finally:
+        recording.suspended, recording.scope, recording.watches = outer
+        for module, saved in zip(modules, attributes, strict=True):
+            vars(module).clear()
+            vars(module).update(saved)
+        for array, copy in arrays:
+            array[...] = copy
+        for parameter in frozen:
+            parameter.requires_grad = False
+        for generator, state in generators:
+            generator.bit_generator.state = state
+
+
+def _arrays(out: Any) -> list[Any]:
+    """The arrays and Tensors in what a module returned."""
+    if isinstance(out, Mapping):
+        out = list(out.values())
+    if isinstance(out, (list, tuple)):
+        return [array for item in out for array in _arrays(item)]
+    return [out] if isinstance(out, (np.ndarray, np.generic, Tensor)) else []
+
+
+def _kept(model: Module, out: Any, inputs: list[np.ndarray]) -> dict[Module, deque[int]]:
+    """For each module the bytes that the graph of `out` keeps of each of its calls, in order."""
+    modules = set(model.modules())
+    known = set(owners([*inputs, *model.state_dict().values()]))
+    kept: dict[Scope, int] = defaultdict(int)
+    for node in reversed(order(array._node for array in _arrays(out) if getattr(array, "_node", None))):
+        scope: Any = node.scope
+        while scope.module() not in modules:  # one that the model's attributes do not lead to
+            scope = scope.outer
+        made = {owner: size for owner, size in owners([node.args, node.out]).items() if owner not in known}
+        known.update(made)
+        kept[scope] += sum(made.values())
+    calls: dict[Module, deque[int]] = defaultdict(deque)
+    for scope, size in kept.items():
+        calls[scope.module()].append(size)
+    return calls
+
+
+def _layers(model: Module, inputs: list[np.ndarray]) -> list[tuple[Layer, Module]]:
+    """A row, but for the activations, for each call of a module; and for each that holds parameters and has none."""
+    calls = _Calls(model)
+    for parameter in calls.frozen:  # so that what frozen layers compute is recorded as well
+        parameter.requires_grad = True
+    for module in model.modules():  # a `forward` in its attributes also makes Sequential call each ReLU
+        vars(module)["forward"] = calls.noted(module, module.forward)
+    recording.watches = (calls,)
+    model(*(Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs))
+    called = {module for _, module in calls.rows}
+    for module in model.modules():
+        if module not in called and any(isinstance(value, Parameter) for value in vars(module).values()):
+            calls.begin(module)
+    return calls.rows
+
+
+class _Calls:
+    """A watch that makes a row for each module call, and adds to the innermost one the products recorded in it."""
+
+    def __init__(self, model: Module) -> None:
+        self.names = {module: name for name, module in model.named_modules()}
+        self.frozen = {parameter for parameter in model.parameters() if not parameter.requires_grad}
+        self.counted: set[Parameter] = set()
+        self.rows: list[tuple[Layer, Module]] = []
+        self.running: list[Layer] = []
+
+    def noted(self, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """A function that does what `forward` does, and makes a row of it."""
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            row = self.begin(module)
+            self.running.append(row)
+            try:
+                out = forward(*args, **kwargs)
+            finally:
+                self.running.pop()
+            row.output_shapes = [array.shape for array in _arrays(out)]
+            return out
+
+        return call
+
+    def begin(self, module: Module) -> Layer:
+        """Make a row that says what the module is and holds."""
+        kind = type(module).__name__
+        if not any(module._children()):
+            kind += f"({module.extra_repr()})"
+        row = Layer(self.names[module], kind, len(self.running))
+        for parameter in {value for value in vars(module).values() if isinstance(value, Parameter)}:
+            if parameter in self.counted:
+                row.shared += parameter.size
+                continue
+            self.counted.add(parameter)
+            row.parameters += parameter.size
+            if parameter in self.frozen:
+                row.frozen += parameter.size
+        self.rows.append((row, module))
+        return row
+
+    def recorded(self, node: Node, seconds: float) -> None:
+        if node.rule in MULTIPLY_ADDS:
+            self.running[-1].multiply_adds += MULTIPLY_ADDS[node.rule](node)
+
+    def reached(self, node: Node, gradient: Any) -> None:
+        pass
+
+    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
+        pass
+
+
+# Multiply-adds
+
+
+def _sums_along_an_axis(node: Node) -> int:
+    """Each element of the result is a sum along one axis of the first argument."""
+    length: int = np.shape(_args(node)[0])[node.kwargs.get("axis", -1)]
+    return np.size(node.out) * length
+
+
+def _sums_of_all_pairs(node: Node) -> int:
+    """Of arrays of m * k and k * n elements to one of m * n, which takes m * k * n: the root of the product of all."""
+    x, y = map(np.size, _args(node)[:2])
+    return math.isqrt(x * y * np.size(node.out))
+
+
+def _einsum(node: Node) -> int:
+    """For each combination of indices the product of all operands."""
+    operands, terms, _ = index_lists(_args(node))
+    lengths: dict[int, int] = {}
+    for operand, term in zip(operands, terms, strict=True):
+        for index, length in zip(term, operand.shape, strict=True):
+            lengths[index] = length if lengths.get(index, 1) == 1 else lengths[index]
+    return (len(operands) - 1) * math.prod(lengths.values())
+
+
+def _sliding(function: Callable[..., np.ndarray]) -> Callable[[Node], int]:
+    """The number of overlapping elements in each position, which are the same sums, but of ones."""
+
+    def count(node: Node) -> int:
+        x, y, *mode = _args(node)
+        return int(np.sum(function(np.ones(np.size(x)), np.ones(np.size(y)), *mode, **node.kwargs)))
+
+    return count
+
+
+def _args(node: Node) -> tuple[Any, ...]:
+    assert node.args is not None  # no graph is freed here
+    return node.args
+
+
+MULTIPLY_ADDS: dict[Rule, Callable[[Node], int]] = {
+    **{
+        RULES[inspect.unwrap(function)]: _sums_along_an_axis
+        for function in (functional.linear, functional.linear_relu, np.matmul, np.matvec, np.vecmat, np.vecdot)
+    },
+    **{RULES[function]: _sums_of_all_pairs for function in (np.dot, np.inner, np.outer, np.tensordot, np.vdot)},
+    RULES[np.einsum]: _einsum,
+    RULES[np.convolve]: _sliding(np.convolve),
+    RULES[np.correlate]: _sliding(np.correlate),
+}

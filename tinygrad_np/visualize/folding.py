@@ -1,0 +1,301 @@
+"""Making large graphs small: calls grouped by the module calls they were made in, and repetitions found among them.
+
+The graph becomes a tree. Its leaves are recorded calls, known by their position in the order of making; a `Group` holds
+what one module call made; a `Fold` holds rounds of the same structure, one after the other, of which a picture shows
+the first. Two stretches of a group are rounds of one repetition if they do the same operations on results of the same
+shapes, and take their inputs from the same places, counted from where they stand: so a loop that carries a state and
+uses one weight is a repetition, and so is a stack of equal layers, each with weights of its own. The first round may
+take its inputs from anywhere, since it has no round before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.graph import LEAF, Node, Scope, order
+from tinygrad_np.tensor import _ITEM, _PACK
+
+FEWEST_ROUNDS = 4
+LONGEST_ROUNDS = (1, 10, 100, 10**9)  # looked for in this order, so that a loop in a loop is folded first
+TRIES = 8  # how many later occurrences of a call are tried as the start of the next round
+
+
+@dataclass(eq=False, slots=True)
+class Group:
+    """What was made in one module call; the outermost group, of what no module made, has no scope.
+
+    Attributes:
+        scope: the module call.
+        depth: how many module calls it is in, itself included.
+        call: which of the calls of the same module it is, from 1.
+        units: what it holds, in the order of making.
+    """
+
+    scope: Scope | None
+    depth: int
+    call: int
+    units: list[Unit]
+
+
+@dataclass(eq=False, slots=True)
+class Fold:
+    """Rounds of the same structure, at least two of them, each as long as the first."""
+
+    rounds: list[list[Unit]]
+
+
+Unit = int | Group | Fold
+
+
+def calls_in_order(root: Node) -> list[Node]:
+    """The recorded calls that `root` was made by, each after those that made its arguments, without bookkeeping."""
+    return [node for node in reversed(order([root])) if node.rule is not _PACK and node.rule is not _ITEM]
+
+
+def inputs_of(node: Node) -> list[tuple[Node | np.ndarray, str]]:
+    """What a call was applied to: recorded calls, leaves, and constant arrays; for one of several outputs "item 0".
+
+    Bookkeeping is looked through. After the backward pass has freed the graph no constants are known.
+    """
+    found: list[tuple[Node | np.ndarray, str]] = []
+    args = node.args or ()
+    for i, parent in enumerate(node.parents):
+        if parent is None:
+            if i < len(args):
+                found += [(array, "") for array in _arrays(args[i])]
+        elif parent.rule is _PACK:
+            found += inputs_of(parent)
+        elif parent.rule is _ITEM:
+            found.append(source(parent))
+        else:
+            found.append((parent, ""))
+    return found
+
+
+def source(node: Node) -> tuple[Node, str]:
+    """The call or leaf that a node stands for, and which of the call's outputs it is."""
+    label = ""
+    while node.rule is _ITEM:
+        if node.args is not None:
+            label = f"item {node.args[1]}"
+        assert node.parents[0] is not None
+        node = node.parents[0]
+    return node, label
+
+
+def _arrays(value: Any) -> list[np.ndarray]:
+    """An array, or the arrays of an index; those without axes count as numbers."""
+    values = value if type(value) is tuple else (value,)
+    return [item for item in values if isinstance(item, np.ndarray) and item.ndim]
+
+
+def grouped(nodes: Sequence[Node], first: int = 0) -> Group:
+    """The tree of the calls from position `first` on, nothing folded."""
+    whole = Group(None, 0, 1, [])
+    groups: dict[Scope | None, Group] = {None: whole}
+    times: dict[int, int] = {}
+    for position in range(first, len(nodes)):
+        scope = nodes[position].scope
+        missing: list[Scope] = []
+        while scope not in groups:
+            assert scope is not None
+            missing.append(scope)
+            scope = scope.outer
+        group = groups[scope]
+        for inner in reversed(missing):
+            module = inner.module()
+            call = times[id(module)] = 1 if module is None else times.get(id(module), 0) + 1
+            groups[inner] = Group(inner, group.depth + 1, call, [])
+            group.units.append(groups[inner])
+            group = groups[inner]
+        group.units.append(position)
+    return whole
+
+
+def all_groups(whole: Group) -> list[Group]:
+    """Every group of the tree, the inner ones after those that hold them."""
+    groups = [whole]
+    for group in groups:  # grows meanwhile
+        groups += [unit for unit in group.units if isinstance(unit, Group)]
+    return groups
+
+
+def positions(units: Sequence[Unit]) -> Iterator[int]:
+    """The positions of all calls in some units, in the order of making."""
+    stack = list(reversed(units))
+    while stack:
+        unit = stack.pop()
+        if isinstance(unit, Group):
+            stack += reversed(unit.units)
+        elif isinstance(unit, Fold):
+            stack += [inner for units in reversed(unit.rounds) for inner in reversed(units)]
+        else:
+            yield unit
+
+
+def count_shown(whole: Group, depth: int | None) -> int:
+    """How many calls and collapsed modules a picture would show, with the modules deeper than `depth` collapsed."""
+    count = 0
+    stack: list[Unit] = [whole]
+    while stack:
+        unit = stack.pop()
+        if isinstance(unit, Fold):
+            stack += unit.rounds[0]
+        elif isinstance(unit, Group) and (depth is None or unit.depth <= depth):
+            stack += unit.units
+        else:
+            count += 1
+    return count
+
+
+def fold(whole: Group, nodes: Sequence[Node]) -> None:
+    """Fold the repetitions in every group, the innermost groups first, and in each the shortest rounds first."""
+    positions_of = {node: position for position, node in enumerate(nodes)}
+    numbers: dict[Any, int] = {}
+
+    def number(key: Any) -> int:
+        return numbers.setdefault(key, len(numbers))
+
+    kinds, wired = _signatures(nodes, positions_of, number)
+
+    # For each unit two numbers, equal for equal units: of what it does alone, and of that with where its inputs are.
+    def signs(unit: Unit) -> tuple[int, int]:
+        return (kinds[unit], wired[unit]) if isinstance(unit, int) else of_groups[unit]
+
+    of_groups: dict[Unit, tuple[int, int]] = {}
+
+    def begins_like_the_next(first: list[Unit], second: list[Unit]) -> bool:
+        """Whether a round does the same as the next, and its calls take from each other the same."""
+        return [signs(unit)[0] for unit in first] == [signs(unit)[0] for unit in second] and _inner_wiring(
+            first, nodes, positions_of
+        ) == _inner_wiring(second, nodes, positions_of)
+
+    for group in reversed(all_groups(whole)):
+        units = group.units
+        for longest in LONGEST_ROUNDS if len(units) >= FEWEST_ROUNDS else ():
+            folded: list[Unit] = []
+            done = 0
+            for start, period, end in _runs([signs(unit)[1] for unit in units], longest):
+                # Of a run that does not end with a whole round, the start is free: best after one that begins like it.
+                starts = range(start, min(start + (end - start) % period, start + period - 1) + 1)
+                first = next(
+                    (
+                        s - period
+                        for s in starts
+                        if s - period >= done and begins_like_the_next(units[s - period : s], units[s : s + period])
+                    ),
+                    start,
+                )
+                rounds = [units[s : s + period] for s in range(first, end - period + 1, period)]
+                if len(rounds) < FEWEST_ROUNDS:
+                    continue
+                repetition = Fold(rounds)
+                of_groups[repetition] = (
+                    number((len(rounds), *(signs(unit)[0] for unit in rounds[0]))),
+                    number((len(rounds), *(signs(unit)[1] for unit in rounds[0] + rounds[1]))),
+                )
+                folded += [*units[done:first], repetition]
+                done = first + period * len(rounds)
+            units = folded + units[done:]
+        group.units = units
+        kind = group.scope and group.scope.kind
+        of_groups[group] = (
+            number((kind, *(signs(unit)[0] for unit in units))),
+            number((kind, *(signs(unit)[1] for unit in units))),
+        )
+
+
+def _runs(signs: Sequence[int], longest: int) -> Iterator[tuple[int, int, int]]:
+    """The start, period and end of stretches that repeat themselves, for at least one round less than the fewest.
+
+    They do not overlap. Each start is tried with the distances to the next occurrences of its sign as periods; how far
+    a period holds is remembered, so that no stretch is compared twice with the same one.
+    """
+    after = [0] * len(signs)
+    seen: dict[int, int] = {}
+    for i in range(len(signs) - 1, -1, -1):
+        after[i] = seen.get(signs[i], 0)
+        seen[signs[i]] = i
+    holds: dict[int, int] = {}  # up to where signs[i] == signs[i + period], by period
+    start = 0
+    while start < len(signs):
+        following = start
+        for _ in range(TRIES):
+            following = after[following]
+            period = following - start
+            if not following or period > longest or start + (FEWEST_ROUNDS - 1) * period > len(signs):
+                start += 1
+                break
+            if signs[start + 2 * period] != signs[start] or signs[start + 1 + period] != signs[start + 1]:
+                continue
+            end = max(holds.get(period, 0), start)
+            while end + period < len(signs) and signs[end] == signs[end + period]:
+                end += 1
+            holds[period] = end
+            if end + period - start >= (FEWEST_ROUNDS - 1) * period:
+                yield start, period, end + period
+                start = end + period
+                break
+        else:
+            start += 1
+
+
+def _signatures(nodes: Sequence[Node], positions_of: dict[Node, int], number: Any) -> tuple[list[int], list[int]]:
+    """For each call a number for what it does, and one for that with how far back its inputs were made or last used."""
+    kinds, wired = [], []
+    last_use: dict[Any, int] = {}
+    for position, node in enumerate(nodes):
+        given = inputs_of(node)
+        kind = number((node.rule, _shape(node), *_options(node), *(_shape(value) for value, _ in given)))
+        inputs: list[Any] = []
+        for value, label in given:
+            key = value if isinstance(value, Node) else id(value)
+            used = last_use.get(key)
+            last_use[key] = position
+            if used is not None:
+                inputs.append((used - position, label))
+            elif key in positions_of:
+                inputs.append((position - positions_of[key], label))
+            else:
+                inputs.append("leaf" if isinstance(value, Node) else "array")  # that comes in here
+        kinds.append(kind)
+        wired.append(number((kind, *inputs)))
+    return kinds, wired
+
+
+def _shape(value: Node | np.ndarray) -> Any:
+    """The shape of an array, or of what a node made; those of several."""
+    out = value.out if isinstance(value, Node) else value
+    if isinstance(value, Node) and value.args is None:
+        return out and out[0]
+    return tuple(map(np.shape, out)) if isinstance(out, (tuple, list)) else out.shape
+
+
+def _options(node: Node) -> list[Any]:
+    """The numbers and words among the arguments of a call, but for indices, which count up in loops."""
+    options: list[Any] = [repr(node.kwargs)] if node.kwargs else []
+    if node.args is not None and node.rule.name not in ("getitem", "assign", "scatter"):
+        options += [
+            repr(arg) if isinstance(arg, (int, float, complex, str, tuple)) else type(arg)
+            for arg, parent in zip(node.args, node.parents, strict=False)
+            if parent is None and not isinstance(arg, (np.ndarray, list))
+        ]
+    return options
+
+
+def _inner_wiring(units: list[Unit], nodes: Sequence[Node], positions_of: dict[Node, int]) -> list[Any]:
+    """For each call in a round, which of its inputs were made by which call of the round."""
+    inner = list(positions(units))
+    index = {position: i for i, position in enumerate(inner)}
+    return [
+        [
+            (slot, index[positions_of[value]], label)
+            for slot, (value, label) in enumerate(inputs_of(nodes[position]))
+            if isinstance(value, Node) and value.rule is not LEAF and positions_of[value] in index
+        ]
+        for position in inner
+    ]

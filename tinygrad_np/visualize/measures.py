@@ -1,0 +1,313 @@
+"""What a drawing shows of numbers: the statistics of values and gradients, the costs of calls, and colours for them."""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.debug.statistics import Statistics
+from tinygrad_np.graph import LEAF, Node, recording, walk
+from tinygrad_np.tensor import no_grad
+from tinygrad_np.visualize.picture import Box, Item, Picture
+from tinygrad_np.visualize.wording import shape_line
+
+# The light ends of ColorBrewer's YlGnBu and YlOrBr (Harrower & Brewer 2003): ordered by lightness, told apart by the
+# colour-blind, and with a contrast to dark text of at least 4.5, as WCAG 2 asks for.
+GRADIENT_COLORS = ("#ffffd9", "#edf8b1", "#c7e9b4", "#7fcdbb", "#5bbfc4")
+COST_COLORS = ("#ffffe5", "#fff7bc", "#fee391", "#fec44f", "#fe9929")
+UNKNOWN, NO_GRADIENT, ZERO_GRADIENT, NOT_FINITE = "#ffffff", "#d9dde2", "#e6d5f2", "#ffb3a7"
+
+
+@dataclass
+class Measures:
+    """What is known of the numbers in a graph.
+
+    Attributes:
+        values: statistics of what calls returned and of leaves.
+        gradients: statistics of the gradients; None for a node that no gradient reaches.
+        notices: what the reader must know of them.
+    """
+
+    values: dict[Node, Statistics] = field(default_factory=dict)
+    gradients: dict[Node, Statistics | None] = field(default_factory=dict)
+    notices: list[str] = field(default_factory=list)
+
+
+class GradientWatch:
+    """A watch that keeps the statistics of each gradient that a walk reaches."""
+
+    def __init__(self) -> None:
+        self.gradients: dict[Node, Statistics | None] = {}
+
+    def recorded(self, node: Node, seconds: float) -> None:
+        pass
+
+    def reached(self, node: Node, gradient: Any) -> None:
+        self.gradients[node] = statistics(gradient)
+
+    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
+        pass
+
+
+def statistics(value: Any) -> Statistics:
+    """Of an array, or of several together."""
+    if isinstance(value, (list, tuple)):
+        value = np.concatenate([np.ravel(part) for part in value])
+    return Statistics.of(np.asarray(value))
+
+
+def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Measures:
+    """Everything that can be known of the values and gradients of a graph, without changing it.
+
+    While the graph is whole, the values are in it and the gradients come from a walk of their own. After `backward()`
+    there are the leaves' arrays and `.grad`, and what `debug.trace()` has noted.
+    """
+    found = Measures()
+    freed = any(node.args is None for node in nodes)
+    with warnings.catch_warnings(), np.errstate(all="ignore"), no_grad():
+        warnings.simplefilter("ignore")
+        for node in (*leaves, *nodes):
+            if node.args is not None:
+                found.values[node] = statistics(node.out)
+            elif node.notes and "value" in node.notes:
+                found.values[node] = node.notes["value"]
+            gradient = (node.notes or {}).get("gradient") if node.rule is not LEAF else node.grad
+            if freed and gradient is not None:
+                found.gradients[node] = gradient if isinstance(gradient, Statistics) else statistics(gradient)
+        if not freed:
+            try:
+                found.gradients = {**dict.fromkeys((*leaves, *nodes)), **_gradients(result)}
+            except Exception as error:  # of a rule: a drawing that helps to find it must not fail by it
+                found.notices.append(f"The gradients could not be taken: {type(error).__name__}: {error}")
+            if result.out.size != 1:
+                found.notices.append("The result is not a scalar: the gradients are those of the sum of its elements.")
+        elif any(node not in found.gradients for node in nodes):
+            found.notices.append(
+                "backward() has freed the graph, and with it most values and gradients: "
+                "draw before backward(), or compute within debug.trace()."
+            )
+    return found
+
+
+def _gradients(result: Node) -> dict[Node, Statistics | None]:
+    watch, outer = GradientWatch(), recording.watches
+    recording.watches = (watch,)
+    try:
+        leaves = walk({result: np.ones(result.out.shape, result.out.dtype)}, None, retain_graph=True)
+    finally:
+        recording.watches = outer
+    return {**watch.gradients, **{leaf: statistics(gradient) for leaf, gradient in leaves.items()}}
+
+
+def merged(parts: Sequence[Statistics]) -> Statistics:
+    """Of several arrays together, but for the norm, which is the smallest."""
+    finite = [part for part in parts if part.size > part.nan + part.inf]
+    size = sum(part.size for part in parts)
+    weight = sum(part.size - part.nan - part.inf for part in finite)
+    return Statistics(
+        size,
+        min((part.minimum for part in finite), default=math.nan),
+        max((part.maximum for part in finite), default=math.nan),
+        sum(part.mean * (part.size - part.nan - part.inf) for part in finite) / weight if weight else math.nan,
+        min((part.norm for part in finite), default=math.nan),
+        sum(part.zeros for part in parts),
+        sum(part.nan for part in parts),
+        sum(part.inf for part in parts),
+    )
+
+
+def show_values(
+    picture: Picture,
+    members: Mapping[Item, Sequence[Node]],
+    constants: Mapping[Item, np.ndarray],
+    measures: Measures,
+) -> None:
+    """Write what is known into the items, and colour them by the norms of their gradients; red where not finite."""
+    norms: dict[Item, float] = {}
+    strange: dict[str, list[Item]] = {"": [], "gradient: ": []}  # where values, and gradients, are not finite
+    for item in picture.items:
+        nodes = members.get(item, ())
+        values = [measures.values[node] for node in nodes if node in measures.values]
+        if item in constants and constants[item].dtype.kind in "iufc":
+            values = [Statistics.of(constants[item])]
+        if values:
+            value = merged(values)
+            is_complex = constants[item].dtype.kind == "c" if item in constants else "complex" in shape_line(nodes[0])
+            item.lines += _value_lines(value, is_complex)
+            item.details.update(_details("value", value))
+            strange[""] += _alarm(item, "", value)
+        known = [measures.gradients[node] for node in nodes if node in measures.gradients]
+        gradients = [gradient for gradient in known if gradient is not None]
+        if gradients:
+            gradient = merged(gradients)
+            item.lines += _gradient_lines([part.norm for part in gradients], gradient)
+            item.details.update(_details("gradient", gradient))
+            strange["gradient: "] += _alarm(item, "gradient: ", gradient)
+            if not gradient.nan and not gradient.inf:
+                norms[item] = gradient.norm
+        elif known:
+            item.lines.append("no gradient reaches it")
+            item.color, item.dashed = NO_GRADIENT, True
+    if strange[""]:
+        picture.notices.append(f"Values that are not finite come first from {_where(strange[''][0])}.")
+    elif strange["gradient: "]:
+        picture.notices.append(
+            f"Gradients that are not finite come first, on the way back, at {_where(strange['gradient: '][-1])}."
+        )
+    zeros = {item for item, norm in norms.items() if norm == 0}
+    for item in zeros:
+        item.color = ZERO_GRADIENT
+    known_norms = {item: norm for item, norm in norms.items() if norm > 0}
+    if known_norms:
+        edges = _decades(list(known_norms.values()))
+        picture.legend += _painted(known_norms, edges, GRADIENT_COLORS, lambda norm: _number(norm, 1), "gradient norm ")
+    if zeros:
+        picture.legend.append((ZERO_GRADIENT, "gradient is zero"))
+    for item in strange[""]:
+        item.color = NOT_FINITE
+    if strange[""]:
+        picture.legend.append((NOT_FINITE, "values are not finite"))
+    if any(item.color == NO_GRADIENT for item in picture.items):
+        picture.legend.append((NO_GRADIENT, "no gradient reaches it"))
+
+
+def _decades(norms: list[float]) -> list[float]:
+    """The edges of as many equal steps, in logarithms, as there are colours, around all norms but the smallest 5%."""
+    logarithms = sorted(map(math.log10, norms))
+    low, high, steps = logarithms[len(norms) // 20], logarithms[-1], len(GRADIENT_COLORS)
+    step = next(step for step in (0.5, *range(1, 1000)) if math.floor(low / step) * step + step * steps > high)
+    return [float(f"{10 ** (math.floor(low / step) * step + step * i):.1g}") for i in range(steps + 1)]
+
+
+def _where(item: Item) -> str:
+    """The item, with its module and line, if they are known."""
+    box = f" in {item.box.title}" if item.box else ""
+    line = f", {item.details['line']}" if "line" in item.details else ""
+    return f"{item.title}{box}{line}"
+
+
+def _value_lines(value: Statistics, absolute: bool) -> list[str]:
+    if not value.size:
+        return ["empty"]
+    if value.nan + value.inf == value.size:
+        return []
+    if value.size == 1:
+        return [f"{'absolute ' * absolute}value {_number(value.minimum)}"]
+    what = "absolute values " if absolute else ""
+    zeros = f", {_percent(value.zeros / value.size)} zeros" if value.zeros else ""
+    return [f"{what}{_number(value.minimum)} to {_number(value.maximum)}, mean {_number(value.mean)}{zeros}"]
+
+
+def _gradient_lines(norms: Sequence[float], gradient: Statistics) -> list[str]:
+    if not gradient.size or gradient.nan or gradient.inf:
+        return []
+    if max(norms) == 0:
+        return ["gradient zero"]
+    if min(norms) == max(norms):
+        return [f"gradient norm {_number(norms[0])}"]
+    return [f"gradient norms {_number(min(norms))} to {_number(max(norms))}"]
+
+
+def _alarm(item: Item, what: str, found: Statistics) -> list[Item]:
+    """Mark an item of values or gradients that are not all finite; returns it if it is one."""
+    words = [f"{count:,} {word}" for count, word in ((found.nan, "nan"), (found.inf, "inf")) if count]
+    if not words:
+        return []
+    item.lines.append(what + ", ".join(words))
+    item.alarming = True
+    return [item]
+
+
+def _details(name: str, found: Statistics) -> dict[str, str]:
+    return {
+        name: f"{_number(found.minimum)} to {_number(found.maximum)}, mean {_number(found.mean)}, "
+        f"norm {_number(found.norm)}, {found.zeros:,} of {found.size:,} zero, {found.nan:,} nan, {found.inf:,} inf"
+    }
+
+
+def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored: bool) -> None:
+    """Write what `debug.profile()` has noted into the items and the titles of boxes, and colour the items by time."""
+    seconds: dict[Item, float] = {}
+    boxes: dict[Box, float] = {}
+    for item, nodes in members.items():
+        sums = {
+            name: sum(notes[name] for notes in found)
+            for name in ("seconds", "bytes", "backward_seconds", "backward_bytes")
+            if (found := [node.notes for node in nodes if node.notes and name in node.notes])
+        }
+        if not sums:
+            continue
+        texts = [text(sums[name]) for name, text in (("seconds", duration), ("bytes", memory)) if name in sums]
+        backward = [
+            text(sums[name])
+            for name, text in (("backward_seconds", duration), ("backward_bytes", memory))
+            if name in sums
+        ]
+        line = "; ".join(filter(None, [", ".join(texts), f"backward {', '.join(backward)}" if backward else ""]))
+        item.lines.append(line)
+        seconds[item] = sums.get("seconds", 0.0) + sums.get("backward_seconds", 0.0)
+        box = item.box
+        while box is not None:
+            boxes[box] = boxes.get(box, 0.0) + seconds[item]
+            box = box.outer
+    for box, total in boxes.items():
+        box.title += f": {duration(total)}"
+    if not seconds:
+        picture.notices.append("No costs are known: compute, and call backward(), within debug.profile().")
+    elif colored:
+        steps = len(COST_COLORS)
+        edges = [max(seconds.values()) * i / steps for i in range(steps + 1)]
+        picture.legend += _painted(seconds, edges, COST_COLORS, duration, "")
+
+
+def _painted(
+    amounts: Mapping[Item, float],
+    edges: Sequence[float],
+    colors: Sequence[str],
+    text: Callable[[float], str],
+    prefix: str,
+) -> list[tuple[str, str]]:
+    """Colour items by where their amounts lie between the edges; returns the legend of the colours in use."""
+    used = set()
+    for item, amount in amounts.items():
+        i = min(max(int(np.searchsorted(edges, amount, "right")) - 1, 0), len(colors) - 1)
+        item.color = colors[i]
+        used.add(i)
+    ranges = [f"{text(low)} to {text(high)}" for low, high in pairwise(edges)]
+    if min(amounts.values()) < edges[0]:
+        ranges[0] = f"less than {text(edges[1])}"
+    return [(colors[i], prefix + ranges[i]) for i in range(min(used), max(used) + 1)]
+
+
+def _number(x: float, digits: int = 3) -> str:
+    return re.sub(r"e([+-])0", r"e\1", f"{float(f'{x:.{digits}g}'):g}")
+
+
+def _percent(share: float) -> str:
+    """With "<1%" and ">99%" for what is not quite nothing or all."""
+    if 0 < share < 0.01:
+        return "<1%"
+    return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
+
+
+def duration(seconds: float) -> str:
+    """As "41 us"."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
+
+
+def memory(count: float) -> str:
+    """A number of bytes as "51 kB"."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} B"

@@ -1,0 +1,116 @@
+"""How a drawing words things: calls with their options, shapes, modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.debug.places import module_path
+from tinygrad_np.graph import Node, Scope
+from tinygrad_np.nn import Module
+
+WITH_A_NUMBER = {  # how a call with a number reads where the number is the first argument, and where the second
+    "add": ("add {}", "add {}"),
+    "subtract": ("subtract from {}", "subtract {}"),
+    "multiply": ("multiply by {}", "multiply by {}"),
+    "divide": ("divide {} by", "divide by {}"),
+    "power": ("{} to the power", "power {}"),
+    "maximum": ("maximum with {}", "maximum with {}"),
+    "minimum": ("minimum with {}", "minimum with {}"),
+}
+INDEXING = ("getitem", "assign")
+
+
+def call_title(node: Node) -> str:
+    """The function's name, as "multiply by 2" if a number is all else that it was given."""
+    name = node.rule.name.lstrip("_")
+    numbers = _numbers(node)
+    if len(numbers) == 1 and name in WITH_A_NUMBER and numbers[0][0] < 2:
+        position, number = numbers[0]
+        name = WITH_A_NUMBER[name][position].format(_word(number))
+    return f"{node.name} = {name}" if node.name else name
+
+
+def call_options(node: Node) -> str:
+    """The arguments that are no arrays, such as "axis=0", but for those that the title or the output's shape says."""
+    name = node.rule.name
+    numbers = _numbers(node)
+    if name in INDEXING:
+        return next((f"[{_index(value)}]" for i, value in numbers if i == 1), "")
+    options = []
+    if name not in WITH_A_NUMBER or len(numbers) != 1:
+        code = next(vjp for vjp in node.rule.vjps if vjp is not None).__code__
+        names = code.co_varnames[2 : code.co_argcount]  # without g and out
+        options = [
+            f"{names[i]}={_word(value)}" if i < len(names) and not isinstance(value, str) else _word(value)
+            for i, value in numbers
+            if value != getattr(node.out, "shape", None)
+        ]
+    return ", ".join([*options, *(f"{name}={_word(value)}" for name, value in node.kwargs.items())])
+
+
+def _numbers(node: Node) -> list[tuple[int, Any]]:
+    """The arguments that are numbers, words, or tuples of such, with their positions."""
+    kinds = (int, float, complex, str, tuple, slice, np.generic)
+    return [
+        (i, arg)
+        for i, (arg, parent) in enumerate(zip(node.args or (), node.parents, strict=False))
+        if parent is None and (isinstance(arg, kinds) or (isinstance(arg, np.ndarray) and arg.ndim == 0))
+    ]
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"array of shape {value.shape}"
+    if isinstance(value, (np.generic, np.ndarray)):
+        value = value.item()
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return _slice(value) if isinstance(value, slice) else "..." if value is Ellipsis else str(value)
+
+
+def _index(index: Any) -> str:
+    parts = index if isinstance(index, tuple) else (index,)
+    return ", ".join("array" if isinstance(part, np.ndarray) and part.ndim else _word(part) for part in parts)
+
+
+def _slice(part: slice) -> str:
+    start, stop, step = ("" if n is None else str(n) for n in (part.start, part.stop, part.step))
+    return f"{start}:{stop}" + (f":{step}" if step else "")
+
+
+def shape_line(node: Node) -> str:
+    """The shape and dtype of what a node made, if it is known: "(32, 10) float32"."""
+    out = node.out
+    if node.args is None:
+        return f"{out[0]} {out[1]}" if out is not None else ""
+    if isinstance(out, (tuple, list)):
+        return f"{len(out)} outputs: {', '.join(str(np.shape(part)) for part in out)}"
+    return f"{out.shape} {out.dtype}"
+
+
+def counted(count: int, name: str) -> str:
+    """As "1,024 operations"."""
+    return f"{count:,} {name}{'s' * (count != 1)}"
+
+
+def module_kind(module: Module) -> str:
+    """The first line of its repr, or its class if it holds modules."""
+    options = "" if any(isinstance(value, Module) for value in vars(module).values()) else module.extra_repr()
+    return f"{type(module).__name__}({options})" if options else type(module).__name__
+
+
+def scope_path(scope: Scope, paths: dict[Module, str]) -> str:
+    """The dotted name of the module that was called: in the model, else as the calls lead to it; empty for a root."""
+    module = scope.module()
+    path = paths[module] if module in paths else module_path(scope)
+    return "" if "?" in path else path
+
+
+def scope_title(scope: Scope, paths: dict[Module, str], call: int) -> str:
+    """As "layers.0 - Linear(784, 128)"."""
+    module = scope.module()
+    kind = scope.kind.__name__ if module is None else module_kind(module)
+    path = scope_path(scope, paths)
+    return " - ".join(filter(None, (path, kind))) + (f" (call {call})" if call > 1 else "")
