@@ -1,115 +1,415 @@
-"""Compare a training step (forward, backward, gradient descent) with the same step written by hand in NumPy.
+"""Measure tinygrad_np against hand-written NumPy, and against the other libraries that are installed.
 
-The two take turns within one run, so that a machine whose speed drifts does not favour one. What counts is the ratio
-of the medians; the times are given with their quartiles.
+Every row is a pair, measured in turns within one run, so that a machine whose speed drifts favours neither. What
+counts is the ratio of the two in each round: its median, with the quartiles; below 1, tinygrad_np needs less. Before
+the clock starts, both must have computed the same numbers.
+
+  steps       training steps (forward, backward, gradient descent), data in memory, compilation not counted
+  operations  an operation, in a chain of 101 on arrays of 1, 64 and 10,000 elements
+  optimizers  a step of Adam on 1.9 million parameters
+  accuracy    training on MNIST, from the start of the process to 98% of the test images
+  import      importing the package in a fresh process, bytecode cached
+  memory      peak memory of a process that trains on MNIST
+  scaling     whether time and memory grow as the work does, and whether memory comes back
+
+The table is Markdown, and what it shows is saved as JSON after every row, so Ctrl-C loses nothing. A machine that is
+busy otherwise makes the figures worthless. To measure on one core, tell the system: taskset -c 0.
 """
 
 import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
 import platform
+import random
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-import numpy as np
+import numpy as np  # noqa: E402
+from command_line import Parser, count, fail, path  # noqa: E402
+from tqdm import tqdm  # noqa: E402
 
-from models.mnist_mlp import MnistMLP
-from tinygrad_np import functional, optim
+from tinygrad_np.errors import TinygradNpError  # noqa: E402
+from tinygrad_np.files import write_atomically  # noqa: E402
+
+CHILD = ROOT / "scripts" / "benchmarks" / "child.py"
+NAMES = {"hand": "by hand", "pytorch": "PyTorch", "jax": "JAX (jit)", "autograd": "autograd", "mygrad": "MyGrad"}
+PACKAGES = {"pytorch": "torch", "jax": "jax", "autograd": "autograd", "mygrad": "mygrad"}
+INSTALLED = [other for other, package in PACKAGES.items() if importlib.util.find_spec(package)]
 
 NETWORKS = [[784, 128, 10], [784, 512, 128, 64, 10], [784, 1024, 1024, 10]]
-LR = 0.01
+TRAINED = [784, 512, 10]  # by scripts/train.py, and here where memory is measured
+
+# Chosen by training on 50,000 of the training images and looking at the other 10,000, never at the test images: of the
+# settings with which each of four seeds reached at least 98.1% of those in the end, the fastest with each library.
+GOAL = 0.98
+SETTINGS: dict[str, dict[str, Any]] = {
+    "by_tinygrad_np": {"hidden": [192], "batch_size": 128, "epochs": 3, "lr": 0.01},
+    "by_pytorch": {"hidden": [192], "batch_size": 128, "epochs": 3, "lr": 0.01},
+}
+
+Pairs = np.ndarray
+"""Shape (rounds, 2): in each round, what tinygrad_np needed and what the other did; NaN if one did not get there."""
 
 
-def by_framework(weights: list[np.ndarray], images: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
-    """The step as users write it."""
-    model = MnistMLP([weights[0].shape[1], *(len(weight) for weight in weights[::2])])
-    model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
-    optimizer = optim.SGD(model.parameters(), LR)
-
-    def step() -> Any:
-        loss = functional.cross_entropy(model(images), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
-
-    return step
+@dataclass
+class Row:
+    case: str
+    against: str
+    measure: Callable[[], Pairs]
+    target: float | None = None
+    unit: str = "s"
+    difference: bool = False  # what counts, instead of the ratio
 
 
-def by_hand(weights: list[np.ndarray], images: np.ndarray, labels: np.ndarray) -> Callable[[], Any]:
-    """The same step without the framework: careful code, in place wherever that is possible."""
-    weights = [weight.copy() for weight in weights]
-    layers = list(zip(weights[::2], weights[1::2], strict=True))
-    rows = np.arange(len(labels))
-
-    def step() -> Any:
-        inputs = [images]
-        for weight, bias in layers:
-            x = inputs[-1] @ weight.T
-            x += bias
-            if weight is not weights[-2]:
-                inputs.append(np.maximum(x, 0, out=x))
-        x -= x.max(axis=1, keepdims=True)
-        picked = x[rows, labels]
-        np.exp(x, out=x)
-        totals = x.sum(axis=1, keepdims=True)
-        x /= totals
-        loss = np.mean(np.log(totals[:, 0]) - picked)
-
-        x[rows, labels] -= 1
-        x /= len(labels)
-        gradients = []
-        for (weight, _), layer_input in zip(layers[::-1], inputs[::-1], strict=True):
-            gradients += [x.sum(axis=0), x.T @ layer_input]
-            if layer_input is not images:
-                x = x @ weight
-                x *= layer_input > 0
-
-        for weight, gradient in zip(weights, gradients[::-1], strict=True):
-            gradient *= LR
-            weight -= gradient
-        return loss
-
-    return step
+# What is measured
 
 
-def compare(sizes: list[int], batch_size: int, repeats: int) -> str:
-    """A line with the times of both and their ratio."""
-    generator = np.random.default_rng(0)
-    images = generator.random((batch_size, sizes[0]), dtype=np.float32)
-    labels = generator.integers(0, sizes[-1], batch_size)
-    weights = [parameter.data for parameter in MnistMLP(sizes, generator=generator).parameters()]
-    steps = [by_hand(weights, images, labels), by_framework(weights, images, labels)]
-    for _ in range(3):
-        losses = [step() for step in steps]
-        np.testing.assert_allclose(*losses, rtol=1e-4)  # the two compute the same
-    times = np.empty((repeats, 2))
+def steps(options: argparse.Namespace) -> Iterator[Row]:
+    for sizes in NETWORKS[:1] if options.quick else NETWORKS:
+        for batch_size in options.batch_sizes:
+            targets = {"pytorch": 0.75, "jax": 1.0}
+            if batch_size >= 32:
+                targets["hand"] = 1.15 if batch_size < 128 else 1.05
+            for other in ["hand", *options.against]:
+                measure = alternating(options, other, "steps", sizes=sizes, batch_size=batch_size)
+                yield Row(f"{dashed(sizes)}, batch {batch_size}", NAMES[other], measure, targets.get(other))
+
+
+def operations(options: argparse.Namespace) -> Iterator[Row]:
+    for elements in [64] if options.quick else [1, 64, 10_000]:
+        for backward in (False, True):
+            case = f"elements {elements:,}: forward{' + backward' * backward}"
+            for other in ["hand", *options.against]:
+                measure = alternating(options, other, "operations", elements=elements, backward=backward)
+                yield Row(case, NAMES[other], measure, 0.7 if backward and other == "pytorch" else None)
+
+
+def optimizers(options: argparse.Namespace) -> Iterator[Row]:
+    for other in ["hand", *(other for other in options.against if other == "pytorch")]:
+        measure = alternating(options, other, "adam", sizes=NETWORKS[-1])
+        yield Row(f"Adam, {dashed(NETWORKS[-1])}", NAMES[other], measure, 1.2 if other == "hand" else None)
+
+
+def accuracy(options: argparse.Namespace) -> Iterator[Row]:
+    def train(who: str, seed: int) -> float:
+        reached, seconds = child("reach", who=who, goal=GOAL, seed=seed, **SETTINGS[who])
+        return seconds if reached >= GOAL else np.nan
+
+    if "pytorch" in options.against:
+        measure = partial(in_turn, partial(train, "by_tinygrad_np"), partial(train, "by_pytorch"), options.processes)
+        yield Row(f"process start to {GOAL:.0%}", NAMES["pytorch"], measure, 0.35)
+
+
+def imports(options: argparse.Namespace) -> Iterator[Row]:
+    def seconds(package: str, _: int) -> float:
+        program = f"from time import perf_counter as now; start = now(); import {package}; print(now() - start)"
+        return float(first_line("-c", program)[0])
+
+    def measure(package: str) -> Pairs:
+        calls = partial(seconds, "tinygrad_np"), partial(seconds, package)
+        in_turn(*calls, 1)  # writes the bytecode, and brings the files into the system's cache
+        return in_turn(*calls, options.repeats)
+
+    yield Row("import", "NumPy alone", partial(measure, "numpy"), 0.015, difference=True)
+    for other in options.against:
+        yield Row("import", NAMES[other], partial(measure, PACKAGES[other]))
+
+
+def memory(options: argparse.Namespace) -> Iterator[Row]:
+    number = 20 if options.quick else 500
+
+    def peak(who: str, _: int) -> float:
+        return float(child("memory", who=who, sizes=TRAINED, batch_size=128, steps=number)[0])
+
+    for other in ["hand", *options.against]:
+        measure = partial(in_turn, partial(peak, "by_tinygrad_np"), partial(peak, f"by_{other}"), options.processes)
+        target = 1.1 if other == "hand" else None
+        yield Row(f"peak of {number} steps, {dashed(TRAINED)}, batch 128", NAMES[other], measure, target, "B")
+
+
+def scaling(options: argparse.Namespace) -> Iterator[Row]:
+    def an_operation(function: str, size: int, _: int) -> float:
+        return float(child(function, operations=size)[0])
+
+    def compare(function: str, size: int, repeats: int) -> Callable[[], Pairs]:
+        return partial(in_turn, *(partial(an_operation, function, n) for n in (size, 1000)), repeats)
+
+    def once(function: str, **arguments: Any) -> Pairs:
+        return np.array([child(function, sizes=TRAINED, batch_size=128, **arguments)[0]])
+
+    for size in [10**4] if options.quick else [10**4, 10**5, 10**6]:
+        measure = compare("graph_seconds", size, options.processes)
+        yield Row(f"time an operation, of {size:,} in a graph", "of 1,000", measure, 1.5)
+        measure = compare("graph_bytes", size, 1)
+        yield Row(f"memory an operation, of {size:,} in a graph", "of 1,000", measure, 1.1, "B")
+    yield Row("memory still held after a step", "its peak", partial(once, "held"), 0.01, "B")
+    number = 200 if options.quick else 10_000
+    measure = partial(once, "flat", steps=number)
+    yield Row(f"peak after {number:,} steps", f"{number // 10:,} steps", measure, 1.01, "B")
+
+
+SECTIONS = {
+    "steps": steps,
+    "operations": operations,
+    "optimizers": optimizers,
+    "accuracy": accuracy,
+    "import": imports,
+    "memory": memory,
+    "scaling": scaling,
+}
+
+
+def dashed(sizes: list[int]) -> str:
+    return "-".join(map(str, sizes))
+
+
+# How it is measured
+
+
+def alternating(options: argparse.Namespace, other: str, function: str, **arguments: Any) -> Callable[[], Pairs]:
+    """Both in one process of their own, in blocks: see benchmarks/child.py."""
+    block = 0.002 if options.quick else 0.02
+    who = ["by_tinygrad_np", f"by_{other}"]
+    return lambda: np.array(child(function, who=who, repeats=options.repeats, block=block, **arguments)[0])
+
+
+def in_turn(ours: Callable[[int], float], other: Callable[[int], float], repeats: int) -> Pairs:
+    """Both in each round, given its number; who comes first is drawn."""
+    rounds = np.empty((repeats, 2))
     for i in range(repeats):
-        for j, step in enumerate(steps):
-            start = time.perf_counter()
-            step()
-            times[i, j] = time.perf_counter() - start
-    low, middle, high = np.percentile(times * 1e6, [25, 50, 75], axis=0)
-    columns = [f"{middle[j]:9.0f} ({low[j]:.0f}-{high[j]:.0f})" for j in range(2)]
-    return f"{'-'.join(map(str, sizes)):24}{batch_size:6}{columns[0]:>24}{columns[1]:>24}{middle[1] / middle[0]:8.2f}"
+        for j in random.sample([0, 1], 2):
+            rounds[i, j] = (ours, other)[j](i)
+    return rounds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[32, 128, 512], metavar="N")
-    parser.add_argument("--repeats", type=int, default=200, metavar="N", help="steps timed of each (200)")
-    arguments = parser.parse_args()
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
-    print(f"{platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}, {blas['name']}")
-    print("microseconds a step: median (quartiles)")
-    print(f"{'network':24}{'batch':>6}{'by hand':>24}{'tinygrad_np':>24}{'ratio':>8}")
-    for sizes in NETWORKS:
-        for batch_size in arguments.batch_sizes:
-            print(compare(sizes, batch_size, arguments.repeats), flush=True)
+def child(function: str, **arguments: Any) -> tuple[Any, float]:
+    """What a function of benchmarks/child.py returns, and the seconds from before its process is started until then."""
+    return first_line(str(CHILD), function, json.dumps(arguments))
+
+
+def first_line(*arguments: str) -> tuple[Any, float]:
+    """The JSON that a Python process prints first, and the seconds from before its start until then."""
+    variables, pipe = environment(), subprocess.PIPE
+    start = time.perf_counter()
+    with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, env=variables, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            seconds = time.perf_counter() - start
+            errors = process.communicate()[1].decode(errors="replace").strip()
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise ChildProcessError(errors.splitlines()[-1] if errors else f"exit status {process.returncode}")
+    return json.loads(line), seconds
+
+
+def environment() -> dict[str, str]:
+    """For the processes measured: bytecode is cached, and every library has as many threads as NumPy's BLAS."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    threads = blas()["threads"]
+    if threads:
+        variables |= {"OMP_NUM_THREADS": str(threads), "NPROC": str(threads)}  # PyTorch's, and JAX's
+    return variables
+
+
+def blas() -> dict[str, Any]:
+    """The library behind NumPy's products; its kernels and threads are known if threadpoolctl is installed."""
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
+    facts = {"name": built["name"], "version": built["version"], "kernels": None, "threads": None}
+    if importlib.util.find_spec("threadpoolctl"):
+        from threadpoolctl import threadpool_info
+
+        for pool in threadpool_info():
+            if pool["user_api"] == "blas":
+                facts |= {"kernels": pool.get("architecture"), "threads": pool["num_threads"]}
+    return facts
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
+    return {
+        "processor": models[0] if models else platform.processor() or platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "load": os.getloadavg()[0],
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "blas": blas(),
+        **{other: importlib.metadata.version(PACKAGES[other]) for other in INSTALLED},
+    }
+
+
+# What is printed and saved
+
+
+def result(section: str, row: Row, pairs: Pairs) -> dict[str, Any]:
+    """The row as it is saved: quartiles, in seconds or bytes."""
+    ours, other = pairs[np.isfinite(pairs).all(axis=1)].T
+    if not len(ours):
+        raise ChildProcessError("no run reached its goal")
+    value = quartiles(ours - other if row.difference else ours / other)
+    complete = len(ours) == len(pairs)
+    return {
+        "section": section,
+        "case": row.case,
+        "against": row.against,
+        "unit": row.unit,
+        "tinygrad_np": quartiles(ours),
+        "other": quartiles(other),
+        "difference" if row.difference else "ratio": value,
+        "target": row.target,
+        "met": None if row.target is None else complete and value[1] <= row.target,
+        "rounds": len(pairs),
+        "reached": np.isfinite(pairs).sum(axis=0).tolist(),
+    }
+
+
+def quartiles(values: np.ndarray) -> list[float]:
+    return [float(value) for value in np.percentile(values, [25, 50, 75])]
+
+
+def as_line(result: dict[str, Any]) -> str:
+    """The row of the Markdown table."""
+    unit, target = result["unit"], result["target"]
+    if "ratio" in result:
+        low, middle, high = (f"{value:.{2 if value > 0.1 else 4}f}" for value in result["ratio"])
+        goal = f"{target}"
+    else:
+        low, middle, high = (quantity(value, unit) for value in result["difference"])
+        middle, goal = f"+ {middle}", f"+ {quantity(target, unit)}"
+    met = {None: "", True: "met", False: "missed"}[result["met"]]
+    if result["reached"] != [result["rounds"]] * 2:
+        met += " ({} and {} of {} runs got there)".format(*result["reached"], result["rounds"])
+    return in_columns(
+        result["case"],
+        result["against"],
+        quantity(result["tinygrad_np"][1], unit),
+        quantity(result["other"][1], unit),
+        f"{middle} ({low} to {high})",
+        "" if target is None else f"≤ {goal}",
+        met,
+    )
+
+
+def in_columns(*cells: str) -> str:
+    return "| " + " | ".join(f"{cell:{width}}" for cell, width in zip(cells, WIDTHS, strict=True)) + " |"
+
+
+WIDTHS = [44, 12, 11, 11, 28, 9, 6]
+
+
+def header(section: str) -> str:
+    titles = in_columns(section, "against", "tinygrad_np", "the other", "ratio (quartiles)", "target", "")
+    return f"\n{titles}\n{in_columns(*('-' * width for width in WIDTHS))}"
+
+
+def quantity(value: float, unit: str) -> str:
+    """In three digits and the unit's multiple: 0.00123 s is 1.23 ms."""
+    for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
+        if abs(value) >= factor and (unit == "B" or factor <= 1):
+            return f"{value / factor:.3g} {prefix}{unit}"
+    return f"{value:.3g} {unit}"
+
+
+# The command line
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="benchmark.py",
+        allow_abbrev=False,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  benchmark.py                                    everything; takes half an hour\n"
+        "  benchmark.py steps --batch-sizes 128            some of it\n"
+        "  benchmark.py steps operations --against pytorch\n"
+        "  benchmark.py --quick                            whether it works; the figures mean little",
+    )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)} (all)")
+    parser.add_argument(
+        "--against", nargs="*", choices=PACKAGES, metavar="LIBRARY", help=f"{', '.join(PACKAGES)} (those installed)"
+    )
+    parser.add_argument("--repeats", type=count, metavar="N", help="rounds of each pair (30); of processes a sixth")
+    parser.add_argument("--batch-sizes", type=count, nargs="+", metavar="N", help="of the steps (1 32 128 1024)")
+    parser.add_argument("--quick", action="store_true", help="few rounds, the smallest network, small graphs")
+    parser.add_argument("--save", type=path, metavar="FILE", help="where the JSON goes (runs/benchmark-DATE-TIME.json)")
+    options = parser.parse_args(arguments)
+    for section in options.sections:
+        if section not in SECTIONS:
+            parser.error(f"there is no section {section!r}; choose from {', '.join(SECTIONS)}")
+    for other in options.against or []:
+        if other not in INSTALLED:
+            parser.error(f"{NAMES[other]} is not installed here, so nothing can be measured against it")
+    options.sections = options.sections or list(SECTIONS)
+    options.against = INSTALLED if options.against is None else options.against
+    options.repeats = options.repeats or (3 if options.quick else 30)
+    options.processes = -(-options.repeats // 6)
+    options.batch_sizes = options.batch_sizes or ([32] if options.quick else [1, 32, 128, 1024])
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    file = options.save or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}.json"
+    facts, results, status = machine(), [], 0
+    rows = [(section, row) for section in options.sections for row in SECTIONS[section](options)]
+
+    def save() -> None:
+        write_atomically(file, json.dumps({"machine": facts, "settings": SETTINGS, "rows": results}, indent=1) + "\n")
+
+    try:
+        if not options.save:
+            file.parent.mkdir(exist_ok=True)
+        save()  # says now, and not after the first row, if the file cannot be written
+        print(
+            "{processor}, {cores} cores; Python {python}, NumPy {numpy}; ".format(**facts)
+            + "{name} {version}, kernels {kernels}, threads {threads}".format(**facts["blas"])
+        )
+        if facts["load"] > 0.5:
+            print(f"The machine is busy (load average {facts['load']:.1f}): do not trust these figures.")
+        bar = tqdm(rows, unit=" rows", leave=False, disable=None)
+        previous = ""
+        for section, row in bar:
+            bar.set_description(f"{section}: {row.case}, {row.against}")
+            if section != previous:
+                tqdm.write(header(section))
+                previous = section
+            try:
+                results.append(result(section, row, row.measure()))
+            except ChildProcessError as error:
+                tqdm.write(f"{row.case} against {row.against} could not be measured: {error}", sys.stderr)
+                status = 1
+                continue
+            tqdm.write(as_line(results[-1]))
+            sys.stdout.flush()
+            save()
+    except (TinygradNpError, OSError) as error:
+        return fail("benchmark.py", error)
+    except KeyboardInterrupt:
+        status = 130
+    print(f"\n{len(results)} of {len(rows)} rows saved in {file}")
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,13 +1,17 @@
-"""Tools for finding out what is wrong: checks of derivatives, and the detection of anomalies."""
+"""Tools for finding out what is wrong: anomalies, diagnosis, profiles, summaries, checks of derivatives."""
 
 from tinygrad_np.debug.anomaly import detect_anomaly
+from tinygrad_np.debug.diagnosis import Diagnosis, Finding, diagnose
 from tinygrad_np.debug.gradcheck import gradcheck, gradgradcheck
 from tinygrad_np.debug.profile import profile
 from tinygrad_np.debug.summary import summary
 from tinygrad_np.debug.trace import trace
 
 __all__ = [
+    "Diagnosis",
+    "Finding",
     "detect_anomaly",
+    "diagnose",
     "gradcheck",
     "gradgradcheck",
     "profile",

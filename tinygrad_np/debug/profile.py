@@ -31,8 +31,9 @@ def profile() -> Iterator[Profile]:
     Time is counted once. Forward is the time of the recorded NumPy calls, and backward that of their derivatives: with
     `create_graph=True` the calls that a derivative is made of are recorded as well, and count as forward calls of
     their own. All the rest of the time within the `with` is in the row "other": what Python does between the calls,
-    calls that are not recorded, such as the loading of data and the optimizer's, and the profile itself. That takes about 25 us for each recorded call and its derivatives,
-    9% of a training step of a 784-128-10 network at batch 128. `detect_anomaly` and `trace` would distort the times.
+    calls that are not recorded, such as the loading of data and the optimizer's, and the profile itself. That takes
+    about 25 us for each recorded call and its derivatives, some 10% of a training step of a 784-128-10 network at
+    batch 128. `detect_anomaly` and `trace` would distort the times.
 
     Memory is that of the arrays that calls and derivatives return, without those that share it with an argument. It
     counts what was newly taken, not what was in use at a time.

@@ -1,0 +1,190 @@
+"""What is measured in a process of its own: `child.py FUNCTION ARGUMENTS` prints the result as a line of JSON.
+
+A pair shares a process with nobody else, for every library brings its own pool of threads, whose workers go on spinning
+for a while after a call, on the cores that the next library is measured on. That is also why the two do not take turns
+step by step, but in blocks: a pause in which the other's workers fall asleep, some calls that are not timed, to wake
+the own ones and to fill the caches, and then the calls that count. Who comes first is drawn in every round, and the
+garbage collector runs when it likes, as it does for users.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import resource
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import mnist
+import numpy as np
+
+LR = 0.01
+PAUSE = 0.03  # seconds; OpenBLAS's workers, which take the longest, wait 2^26 clock cycles before they sleep
+
+
+def alternate(pair: Sequence[Callable[[], Any]], repeats: int, block: float) -> list[list[float]]:
+    """Seconds a call of both, in each round of two blocks, which take about `block` seconds each or one call."""
+    counts = []
+    for call in pair:
+        counts.append(max(1, round(block / min(seconds(call, 1) for _ in range(3)))))
+    rounds = []
+    generator = np.random.default_rng(0)
+    for _ in range(repeats):
+        both = [0.0, 0.0]
+        for i in generator.permutation(2):
+            time.sleep(PAUSE)
+            seconds(pair[i], -(-counts[i] // 4))
+            both[i] = seconds(pair[i], counts[i])
+        rounds.append(both)
+    return rounds
+
+
+def seconds(call: Callable[[], Any], count: int) -> float:
+    start = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - start) / count
+
+
+def random_weights(sizes: list[int]) -> list[np.ndarray]:
+    """Of shape (out, in), and biases, uniform as PyTorch's initialisation draws them."""
+    generator = np.random.default_rng(0)
+    return [
+        generator.uniform(-(n**-0.5), n**-0.5, shape).astype(np.float32)
+        for n, m in pairwise(sizes)
+        for shape in ((m, n), (m,))
+    ]
+
+
+def random_batch(sizes: list[int], batch_size: int, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return generator.random((batch_size, sizes[0]), dtype=np.float32), generator.integers(0, sizes[-1], batch_size)
+
+
+def check_same(ours: Any, others: Any) -> None:
+    """Both must have computed the same, or there is nothing to compare."""
+    for one, other in zip(ours, others, strict=True):
+        if not np.allclose(np.asarray(one), np.asarray(other), rtol=1e-4, atol=1e-5):
+            sys.exit("they do not compute the same")
+
+
+def steps(who: list[str], sizes: list[int], batch_size: int, repeats: int, block: float) -> list[list[float]]:
+    """Training steps: forward, backward, gradient descent."""
+    batch = random_batch(sizes, batch_size, np.random.default_rng(0))
+    calls, losses, weights = [], [], []
+    for module in map(importlib.import_module, who):
+        step, current = module.training(random_weights(sizes), LR)
+        given = module.batch(*batch)
+        calls.append(lambda step=step, given=given: step(*given))
+        losses.append([step(*given).item() for _ in range(3)])
+        weights.append([np.array(weight) for weight in current()])
+    check_same(*losses)
+    check_same(*weights)
+    return alternate(calls, repeats, block)
+
+
+def operations(who: list[str], elements: int, backward: bool, repeats: int, block: float) -> list[list[float]]:
+    """A chain of 25 times four operations, and a sum; seconds an operation."""
+    x, y = np.random.default_rng(0).uniform(0.5, 1.5, (2, elements)).astype(np.float32)
+    calls, results = [], []
+    for module in map(importlib.import_module, who):
+        forward, gradients = module.chain(x, y, 25)
+        gradients()  # whoever adds to old gradients would be found out
+        results.append([forward().item(), *map(np.asarray, gradients())])
+        calls.append(gradients if backward else forward)
+    check_same(*results)
+    return (np.array(alternate(calls, repeats, block)) / 101).tolist()
+
+
+def adam(who: list[str], sizes: list[int], repeats: int, block: float) -> list[list[float]]:
+    """Steps of Adam, given the gradients."""
+    weights, gradients = random_weights(sizes), random_weights(sizes)
+    calls, results = [], []
+    for module in map(importlib.import_module, who):
+        step, current = module.adam(weights, gradients, LR)
+        for _ in range(3):
+            step()
+        results.append([np.array(weight) for weight in current()])
+        calls.append(step)
+    check_same(*results)
+    return alternate(calls, repeats, block)
+
+
+def reach(who: str, **settings: Any) -> float:
+    """Train on MNIST until the goal is reached; the parent takes the time, from before this process was started."""
+    accuracy: float = importlib.import_module(who).reach(**settings)
+    return accuracy
+
+
+def memory(who: str, sizes: list[int], batch_size: int, steps: int) -> float:
+    """The peak memory, in bytes, of a process that trains on MNIST."""
+    module = importlib.import_module(who)
+    images, labels = mnist.load("train")
+    step, _ = module.training(random_weights(sizes), LR)
+    generator = np.random.default_rng(0)
+    for _ in range(steps):
+        rows = generator.integers(0, len(images), batch_size)
+        step(*module.batch(np.divide(images.take(rows, axis=0), 255, dtype=np.float32), labels.take(rows)))
+    return peak()
+
+
+def graph_seconds(operations: int) -> float:
+    """Seconds an operation, for a graph of so many, made, walked and dropped."""
+    gradients = graph(operations)
+    gradients()  # the system has handed out the memory after this, and what is timed is the work
+    return seconds(gradients, max(1, 100_000 // operations)) / operations
+
+
+def graph_bytes(operations: int) -> float:
+    """Bytes an operation at the peak, for a graph of so many."""
+    gradients = graph(operations)
+    tracemalloc.start()
+    gradients()
+    return tracemalloc.get_traced_memory()[1] / operations
+
+
+def graph(operations: int) -> Callable[[], Any]:
+    x, y = np.random.default_rng(0).uniform(0.5, 1.5, (2, 1)).astype(np.float32)
+    chain: Callable[[], Any] = importlib.import_module("by_tinygrad_np").chain(x, y, operations // 4)[1]
+    return chain
+
+
+def held(sizes: list[int], batch_size: int) -> tuple[float, float]:
+    """The bytes that a training step leaves behind, and those that it takes at its peak."""
+    step, _ = importlib.import_module("by_tinygrad_np").training(random_weights(sizes), LR)
+    batch = random_batch(sizes, batch_size, np.random.default_rng(0))
+    tracemalloc.start()
+    for _ in range(10):
+        step(*batch)
+    before, _ = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    step(*batch)
+    after, most = tracemalloc.get_traced_memory()
+    return max(0, after - before), most - before
+
+
+def flat(sizes: list[int], batch_size: int, steps: int) -> tuple[float, float]:
+    """The peak memory after `steps` training steps, and after a tenth of them."""
+    step, _ = importlib.import_module("by_tinygrad_np").training(random_weights(sizes), LR)
+    generator = np.random.default_rng(0)
+    early = 0.0
+    for i in range(steps):
+        step(*random_batch(sizes, batch_size, generator))
+        if i + 1 == steps // 10:
+            early = peak()
+    return peak(), early
+
+
+def peak() -> float:
+    """The most memory that this process has had so far, in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+if __name__ == "__main__":
+    print(json.dumps(globals()[sys.argv[1]](**json.loads(sys.argv[2]))), flush=True)

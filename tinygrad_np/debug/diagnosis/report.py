@@ -1,0 +1,58 @@
+"""What a diagnosis says: findings, and the report that lists them, worst first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SEVERITIES = ("error", "warning", "note")
+SHOWN = 6
+"""How many findings are printed. Whoever has more of them has to begin with the first ones anyway."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes:
+        check: the name of the check that found it.
+        severity: "error": training cannot work like this; "warning": it will work worse; "note": perhaps meant so.
+        place: the parameter, module or line, or "inputs", "targets", "loss", "optimizer", "train_step".
+        message: what was measured.
+        remedy: what to do.
+        source: where the rule comes from.
+    """
+
+    check: str
+    severity: str
+    place: str
+    message: str
+    remedy: str
+    source: str
+
+    def __str__(self) -> str:
+        return f"[{self.severity}] {self.place}: {self.message}\n   remedy: {self.remedy}\n   ({self.source})"
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The findings, worst first; `print` it for the report.
+
+    Attributes:
+        findings: in the order of the report.
+        examined: what was looked at, in a few words.
+    """
+
+    findings: list[Finding]
+    examined: str
+
+    def __str__(self) -> str:
+        if not self.findings:
+            return f"diagnose: nothing found in {self.examined}"
+        count = len(self.findings)
+        lines = [f"diagnose: {count} finding{'s' * (count > 1)} in {self.examined}"]
+        lines += [f"{i + 1}. {finding}" for i, finding in enumerate(self.findings[:SHOWN])]
+        if count > SHOWN:
+            lines.append(f"and {count - SHOWN} more in .findings")
+        return "\n".join(lines)
+
+    __repr__ = __str__

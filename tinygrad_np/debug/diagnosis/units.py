@@ -1,0 +1,90 @@
+"""Checks of the units: do they still react to their input?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from tinygrad_np.debug.diagnosis.report import Finding
+from tinygrad_np.debug.diagnosis.setup import Setup
+from tinygrad_np.graph import Node
+
+DYING = 'Lu et al., "Dying ReLU and initialization" (2019); CS231n, "Neural networks part 1", ReLU'
+SATURATION = 'Glorot & Bengio (2010), section 3; LeCun et al., "Efficient BackProp" (1998), section 4.4'
+
+SATURATED = 0.99
+"""Beyond this part of the way to its limits a unit counts as saturated: there the derivative of tanh is below 0.02."""
+
+
+def dead(setup: Setup) -> Iterator[Finding]:
+    """A ReLU that is 0 for every row passes no gradient on, so nothing before it can bring it back.
+
+    In deep layers rows become alike, so that each unit is on for all or off for all: about half of them are dead, as a
+    coin shows heads. A layer alarms if it is four standard deviations beyond that.
+    """
+    for node in setup.nodes[: setup.in_model]:
+        if not _is_relu(node) or not isinstance(node.out, np.ndarray) or node.out.ndim < 2 or not node.out.size:
+            continue
+        out = node.out.reshape(-1, node.out.shape[-1])
+        units = out.shape[1]
+        count = int(np.count_nonzero(~out.any(axis=0)))
+        if count == units or count / units > 0.5 + 4 * 0.5 / np.sqrt(units):
+            everything = count == units
+            message = (
+                f"{'all' if everything else f'{count} of'} {units} units are dead, 0 for all {len(out)} rows"
+                f"{_weights_before(setup, node)}"
+            )
+            remedy = (
+                "start biases at 0 and weights by nn.init.kaiming_normal_, lower the learning rate, or use LeakyReLU"
+            )
+            yield Finding("dead units", "error", setup.where(node), message, remedy, DYING)
+            return
+
+
+def saturated(setup: Setup) -> Iterator[Finding]:
+    """A tanh or sigmoid at its limits has a derivative near 0."""
+    last = max((node.number for _, node in setup.layers), default=0)
+    for node, follower in pairwise(setup.nodes[: setup.in_model] + setup.nodes[-1:]):
+        limits = _limits(node)
+        if limits is None or node.number > last or not node.out.size:  # outputs may saturate
+            continue
+        if node.rule.name == "tanh" and follower.rule.name == "add" and np.ndim((follower.args or (None,))[0]) == 0:
+            continue  # the 1 + tanh(...) of GELU, which is made to reach its limits
+        low, high = limits
+        distance = np.minimum(node.out - low, high - node.out) / ((high - low) / 2)
+        share = float(np.mean(distance < 1 - SATURATED))
+        if share > 0.5:
+            message = f"{share:.0%} of the outputs are saturated, next to {low} or {high}{_weights_before(setup, node)}"
+            remedy = "start with smaller weights (nn.init.xavier_uniform_), and scale the inputs"
+            yield Finding("saturated units", "error", setup.where(node), message, remedy, SATURATION)
+            return
+
+
+def _is_relu(node: Node) -> bool:
+    name, args = node.rule.name, node.args or ()
+    if name == "maximum":  # with 0
+        return any(np.ndim(array) == 0 and not np.any(array) for array in args[:2])
+    if name == "multiply":  # by x > 0
+        return any(getattr(array, "dtype", None) == np.bool_ for array in args)
+    if name == "where":  # x > 0, x, 0
+        return np.ndim(args[2]) == 0 and not np.any(args[2])
+    return name in ("relu", "linear_relu")
+
+
+def _limits(node: Node) -> tuple[int, int] | None:
+    """The least and greatest values of the function, if it is one that saturates."""
+    name = node.rule.name
+    if name == "tanh":
+        return -1, 1
+    ratio = name == "divide" and node.args and np.ndim(node.args[0]) == 0 and np.all(np.asarray(node.args[0]) == 1)
+    if name == "sigmoid" or (ratio and node.out.min() >= 0 and node.out.max() <= 1):  # 1 / (1 + exp(-x))
+        return 0, 1
+    return None
+
+
+def _weights_before(setup: Setup, node: Node) -> str:
+    """The layer that the activation follows, for the message."""
+    name = next((name for name, layer in reversed(setup.layers) if layer.number <= node.number), "")
+    return f", after {name}" if name else ""
