@@ -144,7 +144,7 @@ def scaling(options: argparse.Namespace) -> Iterator[Row]:
         return float(child(function, operations=size)[0])
 
     def compare(function: str, size: int, repeats: int) -> Callable[[], Pairs]:
-        return partial(in_turn, *(partial(an_operation, function, n) for n in (size, 1000)), repeats)
+        return partial(in_turn, partial(an_operation, function, size), partial(an_operation, function, 1000), repeats)
 
     def once(function: str, **arguments: Any) -> Pairs:
         return np.array([child(function, sizes=TRAINED, batch_size=128, **arguments)[0]])
@@ -228,7 +228,7 @@ def environment() -> dict[str, str]:
 
 def blas() -> dict[str, Any]:
     """The library behind NumPy's products; its kernels and threads are known if threadpoolctl is installed."""
-    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[index]
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     facts = {"name": built["name"], "version": built["version"], "kernels": None, "threads": None}
     if importlib.util.find_spec("threadpoolctl"):
         from threadpoolctl import threadpool_info
@@ -340,7 +340,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
-        "  benchmark.py                                    everything; takes half an hour\n"
+        "  benchmark.py                                    everything; takes about half an hour\n"
         "  benchmark.py steps --batch-sizes 128            some of it\n"
         "  benchmark.py steps operations --against pytorch\n"
         "  benchmark.py --quick                            whether it works; the figures mean little",
@@ -371,7 +371,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     file = options.save or Path("runs") / f"benchmark-{datetime.now():%Y%m%d-%H%M%S}.json"
-    facts, results, status = machine(), [], 0
+    facts, status = machine(), 0
+    results: list[dict[str, Any]] = []
     rows = [(section, row) for section in options.sections for row in SECTIONS[section](options)]
 
     def save() -> None:
