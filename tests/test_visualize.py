@@ -358,10 +358,10 @@ def test_costs_show_time_and_memory_and_the_totals_of_modules():
     linear.notes = {"seconds": 41e-6, "bytes": 51_000, "backward_seconds": 80e-6, "backward_bytes": 1e6}
     linear.parents[0].notes = {"seconds": 2e-6, "bytes": 80}
     drawing = visualize.draw(loss, model, costs=True)
-    assert items(drawing)["linear"].lines[-1] == "41 us, 51 kB; backward 80 us, 1 MB"
-    assert items(drawing)["linear_relu"].lines[-1] == "2 us, 80 B"
+    assert items(drawing)["linear"].lines[-1] == "41.0 us, 51.0 kB; backward 80.0 us, 1.0 MB"
+    assert items(drawing)["linear_relu"].lines[-1] == "2.0 us, 80 B"
     assert boxes(drawing)[1:] == [
-        "layers - Sequential: 123 us", "layers.0 - Linear(6, 5): 2 us", "layers.2 - Linear(5, 3): 121 us",
+        "layers - Sequential: 123.0 us", "layers.0 - Linear(6, 5): 2.0 us", "layers.2 - Linear(5, 3): 121.0 us",
     ]  # fmt: skip
     colors = legend(drawing)
     assert items(drawing)["linear"].color == colors["96.8 us to 121 us"]

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.statistics import Statistics
+from tinygrad_np.debug.tables import in_bytes, in_seconds
 from tinygrad_np.graph import LEAF, Node, recording, walk
 from tinygrad_np.tensor import no_grad
 from tinygrad_np.visualize.picture import Box, Item, Picture
@@ -244,10 +245,10 @@ def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored
         }
         if not sums:
             continue
-        texts = [text(sums[name]) for name, text in (("seconds", duration), ("bytes", memory)) if name in sums]
+        texts = [text(sums[name]) for name, text in (("seconds", in_seconds), ("bytes", in_bytes)) if name in sums]
         backward = [
             text(sums[name])
-            for name, text in (("backward_seconds", duration), ("backward_bytes", memory))
+            for name, text in (("backward_seconds", in_seconds), ("backward_bytes", in_bytes))
             if name in sums
         ]
         line = "; ".join(filter(None, [", ".join(texts), f"backward {', '.join(backward)}" if backward else ""]))
@@ -258,13 +259,13 @@ def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored
             boxes[box] = boxes.get(box, 0.0) + seconds[item]
             box = box.outer
     for box, total in boxes.items():
-        box.title += f": {duration(total)}"
+        box.title += f": {in_seconds(total)}"
     if not seconds:
         picture.notices.append("No costs are known: compute, and call backward(), within debug.profile().")
     elif colored:
         steps = len(COST_COLORS)
         edges = [max(seconds.values()) * i / steps for i in range(steps + 1)]
-        picture.legend += _painted(seconds, edges, COST_COLORS, duration, "")
+        picture.legend += _painted(seconds, edges, COST_COLORS, in_seconds, "")
 
 
 def _painted(
@@ -295,19 +296,3 @@ def _percent(share: float) -> str:
     if 0 < share < 0.01:
         return "<1%"
     return ">99%" if 0.99 < share < 1 else f"{share:.0%}"
-
-
-def duration(seconds: float) -> str:
-    """As "41 us"."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e6:.3g} us"
-
-
-def memory(count: float) -> str:
-    """A number of bytes as "51 kB"."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"
