@@ -364,8 +364,8 @@ def test_costs_show_time_and_memory_and_the_totals_of_modules():
         "layers - Sequential: 123.0 us", "layers.0 - Linear(6, 5): 2.0 us", "layers.2 - Linear(5, 3): 121.0 us",
     ]  # fmt: skip
     colors = legend(drawing)
-    assert items(drawing)["linear"].color == colors["96.8 us to 121 us"]
-    assert items(drawing)["linear_relu"].color == colors["0 us to 24.2 us"]
+    assert items(drawing)["linear"].color == colors["96.8 us to 121.0 us"]
+    assert items(drawing)["linear_relu"].color == colors["0 to 24.2 us"]
 
 
 def test_without_a_profile_a_notice_says_how_to_get_one():

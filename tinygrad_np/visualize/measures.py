@@ -265,7 +265,7 @@ def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored
     elif colored:
         steps = len(COST_COLORS)
         edges = [max(seconds.values()) * i / steps for i in range(steps + 1)]
-        picture.legend += _painted(seconds, edges, COST_COLORS, in_seconds, "")
+        picture.legend += _painted(seconds, edges, COST_COLORS, lambda value: in_seconds(value) if value else "0", "")
 
 
 def _painted(
