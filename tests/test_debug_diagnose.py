@@ -1201,7 +1201,7 @@ def test_an_interrupt_leaves_everything_as_before():
         diagnose(model, functional.cross_entropy, batch, optimizer, interrupted)
     after = everything(model, optimizer)
     assert all(np.array_equal(before[key], after[key]) for key in before)
-    assert (recording.suspended, recording.scope, recording.watches) == (0, None, ())
+    assert (recording.state.suspended, recording.state.scope, recording.state.watches) == (0, None, ())
 
 
 def test_it_works_within_no_grad_and_unseen_by_other_watches():
@@ -1210,14 +1210,14 @@ def test_it_works_within_no_grad_and_unseen_by_other_watches():
             raise AssertionError("seen")
 
     watches = (Watch(),)
-    recording.watches = watches
+    recording.state.watches = watches
     try:
         with no_grad():
             assert not diagnose(World().network(20, 32, 5), functional.cross_entropy, World().classes()).findings
-            assert recording.suspended == 1
-        assert recording.watches is watches
+            assert recording.state.suspended == 1
+        assert recording.state.watches is watches
     finally:
-        recording.watches = ()
+        recording.state.watches = ()
 
 
 def test_the_graph_is_freed():

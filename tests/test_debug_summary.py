@@ -162,10 +162,10 @@ def test_all_is_as_before_even_after_an_error_in_the_model():
     model = nn.Sequential(nn.Dropout(0.5, generator), nn.Linear(4, 4), nn.ReLU(), nn.Linear(3, 3)).eval()
     attributes, state = [dict(vars(module)) for module in model.modules()], generator.bit_generator.state
     with debug.trace():
-        watches = recording.watches
+        watches = recording.state.watches
         with pytest.raises(ShapeError):
             debug.summary(model, (2, 4))
-        assert recording.watches is watches
+        assert recording.state.watches is watches
     assert [dict(vars(module)) for module in model.modules()] == attributes
     assert generator.bit_generator.state == state
 

@@ -160,11 +160,11 @@ def _input(value: Any) -> Tensor:
 @contextlib.contextmanager
 def _recorded() -> Iterator[None]:
     """Record calls even within `no_grad`: a transform is asked for its derivative."""
-    outer, recording.suspended = recording.suspended, 0
+    outer, recording.state.suspended = recording.state.suspended, 0
     try:
         yield
     finally:
-        recording.suspended = outer
+        recording.state.suspended = outer
 
 
 def _nested(out: Any, inputs: Sequence[Tensor]) -> bool:

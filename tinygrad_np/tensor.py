@@ -22,7 +22,7 @@ import tinygrad_np.derivatives  # noqa: F401 (fills the table)
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import CONSTANT, RULES, Rule, Vjp
 from tinygrad_np.errors import DTypeError, GraphError, NoDerivativeError, ShapeError
-from tinygrad_np.graph import LEAF, Node, check_gradient, recording, walk
+from tinygrad_np.graph import LEAF, Node, Scope, check_gradient, recording, walk
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -138,7 +138,7 @@ class Tensor:
         if not value:
             self._node = None
         elif self._node is None:
-            self._node = make_node(LEAF, (), _no_kwargs, (), self.data)
+            self._node = make_node(LEAF, (), _no_kwargs, (), self.data, recording.state.scope)
             self._node.name = self._name
 
     @property
@@ -227,6 +227,8 @@ class Tensor:
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *args: Any, **kwargs: Any) -> Any:
+        if method == "__call__" and "out" not in kwargs:
+            return apply(ufunc, args, kwargs)
         out = kwargs.pop("out", (None,))
         if len(out) == 1 and isinstance(out[0], Tensor):
             out[0][...] = getattr(ufunc, method)(*args, **kwargs)
@@ -357,7 +359,7 @@ class Tensor:
                 which NumPy would write to.
             DTypeError: to be recorded, but this Tensor holds integers.
         """
-        if recording.suspended or not (self.requires_grad or _holds_tracked(value)):
+        if recording.state.suspended or not (self.requires_grad or _holds_tracked(value)):
             self.data[_plain(index)] = _plain(value)
             return
         if self.requires_grad and self.is_leaf:
@@ -452,10 +454,11 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
         parents.append(node)
         if node is not None:
             tracked = True
+    state = recording.state
     recorded = None
     watches: Any = ()
     options = kwargs
-    if tracked and rule is not CONSTANT and not recording.suspended:
+    if tracked and rule is not CONSTANT and not state.suspended:
         if rule is None:
             raise NoDerivativeError(
                 f"{function.__name__} has no rule in the derivative table, so it cannot be applied to a Tensor that "
@@ -469,16 +472,17 @@ def apply(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str
             position = next(i for i, node in enumerate(parents) if node is not None and i >= len(rule.vjps))
             raise NoDerivativeError(f"{rule.name} has no derivative with respect to its argument number {position + 1}")
         recorded = rule
-        watches = recording.watches
+        watches = state.watches
+    arrays = tuple(values)
     started = perf_counter() if watches else 0.0
     try:
-        out = function(*values, **options)
+        out = function(*arrays, **options) if options else function(*arrays)
     except ValueError as error:
         if type(error) is not ValueError:  # one that says more already, such as LinAlgError
             raise
         raise ShapeError(f"{function.__name__} of arrays of shapes {_shapes(values)}: {error}") from error
     if recorded is not None:
-        node = make_node(recorded, tuple(values), kwargs, tuple(parents), out)
+        node = make_node(recorded, arrays, kwargs, tuple(parents), out, state.scope)
         if watches:
             seconds = perf_counter() - started
             for watch in watches:
@@ -496,9 +500,14 @@ def _shapes(values: Sequence[Any]) -> str:
 
 
 def make_node(
-    rule: Rule, args: tuple[Any, ...], kwargs: Mapping[str, Any], parents: tuple[Node | None, ...], out: Any
+    rule: Rule,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    parents: tuple[Node | None, ...],
+    out: Any,
+    scope: Scope | None,
 ) -> Node:
-    node = Node()
+    node: Node = _new(Node)
     node.rule = rule
     node.args = args
     node.kwargs = kwargs
@@ -507,7 +516,7 @@ def make_node(
     node.number = _next_number()
     node.grad = None
     node.name = None
-    node.scope = recording.scope
+    node.scope = scope
     node.notes = None
     return node
 
@@ -524,7 +533,7 @@ def _holds_tracked(value: Any) -> bool:
     """Whether a call with this argument, or with the items of this list as arguments, would have to be recorded."""
     if isinstance(value, (list, tuple)):
         return any(map(_holds_tracked, value))
-    return isinstance(value, Tensor) and value.requires_grad and not recording.suspended
+    return isinstance(value, Tensor) and value.requires_grad and not recording.state.suspended
 
 
 def _plain(value: Any) -> Any:
@@ -595,7 +604,7 @@ def _pack(sequence: Sequence[Any]) -> tuple[Any, Node | None]:
     packed = tuple(values) if isinstance(sequence, tuple) else values
     if not any(parents):
         return packed, None
-    return packed, make_node(_PACK, tuple(values), _no_kwargs, tuple(parents), packed)
+    return packed, make_node(_PACK, tuple(values), _no_kwargs, tuple(parents), packed, recording.state.scope)
 
 
 def _stacked(sequence: Any) -> Any:
@@ -621,7 +630,7 @@ def _wrap(out: Any, node: Node | None) -> Any:
             item,
             None
             if node is None or item.dtype.kind not in "fc"
-            else make_node(_ITEM, (items, i), _no_kwargs, (node, None), item),
+            else make_node(_ITEM, (items, i), _no_kwargs, (node, None), item, recording.state.scope),
         )
         for i, item in enumerate(items)
     ]
@@ -759,7 +768,7 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
     """
 
     def __enter__(self) -> None:
-        recording.suspended += 1
+        recording.state.suspended += 1
 
     def __exit__(self, *error: object) -> None:
-        recording.suspended -= 1
+        recording.state.suspended -= 1

@@ -62,12 +62,12 @@ def detect_anomaly() -> Iterator[None]:
       what to do: keep the argument above 0, for example with np.maximum(x, 1e-6)
     """
     detector = Detector()
-    recording.watches = (*recording.watches, detector)
+    recording.state.watches = (*recording.state.watches, detector)
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        recording.watches = tuple(watch for watch in recording.watches if watch is not detector)
+        recording.state.watches = tuple(watch for watch in recording.state.watches if watch is not detector)
 
 
 class Detector:

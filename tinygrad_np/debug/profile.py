@@ -50,13 +50,13 @@ def profile() -> Iterator[Profile]:
     ------------------------------------------...
     total                                           1  ...                            32 B 100.0%
     """
-    outer = recording.watches
+    outer = recording.state.watches
     result = Profile()
-    recording.watches = (*outer, result)
+    recording.state.watches = (*outer, result)
     try:
         yield result
     finally:
-        recording.watches = outer
+        recording.state.watches = outer
         result.stop()
 
 

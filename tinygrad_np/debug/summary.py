@@ -19,7 +19,7 @@ from tinygrad_np.debug.tables import aligned, in_bytes
 from tinygrad_np.derivatives.products import index_lists
 from tinygrad_np.derivatives.table import RULES, Rule
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
-from tinygrad_np.graph import Node, Scope, order, recording
+from tinygrad_np.graph import Node, Scope, State, order, recording
 from tinygrad_np.nn.module import Module, Parameter
 from tinygrad_np.tensor import Tensor
 
@@ -197,12 +197,11 @@ def _unchanged(model: Module) -> Iterator[None]:
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     found = [value for saved in attributes for value in saved.values() if isinstance(value, np.random.Generator)]
     generators = [(generator, generator.bit_generator.state) for generator in found]
-    outer = recording.suspended, recording.scope, recording.watches
-    recording.suspended, recording.scope, recording.watches = 0, None, ()
+    outer, recording.state = recording.state, State()
     try:
         yield
     finally:
-        recording.suspended, recording.scope, recording.watches = outer
+        recording.state = outer
         for module, saved in zip(modules, attributes, strict=True):
             vars(module).clear()
             vars(module).update(saved)
@@ -248,7 +247,7 @@ def _layers(model: Module, inputs: list[np.ndarray]) -> list[tuple[Layer, Module
         parameter.requires_grad = True
     for module in model.modules():  # a `forward` in its attributes also makes Sequential call each ReLU
         vars(module)["forward"] = calls.noted(module, module.forward)
-    recording.watches = (calls,)
+    recording.state.watches = (calls,)
     model(*(Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs))
     called = {module for _, module in calls.rows}
     for module in model.modules():

@@ -46,9 +46,9 @@ def trace() -> Iterator[None]:
     ...     y.backward()
     >>> picture = visualize.draw(y)
     """
-    outer = recording.watches
-    recording.watches = (*outer, Tracer())
+    outer = recording.state.watches
+    recording.state.watches = (*outer, Tracer())
     try:
         yield
     finally:
-        recording.watches = outer
+        recording.state.watches = outer

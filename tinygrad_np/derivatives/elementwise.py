@@ -99,7 +99,7 @@ derivative(
 )
 derivative(np.sinh, lambda g, out, x: g * np.cosh(x))
 derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
-derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
+derivative(np.tanh, lambda g, out, x: g - g * out * out)
 derivative(np.arcsinh, lambda g, out, x: g / np.sqrt(x * x + 1))
 derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
 derivative(np.arctanh, lambda g, out, x: g / (1 - x * x))
@@ -143,9 +143,9 @@ derivative(np.i0, lambda g, out, x: g * bessel(x, 1))
 # Choices between inputs
 
 
-def chosen(out: Any, x: Any, y: Any) -> Any:
-    """1 where the result is x alone, 1/2 where x and y are equal, 0 where it is y alone."""
-    return ((x == out) * (1 - 0.5 * (x == y))).astype(out.dtype)
+def to_chosen(g: Any, out: Any, x: Any, y: Any) -> Any:
+    """All of the gradient where the result is x alone, half of it where x and y are equal, none where it is y alone."""
+    return g * (x == out) - 0.5 * g * (x == y)
 
 
 def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
@@ -155,10 +155,10 @@ def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
 
 derivative(np.absolute, absolute_vjp)
 derivative(np.fabs, lambda g, out, x: g * np.sign(x))
-derivative(np.maximum, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
-derivative(np.minimum, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
-derivative(np.fmax, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
-derivative(np.fmin, lambda g, out, x, y: g * chosen(out, x, y), lambda g, out, x, y: g * chosen(out, y, x))
+derivative(np.maximum, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
+derivative(np.minimum, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
+derivative(np.fmax, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
+derivative(np.fmin, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
 derivative(np.copysign, lambda g, out, x, y: g * np.sign(x) * np.copysign(1, y), None)
 derivative(np.heaviside, None, lambda g, out, x, y: np.where(x == 0, g, 0))
 derivative(

@@ -56,15 +56,16 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        outer = recording.scope
-        recording.scope = Scope(self, outer)
+        state = recording.state
+        outer = state.scope
+        state.scope = Scope(self, outer)
         try:
             return self.forward(*inputs, **options)
         except ShapeError as error:
             error.modules.insert(0, self)
             raise
         finally:
-            recording.scope = outer
+            state.scope = outer
 
     def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))

@@ -98,12 +98,12 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Meas
 
 
 def _gradients(result: Node) -> dict[Node, Statistics | None]:
-    watch, outer = GradientWatch(), recording.watches
-    recording.watches = (watch,)
+    watch, outer = GradientWatch(), recording.state.watches
+    recording.state.watches = (watch,)
     try:
         leaves = walk({result: np.ones(result.out.shape, result.out.dtype)}, None, retain_graph=True)
     finally:
-        recording.watches = outer
+        recording.state.watches = outer
     return {**watch.gradients, **{leaf: statistics(gradient) for leaf, gradient in leaves.items()}}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import note_line
-from tinygrad_np.graph import Node, recording, walk
+from tinygrad_np.graph import Node, State, recording, walk
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
 from tinygrad_np.tensor import Tensor
@@ -209,13 +209,13 @@ class Setup:
 @contextlib.contextmanager
 def watched(watch: Any) -> Iterator[None]:
     """Within it, calls are recorded whatever the state outside, for this watch only, and NumPy warns of nothing."""
-    outer = recording.suspended, recording.scope, recording.watches
-    recording.suspended, recording.scope, recording.watches = 0, None, (watch,) if watch is not None else ()
+    outer, recording.state = recording.state, State()
+    recording.state.watches = (watch,) if watch is not None else ()
     try:
         with np.errstate(all="ignore"):
             yield
     finally:
-        recording.suspended, recording.scope, recording.watches = outer
+        recording.state = outer
 
 
 class Snapshot:
