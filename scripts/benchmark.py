@@ -5,6 +5,7 @@ counts is the ratio of the two in each round: its median, with the quartiles; be
 the clock starts, both must have computed the same numbers.
 
   steps       training steps (forward, backward, gradient descent), data in memory, compilation not counted
+  floor       a training step against its matrix products alone, which no NumPy program can do without
   operations  an operation, in a chain of 101 on arrays of 1, 64 and 10,000 elements
   optimizers  a step of Adam on 1.9 million parameters
   accuracy    training on MNIST, from the start of the process to 98% of the test images
@@ -35,6 +36,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+from processor import use_better_kernels  # noqa: E402
+
+use_better_kernels()
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
@@ -85,6 +90,13 @@ def steps(options: argparse.Namespace) -> Iterator[Row]:
             for other in ["hand", *options.against]:
                 measure = alternating(options, other, "steps", sizes=sizes, batch_size=batch_size)
                 yield Row(f"{dashed(sizes)}, batch {batch_size}", NAMES[other], measure, targets.get(other))
+
+
+def floor(options: argparse.Namespace) -> Iterator[Row]:
+    for sizes in NETWORKS[:1] if options.quick else NETWORKS:
+        for batch_size in options.batch_sizes:
+            measure = in_blocks(options, "floor", sizes=sizes, batch_size=batch_size)
+            yield Row(f"{dashed(sizes)}, batch {batch_size}", "its products", measure)
 
 
 def operations(options: argparse.Namespace) -> Iterator[Row]:
@@ -162,6 +174,7 @@ def scaling(options: argparse.Namespace) -> Iterator[Row]:
 
 SECTIONS = {
     "steps": steps,
+    "floor": floor,
     "operations": operations,
     "optimizers": optimizers,
     "accuracy": accuracy,
@@ -179,10 +192,15 @@ def dashed(sizes: list[int]) -> str:
 
 
 def alternating(options: argparse.Namespace, other: str, function: str, **arguments: Any) -> Callable[[], Pairs]:
-    """Both in one process of their own, in blocks: see benchmarks/child.py."""
-    block = 0.002 if options.quick else 0.02
-    who = ["by_tinygrad_np", f"by_{other}"]
-    return lambda: np.array(child(function, who=who, repeats=options.repeats, block=block, **arguments)[0])
+    """Both in one process of their own."""
+    arguments |= {"who": ["by_tinygrad_np", f"by_{other}"]}
+    return in_blocks(options, function, **arguments)
+
+
+def in_blocks(options: argparse.Namespace, function: str, **arguments: Any) -> Callable[[], Pairs]:
+    """In blocks of calls: see benchmarks/child.py."""
+    arguments |= {"repeats": options.repeats, "block": 0.002 if options.quick else 0.02}
+    return lambda: np.array(child(function, **arguments)[0])
 
 
 def in_turn(ours: Callable[[int], float], other: Callable[[int], float], repeats: int) -> Pairs:
@@ -350,7 +368,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--against", nargs="*", choices=PACKAGES, metavar="LIBRARY", help=f"{', '.join(PACKAGES)} (those installed)"
     )
     parser.add_argument("--repeats", type=count, metavar="N", help="rounds of each pair (30); of processes a sixth")
-    parser.add_argument("--batch-sizes", type=count, nargs="+", metavar="N", help="of the steps (1 32 128 1024)")
+    parser.add_argument("--batch-sizes", type=count, nargs="+", metavar="N", help="of the steps (1 32 64 128 512 1024)")
     parser.add_argument("--quick", action="store_true", help="few rounds, the smallest network, small graphs")
     parser.add_argument("--save", type=path, metavar="FILE", help="where the JSON goes (runs/benchmark-DATE-TIME.json)")
     options = parser.parse_args(arguments)
@@ -364,7 +382,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     options.against = INSTALLED if options.against is None else options.against
     options.repeats = options.repeats or (3 if options.quick else 30)
     options.processes = -(-options.repeats // 6)
-    options.batch_sizes = options.batch_sizes or ([32] if options.quick else [1, 32, 128, 1024])
+    options.batch_sizes = options.batch_sizes or ([32] if options.quick else [1, 32, 64, 128, 512, 1024])
     return options
 
 

@@ -27,6 +27,10 @@ if __name__ == "__main__":
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
+from processor import use_better_kernels  # noqa: E402
+
+use_better_kernels()
+
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, number, path, positive, share  # noqa: E402
 from tqdm import tqdm  # noqa: E402

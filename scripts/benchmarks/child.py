@@ -89,6 +89,28 @@ def steps(who: list[str], sizes: list[int], batch_size: int, repeats: int, block
     return alternate(calls, repeats, block)
 
 
+def floor(sizes: list[int], batch_size: int, repeats: int, block: float) -> list[list[float]]:
+    """Training steps, and the same matrix products without anything else, into arrays that are there already."""
+    weights, generator = random_weights(sizes), np.random.default_rng(0)
+    images, labels = random_batch(sizes, batch_size, generator)
+    step, _ = importlib.import_module("by_tinygrad_np").training(weights, LR)
+    values = [images, *(generator.random((batch_size, n), dtype=np.float32) for n in sizes[1:])]
+    gradients = [np.empty_like(array) for array in values]
+    layers = [(weight, np.empty_like(weight)) for weight in weights[::2]]
+
+    def products() -> None:
+        for i, (weight, _) in enumerate(layers):
+            np.matmul(values[i], weight.T, out=values[i + 1])
+        for i, (weight, gradient) in reversed(list(enumerate(layers))):
+            np.matmul(gradients[i + 1].T, values[i], out=gradient)
+            if i:
+                np.matmul(gradients[i + 1], weight, out=gradients[i])
+
+    for array in gradients:
+        array[...] = generator.random(array.shape, dtype=np.float32)
+    return alternate([lambda: step(images, labels), products], repeats, block)
+
+
 def operations(who: list[str], elements: int, backward: bool, repeats: int, block: float) -> list[list[float]]:
     """A chain of 25 times four operations, and a sum; seconds an operation.
 

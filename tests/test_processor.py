@@ -1,0 +1,60 @@
+"""Which processors OpenBLAS is told about: those with AVX-512 that it does not know, and no others."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "scripts"
+sys.path.insert(0, str(SCRIPTS))
+
+from processor import better_kernels  # noqa: E402
+
+AVX2 = "fpu sse2 ssse3 fma avx f16c avx2 bmi2"
+AVX512 = AVX2 + " avx512f avx512dq avx512cd avx512bw avx512vl avx512_bf16"
+
+
+def cpuinfo(vendor, flags):
+    core = f"vendor_id\t: {vendor}\ncpu family\t: 26\nmodel name\t: A processor: fast\nflags\t\t: {flags}\n\n"
+    return core * 2
+
+
+@pytest.mark.parametrize(
+    ("description", "kernels"),
+    [
+        (cpuinfo("AuthenticAMD", AVX512), "SKYLAKEX"),
+        (cpuinfo("AuthenticAMD", AVX2), None),
+        (cpuinfo("AuthenticAMD", AVX2 + " avx512f"), None),
+        (cpuinfo("GenuineIntel", AVX512), None),
+        ("processor\t: 0\nFeatures\t: fp asimd\n", None),
+        ("", None),
+    ],
+    ids=["AMD with AVX-512", "AMD without", "AMD with a part of it", "Intel, which it knows", "ARM", "nothing known"],
+)
+def test_kernels_are_named_only_where_openblas_has_better_ones_than_it_would_choose(description, kernels):
+    assert better_kernels(description) == kernels
+
+
+def kernels_seen_by(program, **variables):
+    environment = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"} | variables
+    program = f"import os, sys; from pathlib import Path; sys.path.insert(0, {str(SCRIPTS)!r}); import processor\n" + (
+        f"Path.read_text = lambda path: {cpuinfo('AuthenticAMD', AVX512)!r}\n{program}\n"
+        "processor.use_better_kernels(); print(os.environ.get('OPENBLAS_CORETYPE'))"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    return output.stdout.strip()
+
+
+def test_they_are_named_before_numpy_is_loaded_and_never_against_the_user():
+    assert kernels_seen_by("") == "SKYLAKEX"
+    assert kernels_seen_by("", OPENBLAS_CORETYPE="Haswell") == "Haswell"
+    assert kernels_seen_by("import numpy") == "None"
+
+
+def test_importing_the_package_changes_no_variable():
+    program = "import os; before = dict(os.environ); import tinygrad_np; assert dict(os.environ) == before"
+    subprocess.run([sys.executable, "-c", program], check=True)
