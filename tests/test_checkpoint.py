@@ -1,13 +1,10 @@
 """Checkpoints: what is saved comes back, other programs can read it, and a bad file is called one."""
 
-import contextlib
 import json
 import math
 import os
 import pickle
-import random
 import zipfile
-import zlib
 
 import numpy as np
 import pytest
@@ -282,12 +279,6 @@ def test_a_missing_file_is_a_file_not_found_error_too(path):
     assert isinstance(caught.value, TinygradNpError)
 
 
-def test_a_folder_or_a_device_is_refused(path):
-    assert "it is a folder or a device" in refusal(path.parent)
-    os.mkfifo(path)
-    assert "it is a folder or a device" in refusal(path)
-
-
 def test_a_file_that_is_cut_short_is_refused_wherever_it_is_cut(path, run):
     checkpoint.save(path, run)
     whole = path.read_bytes()
@@ -319,22 +310,6 @@ def test_every_single_flipped_bit_is_noticed_or_harmless(path):
     assert noticed > 7 * len(whole)
 
 
-def test_a_file_damaged_in_any_way_is_refused_or_loaded_as_it_was(path, run):
-    checkpoint.save(path, run)
-    whole = path.read_bytes()
-    generator = random.Random(0)
-    for _ in range(2000):
-        damaged = whole
-        for _ in range(generator.randint(1, 4)):
-            start = generator.randrange(len(damaged))
-            stop = start + generator.choice([0, 1, 1, 8, 1000])
-            other = generator.choice([b"", bytes(stop - start), generator.randbytes(1), whole[start - 20 : start]])
-            damaged = damaged[:start] + other + damaged[stop:]
-        overwrite(path, damaged)
-        with contextlib.suppress(CheckpointError):
-            assert same(checkpoint.load(path), run)
-
-
 def test_a_flipped_bit_in_the_weights_is_called_damage(path, run):
     checkpoint.save(path, run)
     damaged = bytearray(path.read_bytes())
@@ -354,47 +329,8 @@ def test_a_zip_archive_such_as_pytorch_writes_is_recognised(path):
     assert "it is a pickle or a zip archive, as torch.save writes" in refusal(path)
 
 
-@pytest.mark.parametrize("start", [b"", b"PK\x03\x04", b"\x80\x04}.", b"\xff" * 8, b"some text"])
-def test_a_huge_file_of_another_kind_is_refused_without_reading_it(path, start):
-    path.write_bytes(start)
-    os.truncate(path, 2**40)
-    refusal(path)
-
-
 def tensor(dtype="F32", shape=(1,), offsets=(0, 4)):
     return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
-
-
-@pytest.mark.parametrize(
-    "header",
-    [
-        [],
-        {"a": 1},
-        {"a": tensor(), "b": tensor()},
-        {"a": tensor(offsets=(4, 8))},
-        {"a": tensor(offsets=(4, 0))},
-        {"a": tensor(offsets=(0, 2**63))},
-        {"a": tensor(shape=(2,))},
-        {"a": tensor(shape=(2**62, 2**62))},
-        {"a": tensor(shape=(-1,))},
-        {"a": tensor(shape=(1,) * 70)},
-        {"a": tensor(), "b": tensor(shape=(0, 2**63), offsets=(4, 4))},
-        {"a": tensor(), "b": tensor(shape=(0, 2**64 - 1), offsets=(4, 4))},
-        {"a": tensor(dtype="F128")},
-        {"a": tensor(), "__metadata__": {"epoch": 3}},
-        {"a": tensor(), "__metadata__": {"tinygrad_np": "00000000 {}"}},
-    ],
-)
-def test_a_made_up_header_is_refused(path, header):
-    path.write_bytes(raw_file(header, b"1234"))
-    refusal(path)
-
-
-@pytest.mark.parametrize("contents", ["", "{", "[]", "{}", '{"tinygrad_np.values": 5}', "[" * 100_000])
-def test_made_up_contents_are_refused_even_with_the_right_checksum(path, contents):
-    checksum = f"{zlib.crc32(contents.encode()):08x}"
-    path.write_bytes(raw_file({"__metadata__": {"tinygrad_np": f"{checksum} {contents}"}}))
-    assert "damaged" not in refusal(path)
 
 
 @pytest.mark.parametrize(("code", "size"), [("F8_E4M3", 8), ("F4", 16), ("C64", 1)])

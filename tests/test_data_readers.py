@@ -1,14 +1,10 @@
-"""The readers of datasets: what they give for the files that people have, and what they say about bad ones."""
+"""The readers of datasets: what they give for the files that people have, and what they say of usual mistakes."""
 
 import gzip
 import hashlib
-import io
 import os
 import pathlib
-import pickle
 import struct
-import tracemalloc
-import zipfile
 
 import numpy as np
 import pytest
@@ -157,13 +153,6 @@ def test_a_path_that_leads_nowhere_is_a_file_not_found_error(tmp_path, reader):
     error_of(reader, tmp_path / "absent")
 
 
-@pytest.mark.parametrize("reader", [data.load_idx, data.load_csv, data.load_npz])
-def test_a_directory_and_a_pipe_are_not_files(tmp_path, reader):
-    os.mkfifo(tmp_path / "pipe")
-    assert "expected a file" in error_of(reader, tmp_path)
-    assert "expected a file" in error_of(reader, tmp_path / "pipe")
-
-
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [
@@ -176,8 +165,6 @@ def test_a_directory_and_a_pipe_are_not_files(tmp_path, reader):
         (b"\0\0\x08\x03\0\0", "ends within its header"),
         (idx(IMAGES)[:-1], "(6, 4, 4), 96 bytes, but holds only 95"),
         (idx(IMAGES) + b"\0", "(6, 4, 4), 96 bytes, but holds more"),
-        (idx(IMAGES, (2**32 - 1, 28, 28)), "3367254359280 bytes"),
-        (idx(IMAGES, (2**32 - 1,) * 3), "bytes, expected from 1 to"),
         (idx(IMAGES[:0], (0, 28, 28)), "declares shape (0, 28, 28), 0 bytes"),
     ],
 )
@@ -204,20 +191,6 @@ def test_damaged_gzip_data_is_refused(tmp_path, damage, complaint):
     assert complaint in error_of(data.load_idx, tmp_path / "file")
 
 
-def peak_memory(call, *arguments):
-    tracemalloc.start()
-    try:
-        call(*arguments)
-        return tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-
-def test_a_gzip_bomb_is_not_unpacked_beyond_what_its_header_declares(tmp_path):
-    (tmp_path / "bomb").write_bytes(gzip.compress(idx(IMAGES) + bytes(50_000_000)))
-    assert peak_memory(error_of, data.load_idx, tmp_path / "bomb") < 1_000_000
-
-
 @pytest.mark.parametrize(
     ("train", "test", "complaint"),
     [
@@ -240,9 +213,14 @@ def test_arrays_that_are_not_a_dataset_are_refused(tmp_path, train, test, compla
     assert complaint in error_of(data.load, write_idx_directory(tmp_path, train, test))
 
 
-def test_the_number_of_classes_counts_labels_of_both_parts(tmp_path):
-    dataset = data.load(write_idx_directory(tmp_path, test=(IMAGES, LABELS + 4)))
+def test_the_highest_label_for_training_says_how_many_classes_there_are(tmp_path):
+    dataset = data.load(write_idx_directory(tmp_path, train=(IMAGES, LABELS + 4), test=(IMAGES, LABELS)))
     assert dataset.num_classes == 7
+
+
+def test_a_label_for_testing_above_all_for_training_is_refused(tmp_path):
+    message = error_of(data.load, write_idx_directory(tmp_path, test=(IMAGES, LABELS + 200)))
+    assert "label 202 for testing, but labels for training end at 2; check the labels" in message
 
 
 # The dtype of images
@@ -315,15 +293,16 @@ def test_a_csv_file_alone_has_no_test_part(tmp_path):
 def test_a_directory_may_hold_train_csv_and_test_csv(tmp_path):
     write_csv(tmp_path / "train.csv", CSV)
     assert len(data.load(tmp_path).test_labels) == 0
-    write_csv(tmp_path / "test.csv", "label,a,b,c,d\n8,1,2,3,4\n")
+    write_csv(tmp_path / "test.csv", "label,a,b,c,d\n3,1,2,3,4\n")
     dataset = data.load(tmp_path)
     assert dataset.test_images.tolist() == [[[1, 2], [3, 4]]]
-    assert dataset.num_classes == 9
+    assert dataset.test_labels.tolist() == [3]
 
 
-def test_a_test_csv_without_labels_is_left_out(tmp_path):
+@pytest.mark.parametrize("start", ["pixel0", '"pixel0"', "\ufeffpixel0", '\ufeff"Pixel0"'])
+def test_a_test_csv_without_labels_is_left_out(tmp_path, start):
     write_csv(tmp_path / "train.csv", CSV)
-    write_csv(tmp_path / "test.csv", "pixel0,pixel1,pixel2,pixel3\n1,2,3,4\n")
+    write_csv(tmp_path / "test.csv", f"{start},pixel1,pixel2,pixel3\n1,2,3,4\n")
     assert len(data.load(tmp_path).test_labels) == 0
 
 
@@ -391,27 +370,6 @@ def test_an_npz_file_names_the_arrays_it_lacks(tmp_path):
     assert "lacks y_train, x_test" in message
 
 
-class WritesAFile:
-    """Unpickling this writes a file."""
-
-    def __init__(self, path):
-        self.path = str(path)
-
-    def __reduce__(self):
-        return open, (self.path, "w")
-
-
-def test_a_pickle_in_an_npz_file_does_not_run(tmp_path):
-    trap = WritesAFile(tmp_path / "trapped")
-    path = write_npz(tmp_path / "data.npz", x_train=np.array([[trap]], dtype=object))
-    assert "x_train: has dtype object" in error_of(data.load_npz, path)
-    with zipfile.ZipFile(path, "w") as archive:
-        for key in ("x_train", "y_train", "x_test", "y_test"):
-            archive.writestr(f"{key}.npy", pickle.dumps(trap))
-    error_of(data.load_npz, path)
-    assert not (tmp_path / "trapped").exists()
-
-
 @pytest.mark.parametrize("changes", [{"x_train": np.array(["text"])}, {"y_train": LABELS + 1j}])
 def test_arrays_that_are_not_numbers_are_refused(tmp_path, changes):
     assert "expected numbers" in error_of(data.load_npz, write_npz(tmp_path / "data.npz", **changes))
@@ -427,26 +385,6 @@ def test_a_truncated_npz_file_is_refused(tmp_path):
     path = write_npz(tmp_path / "data.npz")
     path.write_bytes(path.read_bytes()[:-30])
     error_of(data.load_npz, path)
-
-
-def test_an_array_header_that_declares_more_than_the_member_holds_is_refused(tmp_path):
-    path = tmp_path / "data.npz"
-    content = io.BytesIO()
-    np.lib.format.write_array_header_1_0(content, {"descr": "|u1", "fortran_order": False, "shape": (2**60, 28, 28)})
-    write_npz(path, x_train=None)
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("x_train.npy", content.getvalue())
-    assert "x_train: shape (1152921504606846976, 28, 28)" in error_of(data.load_npz, path)
-
-
-def test_a_zip_bomb_is_not_unpacked_beyond_what_it_declares(tmp_path):
-    path = write_npz(tmp_path / "data.npz", x_train=np.zeros((50_000, 1000), np.uint8))
-    content, size = path.read_bytes(), struct.pack("<I", 50_000_128)
-    assert content.count(size) >= 1
-    path.write_bytes(content.replace(size, struct.pack("<I", 1000)))
-    assert peak_memory(error_of, data.load_npz, path) < 1_000_000
-    path.write_bytes(content.replace(size, struct.pack("<I", 2**31)))
-    assert "declares 2147483648 bytes, more than the limit" in error_of(data.load_npz, path)
 
 
 # load

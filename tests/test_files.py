@@ -144,6 +144,7 @@ def test_text_that_cannot_be_encoded_leaves_the_old_file_and_nothing_else(tmp_pa
 
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     (tmp_path / "a").write_text("old")
+    temporary_of(tmp_path / "a").write_text("half of")  # a writer that was killed has left what takes up room
     command = [sys.executable, "-c", WRITER_WITHOUT_ROOM, tmp_path / "a"]
     writer = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True)
     assert writer.stdout.startswith(f"cannot write {str(tmp_path / 'a')!r}: File too large"), writer.stderr

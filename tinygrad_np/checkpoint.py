@@ -30,6 +30,12 @@ _DTYPES = {"BOOL": "bool", "F16": "float16", "F32": "float32", "F64": "float64"}
 _DTYPES |= {"U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64"}
 _DTYPES |= {"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64"}
 
+# The bytes of header that `save` writes and `load` reads: a thousand arrays and as many epochs take a tenth of it. As
+# Python's objects it takes 30 times as much, so the format's own limit of 100 MB would be none.
+MAX_HEADER = 4 * 2**20
+
+_STARTS_OF_PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
 _Keys = tuple[str | int, ...]
 
 
@@ -45,8 +51,8 @@ def save(path: str | os.PathLike[str], contents: Mapping[str, Any]) -> None:
     dicts of these. `load` gives back an equal dict, with these differences: tuples become lists, NumPy scalars become
     0-d arrays, and arrays are writable, contiguous and little-endian.
 
-    Raises CheckpointError for a key or value of another kind, naming it, and FileWriteError if the file cannot be
-    written.
+    Raises CheckpointError for a key or value of another kind, naming it, or if all but the arrays takes more than
+    `MAX_HEADER` bytes; and FileWriteError if the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -71,6 +77,7 @@ def save(path: str | os.PathLike[str], contents: Mapping[str, Any]) -> None:
         description = json.dumps({"tinygrad_np.values": values, "tinygrad_np.paths": paths})
         metadata = {"tinygrad_np": f"{_checksum(description, tensors)} {description}"}
         data = safetensors.numpy.save(tensors, metadata)
+        _check_header_length(data)
     except (ValueError, safetensors.SafetensorError) as error:  # such as a key that is not valid Unicode
         raise CheckpointError(f"cannot save {os.fspath(path)!r}: {error}") from error
     files.write_atomically(path, data)
@@ -81,17 +88,18 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Arrays of dtype bfloat16, which NumPy does not have, are returned as float32, which holds each of their values.
 
-    Raises CheckpointError if the file is damaged, is no safetensors file, or has arrays of dtypes that `save` does not
-    take; and CheckpointNotFoundError, which is also a FileNotFoundError, if there is no file.
+    Raises CheckpointError if the file is damaged, is no safetensors file, has arrays of dtypes that `save` does not
+    take, or a header of more than `MAX_HEADER` bytes; and CheckpointNotFoundError, which is also a FileNotFoundError,
+    if there is no file.
     """
-    if not os.path.exists(path):
-        raise CheckpointNotFoundError(f"cannot load {os.fspath(path)!r}: there is no such file; check the path")
+    name = repr(os.fspath(path))
     try:
-        if not os.path.isfile(path):
-            raise ValueError("it is a folder or a device")
         return _decode(_read(path))
+    except FileNotFoundError as error:
+        raise CheckpointNotFoundError(f"cannot load {name}: there is no such file; check the path") from error
+    except OSError as error:
+        raise CheckpointError(f"cannot load {name}: {files.reason(error)}; give a file that may be read") from error
     except (
-        OSError,
         safetensors.SafetensorError,
         # What a made-up header can lead to:
         ValueError,
@@ -99,8 +107,9 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         LookupError,
         OverflowError,
         RecursionError,
+        MemoryError,
     ) as error:
-        raise CheckpointError(f"cannot load {os.fspath(path)!r}: {error}; give a whole safetensors file") from error
+        raise CheckpointError(f"cannot load {name}: {files.reason(error)}; give a whole safetensors file") from error
 
 
 def _name(keys: _Keys) -> str:
@@ -143,14 +152,25 @@ def _checksum(description: str, tensors: Mapping[str, NDArray[Any]]) -> str:
 
 def _read(path: str | os.PathLike[str]) -> bytes:
     """Returns the content of the file, if its header and its size agree."""
+    files.size_of(path)  # for its errors
     with open(path, "rb") as file:
-        try:  # by mapping the file, not by reading it, lest a huge one of another kind fill the memory
-            safetensors.safe_open(path, framework="numpy")
-        except safetensors.SafetensorError as error:
-            if file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-                raise ValueError("it is a pickle or a zip archive, as torch.save writes") from error
-            raise
+        start = file.read(8)
+        if start[:2] in _STARTS_OF_PICKLES and _header_length(start) > MAX_HEADER:  # a length may start so, too
+            raise ValueError("it is a pickle or a zip archive, as torch.save writes")
+        _check_header_length(start)
+        # This maps the file and does not read it, lest a huge one of another kind fill the memory.
+        safetensors.safe_open(path, framework="numpy")
+        file.seek(0)
         return file.read()
+
+
+def _header_length(data: bytes) -> int:
+    return int.from_bytes(data[:8], "little")
+
+
+def _check_header_length(data: bytes) -> None:
+    if _header_length(data) > MAX_HEADER:
+        raise ValueError(f"its header takes {_header_length(data)} bytes, more than the limit of {MAX_HEADER}")
 
 
 def _decode(data: bytes) -> dict[str, Any]:
@@ -165,7 +185,7 @@ def _decode(data: bytes) -> dict[str, Any]:
             raise ValueError(f"{name!r} has dtype {code}, which is none of BF16, {', '.join(_DTYPES)}")
         tensors[name] = array.reshape(tensor["shape"])
 
-    header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    header = json.loads(data[8 : 8 + _header_length(data)])
     metadata = header.get("__metadata__") or {}
     # The name stands before the entry and within it, so that one damaged place does not turn it into another program's.
     if "tinygrad_np" not in str(metadata):

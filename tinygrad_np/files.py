@@ -1,12 +1,13 @@
-"""Writing a file whole or not at all.
+"""Writing a file whole or not at all, and what the readers of files have in common.
 
 The content goes to a temporary file in the folder of the target, is synced to the disk, and takes the target's name
 in one step. Whoever opens the target finds the old content or the new, never a part of one, whether the writer was
 interrupted, killed, or out of disk. For POSIX systems: locks and the syncing of folders are theirs.
 
-A writer that is killed outright leaves its temporary file, `.<name>.<16 hexadecimal digits>.tmp`, and the next
-successful write of the same target removes it. A writer holds a lock on its temporary file, which the system releases
-when the process ends; a file whose lock can be had is therefore nobody's, and that of a second writer at work is safe.
+A writer that is killed outright leaves its temporary file, `.<name>.<16 hexadecimal digits>.tmp`, and the next write
+of the same target begins by removing it, which makes room. A writer holds a lock on its temporary file, which the
+system releases when the process ends; a file whose lock can be had is therefore nobody's, and that of a second writer
+at work is safe.
 """
 
 import fcntl
@@ -28,6 +29,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     target = os.path.realpath(path)
     folder, name = os.path.split(target)
     temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
+    with suppress(OSError):  # such as a missing folder, of which the writing below has more to say
+        _remove_abandoned(folder, name)
     try:
         if os.path.exists(target) and not os.path.isfile(target):
             raise OSError("It is a folder or a device")
@@ -50,9 +53,32 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
     finally:
         with suppress(OSError):  # it has gone if it was renamed
             os.unlink(temporary)
-    with suppress(OSError):  # the file is in place; not every file system can sync or list a folder
+    with suppress(OSError):  # the file is in place; not every file system can sync a folder
         _sync_folder(folder)
-        _remove_abandoned(folder, name)
+
+
+def status(path: str | os.PathLike[str]) -> os.stat_result:
+    """What the system knows of the file at `path`. Raises FileNotFoundError also for a name that no file can have."""
+    try:
+        return os.stat(path)
+    except ValueError as error:  # a null character, or half of a surrogate pair
+        raise FileNotFoundError(f"no file can have such a name: {error}") from error
+
+
+def size_of(path: str | os.PathLike[str]) -> int:
+    """The size in bytes of the regular file at `path`; what else can be there may block its reader, or never end.
+
+    Raises OSError, of which FileNotFoundError is one, with the reason.
+    """
+    found = status(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f"it is a {'folder' if stat.S_ISDIR(found.st_mode) else 'device or a pipe'}")
+    return found.st_size
+
+
+def reason(error: BaseException) -> str:
+    """What an error says, in one line of at most 300 characters, whatever a file has put into it."""
+    return " ".join((getattr(error, "strerror", None) or str(error) or repr(error)).split())[:300]
 
 
 def _sync_folder(folder: str) -> None:

@@ -12,6 +12,7 @@ that names it, within the memory that `files.MAX_BYTES` allows, and nothing is e
 
 from tinygrad_np.data.csv import load_csv
 from tinygrad_np.data.dataset import Dataset
+from tinygrad_np.data.distortions import distort
 from tinygrad_np.data.files import MissingFileError
 from tinygrad_np.data.idx import load_idx
 from tinygrad_np.data.loading import load
@@ -23,6 +24,7 @@ __all__ = [
     "Dataset",
     "MissingFileError",
     "batches",
+    "distort",
     "load",
     "load_csv",
     "load_idx",

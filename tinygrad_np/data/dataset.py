@@ -31,8 +31,8 @@ class Dataset(NamedTuple):
 
     @property
     def num_classes(self) -> int:
-        """The highest label of both parts, plus one."""
-        return int(max(self.train_labels.max(), self.test_labels.max(initial=0))) + 1
+        """The highest label for training, plus one."""
+        return int(self.train_labels.max()) + 1
 
     @property
     def num_features(self) -> int:
@@ -66,13 +66,20 @@ def check_part(images: NDArray[Any], labels: NDArray[Any], source: str) -> Part:
 def join_parts(train: Part, test: Part | None, path: str) -> Dataset:
     """The dataset of two parts from `check_part`, of which the test part may be absent; `path` names it in errors.
 
-    Raises DataError if the images of the two have different shapes or dtypes.
+    Raises DataError if the images of the two have different shapes or dtypes, or if a label for testing is above all
+    for training: no network can learn it, and one stray label would ask for a network with that many outputs.
     """
     images, labels = train
     test_images, test_labels = test or (images[:0], labels[:0])
     if images.shape[1:] != test_images.shape[1:] or images.dtype != test_images.dtype:
         raise DataError(
             f"{path!r}: images for training of {_describe(images)} but for testing of {_describe(test_images)}"
+        )
+    highest, test_highest = labels.max(), test_labels.max(initial=0)
+    if test_highest > highest:
+        raise DataError(
+            f"{path!r}: label {test_highest} for testing, but labels for training end at {highest}; "
+            "check the labels, or train on every class that is tested"
         )
     return Dataset(images, labels, test_images, test_labels)
 

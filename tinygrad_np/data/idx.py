@@ -8,6 +8,7 @@ around zlib rather than the gzip module: it makes no more than the header declar
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_np.data.files import MAX_BYTES, FilePath, check_file
+from tinygrad_np.data.files import DEFLATE_RATIO, MAX_BYTES, FilePath, open_file
 from tinygrad_np.errors import DataError
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -35,21 +36,25 @@ def load_idx(path: FilePath, sha256: str | None = None) -> NDArray[Any]:
     Raises MissingFileError if there is no such file, and DataError if it is damaged, is not IDX, is not of exactly the
     size that its header declares, declares nothing or more than `files.MAX_BYTES`, or has another checksum.
     """
-    path = check_file(path)
-    try:
-        with open(path, "rb") as file:
-            is_gzip = file.read(2) == GZIP_MAGIC
-            file.seek(0)
-            header, array = _read_array(_inflating(file) if is_gzip else file.read, path)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path!r}: cannot be read: {error}") from error
+    path = os.fspath(path)
+    with open_file(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        is_gzip = file.read(2) == GZIP_MAGIC
+        file.seek(0)
+        try:
+            if is_gzip:
+                header, array = _read_array(_inflating(file), size * DEFLATE_RATIO, path)
+            else:
+                header, array = _read_array(file.read, size, path)
+        except (EOFError, zlib.error) as error:
+            raise DataError(f"{path!r}: cannot be read: {error}; get the file again") from error
     if sha256 is not None:
         _check_sha256(header, array, sha256, path)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
-def _read_array(read: Read, path: str) -> tuple[bytes, NDArray[Any]]:
-    """The header and the array, still in the file's byte order."""
+def _read_array(read: Read, room: int, path: str) -> tuple[bytes, NDArray[Any]]:
+    """The header and the array, still in the file's byte order; there can be no more than `room` bytes of it."""
     magic = bytearray(4)
     if _fill(read, magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not 1 <= magic[3] <= MAX_DIMENSIONS:
         raise DataError(f"{path!r}: starts with bytes {magic.hex(' ')}, which is not the start of an IDX file")
@@ -62,6 +67,8 @@ def _read_array(read: Read, path: str) -> tuple[bytes, NDArray[Any]]:
     declared = math.prod(shape) * dtype.itemsize
     if not 0 < declared <= MAX_BYTES:
         raise DataError(f"{path!r}: declares shape {shape}, {declared} bytes, expected from 1 to {MAX_BYTES}")
+    if declared > room:
+        raise DataError(f"{path!r}: declares shape {shape}, {declared} bytes, but is too short to hold them")
     values = np.empty(declared, np.uint8)
     present = _fill(read, values.data)
     if present < declared:

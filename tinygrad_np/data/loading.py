@@ -6,7 +6,7 @@ import os
 
 from tinygrad_np.data.csv import load_csv, load_csv_directory
 from tinygrad_np.data.dataset import Dataset, join_parts
-from tinygrad_np.data.files import FilePath, MissingFileError
+from tinygrad_np.data.files import FilePath, open_file
 from tinygrad_np.data.mnist import load_idx_directory
 from tinygrad_np.data.npz import load_npz
 from tinygrad_np.errors import DataError
@@ -21,14 +21,15 @@ def load(path: FilePath) -> Dataset:
     """
     path = os.fspath(path)
     extension = os.path.splitext(path)[1].lower()
-    if not os.path.exists(path):
-        raise MissingFileError(f"{path!r}: no such file or directory")
     if os.path.isdir(path):
-        if os.path.exists(os.path.join(path, "train.csv")):
+        if os.path.lexists(os.path.join(path, "train.csv")):
             return load_csv_directory(path)
         return load_idx_directory(path)
     if extension == ".csv":
         return join_parts(load_csv(path), None, path)
     if extension == ".npz":
         return load_npz(path)
-    raise DataError(f"{path!r}: expected a .csv file, an .npz file, or a directory of IDX files or with a train.csv")
+    with open_file(path):  # for its errors, which come before that about the name
+        raise DataError(
+            f"{path!r}: expected a .csv file, an .npz file, or a directory of IDX files or with a train.csv"
+        )

@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping
 
 from tinygrad_np.data.dataset import Dataset, Part, check_part, join_parts
-from tinygrad_np.data.files import FilePath, MissingFileError
+from tinygrad_np.data.files import FilePath, MissingFileError, check_directory
 from tinygrad_np.data.idx import load_idx
 
 # Of the uncompressed files, since the same content can be compressed in many ways.
@@ -35,9 +35,7 @@ def load_idx_directory(directory: FilePath, sha256: Mapping[str, str] | None = N
 
     `sha256` maps file names to checksums as `load_idx` takes them. Errors are those of `load_idx` and `check_part`.
     """
-    directory = os.fspath(directory)
-    if not os.path.isdir(directory):
-        raise MissingFileError(f"{directory!r}: no such directory")
+    directory = check_directory(directory)
     sha256 = sha256 or {}
 
     def load_part(name: str) -> Part:
@@ -51,9 +49,15 @@ def load_idx_directory(directory: FilePath, sha256: Mapping[str, str] | None = N
 
 
 def _find(directory: str, name: str) -> str:
-    for variant in (name, name.replace("-idx", ".idx")):
-        for suffix in ("", ".gz"):
-            path = os.path.join(directory, variant + suffix)
-            if os.path.isfile(path):
-                return path
-    raise MissingFileError(f"{os.path.join(directory, name)}: no such file, plain or with .gz")
+    """The path of the file. One that turns out to be no file is what the reader will complain of, if there is no other.
+
+    Archives of MNIST are about in which `train-images-idx3-ubyte` is a directory beside `train-images.idx3-ubyte`.
+    """
+    variants = (name, name.replace("-idx", ".idx"))
+    paths = [os.path.join(directory, variant + suffix) for variant in variants for suffix in ("", ".gz")]
+    best = max(paths, key=lambda path: (os.path.isfile(path), os.path.lexists(path)))
+    if not os.path.lexists(best):
+        raise MissingFileError(
+            f"{paths[0]!r}: no such file, plain or with .gz; expected a directory of MNIST's four files, or a train.csv"
+        )
+    return best

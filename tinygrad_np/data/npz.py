@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from tinygrad_np.data.dataset import Dataset, check_part, join_parts
-from tinygrad_np.data.files import MAX_BYTES, FilePath, check_file
+from tinygrad_np.data.files import DEFLATE_RATIO, MAX_BYTES, FilePath, open_file
 from tinygrad_np.errors import DataError
+from tinygrad_np.files import reason
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
+MAX_READ = 2**19  # bytes; NumPy reads arrays by half of this
+NUMPYS_METHODS = (0, 8)  # zip's numbers of stored and deflated; zipfile unpacks bzip2 whole, a kilobyte to gigabytes
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
@@ -29,28 +35,54 @@ def load_npz(path: FilePath) -> Dataset:
     """
     import zipfile  # here, since it costs 10 ms that no other format needs
 
-    path = check_file(path)
+    path = os.fspath(path)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with (
+            open_file(path) as file,
+            _SmallReads(file) as reader,
+            zipfile.ZipFile(reader) as archive,
+            warnings.catch_warnings(action="ignore"),  # those of Python's parser, on what a header is made to say
+        ):
             missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
             if missing:
                 raise DataError(f"{path!r}: lacks {', '.join(missing)}; expected the arrays {', '.join(KEYS)}")
-            x_train, y_train, x_test, y_test = (_read_array(archive, f"{key}.npy", f"{path!r}: {key}") for key in KEYS)
+            room = os.fstat(file.fileno()).st_size * DEFLATE_RATIO
+            x_train, y_train, x_test, y_test = (
+                _read_array(archive, f"{key}.npy", room, f"{path!r}: {key}") for key in KEYS
+            )
     except DataError:
         raise
     except Exception as error:  # zipfile and NumPy's parser of headers answer damage with a dozen kinds
-        reason = (str(error) or repr(error)).partition("\n")[0]
-        raise DataError(f"{path!r}: cannot be read as an .npz file: {reason}") from error
+        raise DataError(f"{path!r}: cannot be read as an .npz file: {reason(error)}; get the file again") from error
     train = check_part(x_train, y_train, f"{path!r}: train")
     test = check_part(x_test, y_test, f"{path!r}: test")
     return join_parts(train, test, path)
 
 
-def _read_array(archive: ZipFile, name: str, source: str) -> NDArray[Any]:
+class _SmallReads(io.BufferedReader):
+    """Refuses to read much at once, which zipfile does for an archive's table of contents only.
+
+    It parses all of the table before anyone can ask what is in the archive; one of 9 MB takes it seconds.
+    """
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > MAX_READ:
+            raise ValueError(f"its table of contents takes {size} bytes, more than the limit of {MAX_READ}")
+        return super().read(size)
+
+
+def _read_array(archive: ZipFile, name: str, room: int, source: str) -> NDArray[Any]:
     """The array of one member, once its header and the archive agree that it has the size it claims."""
     member = archive.getinfo(name)
     if member.file_size > MAX_BYTES:
         raise DataError(f"{source}: declares {member.file_size} bytes, more than the limit of {MAX_BYTES}")
+    if member.file_size > room:
+        raise DataError(f"{source}: declares {member.file_size} bytes, but the archive is too short to hold them")
+    if member.compress_type not in NUMPYS_METHODS:
+        raise DataError(
+            f"{source}: is compressed by method {member.compress_type}, not as NumPy does it; "
+            "save it with numpy.savez_compressed"
+        )
     with archive.open(member) as file:
         read_header = npy.read_array_header_1_0 if npy.read_magic(file) == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read_header(file)
@@ -58,6 +90,7 @@ def _read_array(archive: ZipFile, name: str, source: str) -> NDArray[Any]:
             raise DataError(f"{source}: has dtype {dtype}, expected numbers; objects and pickles are not read")
         declared = file.tell() + math.prod(shape) * dtype.itemsize
         if declared != member.file_size:
-            raise DataError(f"{source}: shape {shape} and dtype {dtype} take {declared} bytes, not {member.file_size}")
+            needed = f"shape {shape} and dtype {dtype} take {declared}"
+            raise DataError(f"{source}: {needed[:300]} bytes, not {member.file_size}")
         file.seek(0)
         return npy.read_array(file, allow_pickle=False)
