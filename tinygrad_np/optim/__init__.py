@@ -1,4 +1,4 @@
-"""Optimizers, learning-rate schedules and gradient clipping: from gradients to new parameters.
+"""Optimizers, learning-rate schedules, gradient clipping and averages of weights: from gradients to new parameters.
 
 Nothing here knows how a gradient was made: a parameter is an array with a `.grad`. A training step reads
 
@@ -10,7 +10,8 @@ Nothing here knows how a gradient was made: a parameter is an array with a `.gra
 """
 
 from tinygrad_np.optim import schedules
+from tinygrad_np.optim.averaging import ema_update_
 from tinygrad_np.optim.clip import clip_grad_norm_
 from tinygrad_np.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm_", "schedules"]
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm_", "ema_update_", "schedules"]
