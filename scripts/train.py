@@ -1,8 +1,8 @@
 """Train the multilayer perceptron of models/mnist_mlp.py, on MNIST or on other images.
 
 With no arguments it trains the default network on all of MNIST, which comes with the repository, and ends with the
-accuracy on the 10,000 test images. A run leaves a folder: config.json, metrics.jsonl (a line an epoch), and the
-checkpoints last.safetensors and best.safetensors.
+accuracy on the 10,000 test images. A run leaves a folder: config.json, metrics.jsonl (a line an epoch), the
+checkpoints last.safetensors and best.safetensors, and pictures of the result, for which matplotlib is needed.
 """
 
 import argparse
@@ -12,11 +12,12 @@ import json
 import math
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
@@ -33,11 +34,12 @@ use_better_kernels()
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, number, path, positive, share  # noqa: E402
+from pictures import draw_run  # noqa: E402
 from tqdm import tqdm  # noqa: E402
-from training_run import LOSSES, Run, draw_step, evaluate, make_schedule, restore, set_up  # noqa: E402
+from training_run import LOSSES, Run, draw_step, evaluate, make_schedule, predict, restore, set_up  # noqa: E402
 
-from models.mnist_mlp import ACTIVATIONS, INITIALISERS  # noqa: E402
-from tinygrad_np import TinygradNpError, data, optim  # noqa: E402
+from models.mnist_mlp import ACTIVATIONS, INITIALISERS, PRESETS  # noqa: E402
+from tinygrad_np import TinygradNpError, optim  # noqa: E402
 from tinygrad_np.errors import ArgumentError  # noqa: E402
 from tinygrad_np.files import write_atomically  # noqa: E402
 
@@ -53,10 +55,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         epilog="examples:\n"
         "  train.py                                          the default: 98.3% or more in a few seconds\n"
         "  train.py --hidden 512 128 64 --dropout 0.2        a deeper network\n"
+        "  train.py --preset tutorial --lr 0.5               a preset, but for one of its settings\n"
         "  train.py --optimizer sgd --lr 0.1 --momentum 0.9 --schedule constant\n"
         "  train.py --data fashion-mnist/ --validation-split 0.1\n"
         "  train.py --resume runs/20260101-120000            go on where an interrupted run stopped",
     )
+    parser.add_argument(
+        "--preset",
+        choices=PRESETS,
+        metavar="NAME",
+        help="start from settings that have a name, which other flags override: " + ", ".join(PRESETS),
+    )
+
     group = parser.add_argument_group("network")
     group.add_argument("--hidden", type=count, nargs="*", default=[512], metavar="N", help="sizes of the hidden layers")
     group.add_argument("--activation", choices=sorted(ACTIVATIONS), default="relu")
@@ -84,6 +94,22 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default="one_cycle",
         help="of the learning rate: step divides it by 10 after each third of the run, cosine lowers it to 0, "
         "one_cycle raises it for the first 30%% and then lowers it",
+    )
+    group.add_argument(
+        "--distort",
+        type=number(float, 0),
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="STRENGTH",
+        help="turn, scale, shift and bend the training images, anew in each epoch; 1, if none is given, suits digits",
+    )
+    group.add_argument(
+        "--average",
+        type=share,
+        default=0.0,
+        metavar="DECAY",
+        help="judge and save a moving average of the weights instead of the last: 0.999 is over about 1000 steps",
     )
     group.add_argument("--epochs", type=count, default=6, metavar="N", help="passes through the training images")
     group.add_argument(
@@ -117,18 +143,23 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         const="svg",
         help="put a drawing of the training step into the run's folder, as graph.svg or in another form",
     )
+    group.add_argument("--no-pictures", action="store_true", help="draw no curves and other pictures of the result")
 
     parsed = parser.parse_args(arguments)
     if parsed.resume:
         given = sys.argv[1:] if arguments is None else arguments
-        flags = [flag for flag in given if flag.startswith("--") and not "--resume".startswith(flag.split("=")[0])]
+        others = ("--", "--resume", "--no-pictures")  # which are no settings
+        flags = [flag for flag in given if flag.startswith("--") and flag.split("=")[0] not in others]
         if flags:
             parser.error(f"--resume takes all settings from the run's folder, so {flags[0]} cannot be given with it")
         return parsed
+    if parsed.preset:
+        parser.set_defaults(**PRESETS[parsed.preset].settings)
+        parsed = parser.parse_args(arguments)
     if parsed.nesterov and not (parsed.optimizer == "sgd" and parsed.momentum):
         parser.error("--nesterov needs --optimizer sgd and a --momentum above 0")
     if parsed.momentum and parsed.optimizer not in ("sgd", "rmsprop"):
-        parser.error(f"--momentum is for sgd and rmsprop, not for {parsed.optimizer}")
+        parser.error(f"--momentum {parsed.momentum} is for sgd and rmsprop, not for {parsed.optimizer}")
     if parsed.label_smoothing and parsed.loss != "cross_entropy":
         parser.error("--label-smoothing is for --loss cross_entropy")
     if parsed.label_smoothing is None:
@@ -154,7 +185,8 @@ def new_folder(out: Path | None) -> Path:
         except FileExistsError:
             if out is None and folder.exists():
                 continue
-            if not folder.is_dir() or any(folder.iterdir()):
+            # A run that is killed before it has a checkpoint leaves a part of that at most, which counts as nothing.
+            if not folder.is_dir() or any(not file.name.startswith(".last.safetensors.") for file in folder.iterdir()):
                 resumable = (folder / "last.safetensors").exists()
                 advice = f", or go on with --resume {shlex.quote(str(folder))}" if resumable else ""
                 raise ArgumentError(f"{folder} exists already; choose another folder with --out{advice}") from None
@@ -202,21 +234,19 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
 
 def train(run: Run, folder: Path) -> None:
     """Train to the end of the last epoch, from wherever the run stands, and write the run's files."""
-    config, model, optimizer, progress = run.config, run.model, run.optimizer, run.progress
+    config, optimizer, progress = run.config, run.optimizer, run.progress
     history = progress["history"]
     batch_size = min(config.batch_size, len(run.images))
     steps_an_epoch = math.ceil(len(run.images) / batch_size)
     schedule = make_schedule(config, config.epochs * steps_an_epoch)
     seconds_before, started = progress["seconds"], time.perf_counter()
 
-    with interruptions() as interrupted, np.errstate(all="ignore"):  # a loss that is not finite is reported below
-        for epoch in range(progress["epoch"], config.epochs):
+    # A loss that is not finite is reported below.
+    with closing(run.epochs()) as epochs, interruptions() as interrupted, np.errstate(all="ignore"):
+        for epoch, images in epochs:
             done = (
                 progress["step"] - epoch * steps_an_epoch
             )  # of this epoch, if the run was stopped in the middle of it
-            shuffled = data.batches(
-                run.images, run.labels, batch_size=batch_size, generator=np.random.default_rng([config.seed, 2, epoch])
-            )
             bar = tqdm(
                 desc=f"epoch {epoch + 1}/{config.epochs}",
                 total=len(run.images),
@@ -227,20 +257,20 @@ def train(run: Run, folder: Path) -> None:
                 disable=None if sys.stderr else True,
             )
             with bar:
-                for batch, truth in itertools.islice(shuffled, done, None):
-                    scores = model(batch)
+                for batch, truth in itertools.islice(run.batches(epoch, images), done, None):
+                    scores = run.trained(batch)
                     loss = run.loss(scores, truth)
-                    if not math.isfinite(loss.item()):
-                        raise ArgumentError(
-                            f"the loss became {loss.item()} in epoch {epoch + 1}, so training stopped; "
-                            f"lower --lr (now {config.lr}), clip gradients with --clip-norm 1, or check the data"
-                        )
+                    require_finite(loss.item(), config, epoch)
                     loss.backward()
                     if config.clip_norm:
                         optim.clip_grad_norm_(optimizer.params, config.clip_norm)
                     optimizer.lr = schedule(progress["step"])
                     optimizer.step()
                     optimizer.zero_grad()
+                    if config.average:
+                        optim.ema_update_(
+                            run.model.parameters(), run.trained.parameters(), config.average, progress["step"]
+                        )
 
                     progress["step"] += 1
                     progress["loss"] += loss.item() * len(truth)
@@ -251,24 +281,26 @@ def train(run: Run, folder: Path) -> None:
                         bar.set_postfix(loss=f"{loss.item():.3f}", accuracy=f"{accuracy:.2%}", refresh=False)
                     if interrupted:
                         progress["seconds"] = seconds_before + time.perf_counter() - started
-                        write_config(run, folder)
                         run.save(folder / "last.safetensors")
                         raise Interrupted(folder)
 
-            correct = evaluate(model, run.checked_images, run.checked_labels)
+            scores = predict(run.model, run.checked_images)
+            checked_accuracy = float(np.mean(scores.argmax(axis=1) == run.checked_labels))
+            checked_loss = run.loss(scores, run.checked_labels).item()
+            require_finite(checked_loss, config, epoch)
             progress["seconds"] = seconds_before + time.perf_counter() - started
             metrics = {
                 "epoch": epoch + 1,
                 "loss": progress["loss"] / len(run.images),
                 "accuracy": progress["correct"] / len(run.images),
-                f"{run.checked}_accuracy": correct / len(run.checked_images),
+                f"{run.checked}_loss": checked_loss,
+                f"{run.checked}_accuracy": checked_accuracy,
                 "lr": optimizer.lr,
                 "seconds": round(progress["seconds"], 3),
             }
             history.append(metrics)
             progress.update(epoch=epoch + 1, loss=0.0, correct=0)
             # The last checkpoint comes last: whoever is killed before it does this epoch again, and all of its files.
-            write_config(run, folder)
             write_atomically(folder / "metrics.jsonl", "".join(json.dumps(line) + "\n" for line in history))
             # The best is chosen by held-out images, or the training loss if there are none: never by the test images.
             if (
@@ -279,9 +311,17 @@ def train(run: Run, folder: Path) -> None:
             run.save(folder / "last.safetensors")
             print(
                 f"epoch {epoch + 1}/{config.epochs}  loss {metrics['loss']:.4f}  accuracy {metrics['accuracy']:.2%}  "
-                f"{run.checked} accuracy {correct / len(run.checked_images):.2%}",
+                f"{run.checked} accuracy {checked_accuracy:.2%}",
                 flush=True,
             )
+
+
+def require_finite(loss: float, config: argparse.Namespace, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise ArgumentError(
+            f"the loss became {loss} in epoch {epoch + 1}, so training stopped; "
+            f"lower --lr (now {config.lr}), clip gradients with --clip-norm 1, or check the data"
+        )
 
 
 def write_config(run: Run, folder: Path) -> None:
@@ -292,19 +332,29 @@ def report(run: Run) -> None:
     """Print the time and, last, the accuracy on the test images, or those held out if there are none."""
     seconds = run.progress["seconds"]
     print(f"training time: {seconds:.1f} s ({run.progress['epoch'] * len(run.images) / seconds:,.0f} images/s)")
-    name, images, labels = "test", run.test_images, run.test_labels
-    if not len(images):
-        name, images, labels = run.checked, run.checked_images, run.checked_labels
+    name, images, labels = run.judged()
     correct = evaluate(run.model, images, labels)
-    print(f"{name} accuracy: {correct / len(images):.2%} ({correct}/{len(images)})")
+    print(f"{name} accuracy: {correct / len(images):.2%} ({correct}/{len(images)})", flush=True)
+
+
+def draw(run: Run, folder: Path) -> None:
+    """Put the pictures of the run into its folder. Its result stands, so what goes wrong here is said and no more."""
+    try:
+        notices = draw_run(run, folder)
+    except Exception as error:  # an optional package in an unknown state may raise anything
+        reason = " ".join(str(error).split()) or repr(error)
+        later = f"train.py --resume {shlex.quote(str(folder))} draws them later"
+        notices = [f"pictures of the run are missing: {reason}; {later}"]
+    for notice in notices if sys.stderr else []:
+        print(f"train.py: {notice}", file=sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> int:
     try:
         config = parse_arguments(arguments)
         out, folder = config.out, config.resume
-        drawing = config.draw
-        del config.out, config.resume, config.draw
+        drawing, pictures = config.draw, not config.no_pictures
+        del config.out, config.resume, config.draw, config.no_pictures
         run = restore(folder) if folder else set_up(config)
         new = folder is None
         folder = folder or new_folder(out)
@@ -314,16 +364,24 @@ def main(arguments: list[str] | None = None) -> int:
             flush=True,
         )
         with claimed(folder):
+            if new:
+                new_folder(folder)  # again, now that no other run can be filling it
+            last = folder / "last.safetensors"
             try:
+                if new:
+                    run.save(last)  # whenever the run is killed from here on, it can be gone on with
+                write_config(run, folder)
                 if new and drawing:
                     draw_step(run).render(folder / f"graph.{drawing}")
                 train(run, folder)
-            finally:
-                if new and not (folder / "last.safetensors").exists():  # nothing that could be gone on with
-                    for name in ("config.json", "metrics.jsonl", "best.safetensors", f"graph.{drawing}"):
-                        (folder / name).unlink(missing_ok=True)
-                    folder.rmdir()
+            except (TinygradNpError, MemoryError) as error:
+                # What fails in its first epoch will fail again, and leaves nothing, unless it was for want of room.
+                if new and not run.progress["epoch"] and not (isinstance(error, OSError) and last.exists()):
+                    shutil.rmtree(folder, ignore_errors=True)
+                raise
         report(run)
+        if pictures:
+            draw(run, folder)
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("train.py", error)
     except Interrupted as stop:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ["--limit", "300", "--epochs", "1", "--hidden", "16"]
+SMALL = ["--limit", "300", "--epochs", "1", "--hidden", "16", "--no-pictures"]
 
 
 def script(name, *arguments):

@@ -19,7 +19,7 @@ SMALL = ["--limit", "600", "--epochs", "3", "--hidden", "16"]
 
 
 def command(*arguments):
-    return [sys.executable, str(ROOT / "scripts" / "train.py"), *map(str, arguments)]
+    return [sys.executable, str(ROOT / "scripts" / "train.py"), *map(str, arguments), "--no-pictures"]
 
 
 def train(*arguments, cwd=None):
@@ -70,7 +70,8 @@ def test_a_run_leaves_config_metrics_and_checkpoints_and_nothing_else(finished):
     assert json.loads((folder / "config.json").read_text())["hidden"] == [16]
     metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in metrics] == [1, 2, 3]
-    assert metrics[2]["loss"] < metrics[0]["loss"]
+    for loss in ("loss", "test_loss"):
+        assert metrics[2][loss] < metrics[0][loss]
 
 
 def test_weights_in_a_checkpoint_have_pytorchs_names_and_shapes(finished):
@@ -259,7 +260,7 @@ def test_a_checkpoint_of_another_architecture_is_refused(finished, tmp_path):
     saved = checkpoint.load(folder / "last.safetensors")
     saved["config"]["hidden"] = [17]
     checkpoint.save(tmp_path / "last.safetensors", saved)
-    assert "layers.0.weight has shape (16, 784) instead of (17, 784)" in refusal("--resume", tmp_path)
+    assert "settings have hidden layers of [17], but its weights of [16]" in refusal("--resume", tmp_path)
 
 
 def test_a_run_is_not_resumed_with_other_data(tmp_path):
@@ -286,22 +287,6 @@ def test_two_runs_cannot_share_a_folder(tmp_path):
     finally:
         first.kill()
         first.communicate()
-
-
-def test_a_run_killed_in_its_first_epoch_leaves_no_part_of_a_file(tmp_path):
-    first = subprocess.Popen(
-        command("--batch-size", "8", "--out", tmp_path / "run"),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert first.stdout is not None
-    first.stdout.readline()
-    first.kill()
-    first.communicate()
-    assert list((tmp_path / "run").iterdir()) == []
-    assert "no such file" in refusal("--resume", tmp_path / "run")
-    assert train(*SMALL, "--out", tmp_path / "run").returncode == 0
 
 
 @pytest.mark.parametrize(

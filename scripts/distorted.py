@@ -1,0 +1,80 @@
+"""Distorted training images, new in each epoch, made by a process of its own while the epoch before is trained on.
+
+The run asks for them with `distorted_epochs`; the process runs this file. Two pipes join them: one brings it the
+images, the other takes the distorted ones back. A pipe holds little, so the process is never more than an epoch ahead.
+When the run ends, however it ends, the pipes break and the process ends, too.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+from tinygrad_np.data import distort
+from tinygrad_np.errors import DataError
+
+ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+
+
+def distorted_epochs(images: np.ndarray, strength: float, seed: int, epochs: range) -> Iterator[np.ndarray]:
+    """The images for each of the epochs, distorted as nothing but the seed and the epoch's number decides.
+
+    The run ends at `epochs.stop`. In the last fifth of it distortions have half the strength: what is learnt last is
+    then nearer to the images that the network is for (He et al. 2019, "Data Augmentation Revisited").
+
+    `images` and what is returned have shape (N, height, width) and dtype uint8 or float32. The iterator must be closed.
+    """
+    arguments = [epochs.start, epochs.stop, seed, strength, images.dtype.name, *images.shape]
+    process = subprocess.Popen(
+        [sys.executable, __file__, *map(str, arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **ONE_THREAD},  # training needs the other processors
+        start_new_session=True,  # where a Ctrl-C in the terminal does not reach it
+    )
+    try:
+        with suppress(BrokenPipeError), process.stdin:
+            process.stdin.write(np.ascontiguousarray(images))
+        for _ in epochs:
+            distorted = np.empty(images.shape, images.dtype)
+            if process.stdout.readinto(distorted.reshape(-1).view(np.uint8)) < distorted.nbytes:
+                raise DataError(
+                    f"the process that distorts the training images ended, with status {process.wait()}; "
+                    "go on with --resume, or train without --distort"
+                )
+            yield distorted
+    finally:
+        process.kill()
+        process.stdout.close()
+        process.wait()
+
+
+def main() -> None:
+    first, end, seed = map(int, sys.argv[1:4])
+    strength, dtype, shape = float(sys.argv[4]), np.dtype(sys.argv[5]), tuple(map(int, sys.argv[6:]))
+    pixels = sys.stdin.buffer.read()
+    if len(pixels) < np.prod(shape) * dtype.itemsize:
+        return
+    images = np.frombuffer(pixels, dtype).reshape(shape)
+    for epoch in range(first, end):
+        late = 5 * epoch >= 4 * end
+        distorted = distort(images, np.random.default_rng([seed, 3, epoch]), strength / 2 if late else strength)
+        if dtype == np.uint8:
+            np.rint(distorted, out=distorted)
+        rest = memoryview(distorted.astype(dtype, copy=False)).cast("B")
+        while rest:
+            rest = rest[os.write(1, rest) :]
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError):
+        main()

@@ -1,0 +1,130 @@
+"""Evaluate the network of a run: its accuracy, its precision and recall for each class, and what it takes for what.
+
+It is evaluated on the test images of the data that the run was trained on, or on other data of the same size: its last
+checkpoint, whose accuracy train.py ends with, or its best.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
+
+import numpy as np  # noqa: E402
+from command_line import Parser, fail, path  # noqa: E402
+from pictures import MAX_CLASSES, confusion_matrix, draw_results  # noqa: E402
+from training_run import load_model, predict, restore  # noqa: E402
+
+from models.mnist_mlp import MnistMLP  # noqa: E402
+from tinygrad_np import TinygradNpError, data  # noqa: E402
+from tinygrad_np.debug.tables import aligned  # noqa: E402
+from tinygrad_np.errors import DataError  # noqa: E402
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="evaluate.py",
+        allow_abbrev=False,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  evaluate.py runs/20260101-120000\n"
+        "  evaluate.py runs/20260101-120000 --checkpoint best --data mine.npz --out results",
+    )
+    parser.add_argument("run", type=path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--checkpoint", choices=["last", "best"], default="last")
+    parser.add_argument("--data", type=path, metavar="PATH", help="other data, in any form that train.py takes")
+    parser.add_argument(
+        "--split",
+        choices=["test", "train"],
+        default="test",
+        help="which part of the data; without test images, test is what --validation-split held out of the training",
+    )
+    parser.add_argument("--out", type=path, metavar="DIR", help="put confusion.png and mistakes.png into this folder")
+    return parser.parse_args(arguments)
+
+
+def load(
+    parsed: argparse.Namespace,
+) -> tuple[MnistMLP, tuple[int, ...], tuple[str, np.ndarray, np.ndarray]]:
+    """The network, the shape of an image, and what to evaluate it on: its name, the images and their labels.
+
+    Raises DataError if the data has no such part, or is not of the network's size.
+    """
+    if parsed.data is None:
+        run = restore(parsed.run, parsed.checkpoint)
+        judged = ("training", run.images, run.labels) if parsed.split == "train" else run.judged()
+        return run.model, run.image_shape, judged
+    model, sizes = load_model(parsed.run / f"{parsed.checkpoint}.safetensors")
+    dataset = data.load(parsed.data)
+    if dataset.num_features != sizes[0] or dataset.num_classes > sizes[-1]:
+        raise DataError(
+            f"{parsed.data} has images of {dataset.num_features} values and {dataset.num_classes} classes, "
+            f"but the network of {parsed.run} takes {sizes[0]} values and knows {sizes[-1]} classes"
+        )
+    part, images, labels = "test", dataset.test_images, dataset.test_labels
+    if parsed.split == "train":
+        part, images, labels = "training", dataset.train_images, dataset.train_labels
+    if not len(images):
+        raise DataError(f"{parsed.data} has no test images; evaluate on all that it has with --split train")
+    return model, dataset.train_images.shape[1:], (part, data.to_inputs(images), labels)
+
+
+def class_table(labels: np.ndarray, predictions: np.ndarray, classes: int) -> str:
+    """Precision, recall and F1 of each class.
+
+    Precision is the share of the images seen as the class that are of it, recall the share of the images of the class
+    that are seen as it, and F1 their harmonic mean (van Rijsbergen, Information Retrieval, 1979, chapter 7). A dash
+    stands for a share of no images.
+    """
+    of_class = np.bincount(labels, minlength=classes)
+    seen = np.bincount(predictions, minlength=classes)
+    right = np.bincount(labels[labels == predictions], minlength=classes)
+    rows = [
+        [
+            str(number),
+            share(right[number], seen[number]),
+            share(right[number], of_class[number]),
+            share(2 * right[number], seen[number] + of_class[number]),
+            str(of_class[number]),
+        ]
+        for number in range(classes)
+    ]
+    return aligned([["class", "precision", "recall", "F1", "images"]], rows)
+
+
+def share(part: int, whole: int) -> str:
+    return f"{part / whole:.2%}" if whole else "-"
+
+
+def confusion_table(counts: np.ndarray) -> str:
+    numbers = [str(number) for number in range(len(counts))]
+    rows = [[number, *(str(count or ".") for count in row)] for number, row in zip(numbers, counts, strict=True)]
+    return aligned([["class", *numbers]], rows)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        parsed = parse_arguments(arguments)
+        model, image_shape, (part, images, labels) = load(parsed)
+        with np.errstate(all="ignore"):  # a network may be beyond its numbers on data that it was not made for
+            scores = predict(model, images)
+        predictions, classes = scores.argmax(axis=1), scores.shape[1]
+        print(class_table(labels, predictions, classes))
+        if classes <= MAX_CLASSES:
+            print("\nimages of each class (rows) by the class they are seen as (columns)\n")
+            print(confusion_table(confusion_matrix(labels, predictions, classes)))
+        correct = np.count_nonzero(predictions == labels)
+        print(f"\n{part} accuracy: {correct / len(labels):.2%} ({correct}/{len(labels)})", flush=True)
+        if parsed.out:
+            parsed.out.mkdir(parents=True, exist_ok=True)
+            for notice in draw_results(scores, images, labels, part, image_shape, parsed.out):
+                print(f"evaluate.py: {notice}", file=sys.stderr)
+    except (TinygradNpError, OSError, MemoryError) as error:
+        return fail("evaluate.py", error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

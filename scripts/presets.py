@@ -1,0 +1,130 @@
+"""Train presets of models/mnist_mlp.py, and print the README's table of what they reach, in Markdown.
+
+Every run is one of train.py, in a folder of its own, DIR/NAME-SEED; the table is saved as DIR/table.md. Runs that are
+already in DIR are gone on with, and not done again if they were finished. The training accuracy is that of the last
+epoch's steps, the test accuracy that of the last weights, and seconds are those of training, evaluations included.
+"""
+
+import argparse
+import itertools
+import shlex
+import signal
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while no run is at work, Ctrl-C simply ends the program
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
+
+import numpy as np  # noqa: E402
+from command_line import Parser, count, fail, path  # noqa: E402
+from train import parse_arguments as parse_training_arguments  # noqa: E402
+from training_run import evaluate, restore  # noqa: E402
+
+from models.mnist_mlp import PRESETS  # noqa: E402
+from tinygrad_np import TinygradNpError  # noqa: E402
+from tinygrad_np.errors import ArgumentError  # noqa: E402
+from tinygrad_np.files import write_atomically  # noqa: E402
+
+
+def preset(text: str) -> str:
+    if text not in PRESETS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not one of {', '.join(PRESETS)}")
+    return text
+
+
+def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    parser = Parser(
+        prog="presets.py",
+        allow_abbrev=False,
+        usage="%(prog)s [-h] [--seeds N] [--out DIR] [NAME ...] [-- FLAGS OF train.py]",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"presets: {', '.join(PRESETS)}\n\n"
+        "examples:\n"
+        "  presets.py                                   all presets but best\n"
+        "  presets.py tutorial deep --seeds 3           two of them, three times each\n"
+        "  presets.py --out runs/presets-20260101       go on where an interrupted table stopped\n"
+        "  presets.py tutorial -- --activation tanh     with another setting",
+    )
+    parser.add_argument("names", type=preset, nargs="*", metavar="NAME", help="presets to train (all but best)")
+    parser.add_argument("--seeds", type=count, default=1, metavar="N", help="train each with the seeds 0 to N - 1 (1)")
+    parser.add_argument("--out", type=path, metavar="DIR", help="where the runs' folders are (runs/presets-DATE-TIME)")
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    flags = arguments[end + 1 :]
+    parsed = parser.parse_args(arguments[:end])
+    for flag in ("--preset", "--seed", "--out", "--resume"):
+        if any(given.split("=")[0] == flag for given in flags):
+            parser.error(f"{flag} is given to train.py by this script, so it cannot stand after --")
+    parsed.names = list(dict.fromkeys(parsed.names)) or [name for name in PRESETS if name != "best"]
+    for name in parsed.names:
+        parse_training_arguments(["--preset", name, *flags])  # refuses what it does not know before anything is trained
+    parsed.out = parsed.out or Path("runs") / datetime.now().strftime("presets-%Y%m%d-%H%M%S")
+    return parsed, flags
+
+
+def train(arguments: list[str]) -> int:
+    """Run train.py in a process of its own, whose progress and errors are seen; returns its exit status."""
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
+    # In a group of its own it does not hear Ctrl-C from the terminal as well as from here.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first makes it save and stop, a second one stop at once
+        signal.signal(number, lambda number, frame: process.send_signal(number))
+    status = process.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+    return status
+
+
+def table(measured: dict[str, list[tuple[float, float, float]]]) -> str:
+    """The results as a table in Markdown: for each preset the two accuracies and the seconds of each of its runs."""
+    lines = ["| preset | network and method | published | goal | training | test | seconds |"]
+    lines.append("| --- | --- | --- | --- | --- | --- | --- |")
+    for name, runs in measured.items():
+        preset = PRESETS[name]
+        training, test, seconds = np.transpose(runs)
+        accuracy = f"{test.mean():.2f}%" + (f" ({test.min():.2f} to {test.max():.2f})" if len(test) > 1 else "")
+        lines.append(
+            f"| `{name}` | {preset.description} | {preset.published} | {preset.goal}% "
+            f"| {training.mean():.2f}% | {accuracy} | {seconds.mean():.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        parsed, flags = parse_arguments(sys.argv[1:] if arguments is None else arguments)
+        measured: dict[str, list[tuple[float, float, float]]] = {}
+        for name, seed in itertools.product(parsed.names, range(parsed.seeds)):
+            folder = parsed.out / f"{name}-{seed}"
+            settings = ["--preset", name, "--seed", str(seed), *flags]
+            wanted = parse_training_arguments(settings)
+            run = restore(folder) if (folder / "last.safetensors").exists() else None
+            if run and not vars(run.config).items() <= vars(wanted).items():
+                raise ArgumentError(f"{folder} holds a run with other settings; choose another folder with --out")
+            if run is None or run.progress["epoch"] < run.config.epochs:
+                again = ["--resume", str(folder), *{"--no-pictures"}.intersection(flags)]
+                status = train(again if run else [*settings, "--out", str(folder)])
+                if status:
+                    if status != 2:  # else train.py has said what is wrong
+                        print(f"stopped; the same command with --out {shlex.quote(str(parsed.out))} goes on")
+                    return status if status > 0 else 128 - status
+                run = restore(folder)
+            _, images, labels = run.judged()
+            test = 100 * evaluate(run.model, images, labels) / len(images)
+            training, seconds = 100 * run.progress["history"][-1]["accuracy"], run.progress["seconds"]
+            measured.setdefault(name, []).append((training, test, seconds))
+            print(f"{name}, seed {seed}: test accuracy {test:.2f}%, {seconds:.1f} s", flush=True)
+        write_atomically(parsed.out / "table.md", table(measured))
+        print(f"\n{table(measured)}", end="")
+    except (TinygradNpError, OSError) as error:
+        return fail("presets.py", error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

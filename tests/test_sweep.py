@@ -1,0 +1,250 @@
+"""scripts/sweep.py: what it tries, how it ranks, and what of it survives failures, Ctrl-C and being killed."""
+
+import csv
+import fcntl
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import sweep  # noqa: E402
+
+TINY = ["--limit", "300", "--epochs", "2", "--hidden", "8", "--batch-size", "32"]
+LONGER = ["--limit", "3000", "--epochs", "12", "--hidden", "8", "--batch-size", "32"]
+
+
+def command(*arguments):
+    return [sys.executable, str(ROOT / "scripts" / "sweep.py"), *map(str, arguments)]
+
+
+def run(*arguments, **options):
+    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=100, **options)
+
+
+def results(folder):
+    """The rows of results.csv, without times."""
+    with open(folder / "results.csv", newline="") as file:
+        return [{key: value for key, value in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+
+
+def metrics(folder):
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{key: value for key, value in json.loads(line).items() if key != "seconds"} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "sweep"
+    result = run("--jobs", 2, "--out", folder, "lr=0.001,1e30,0.3", "--", *TINY, "--optimizer", "sgd")
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+# What is tried
+
+
+def settings(*arguments):
+    return sweep.parse_arguments([*map(str, arguments)]).settings
+
+
+def test_a_grid_has_all_combinations():
+    assert settings("lr=0.001,0.01", "hidden=8,16x8,") == [
+        {"lr": lr, "hidden": hidden} for lr in ("0.001", "0.01") for hidden in ("8", "16x8", "")
+    ]
+
+
+def test_settings_reach_the_runs_as_flags_of_training():
+    configs = sweep.parse_arguments(["hidden=16x8,", "nesterov=on,off", "--", "--optimizer=sgd", "--momentum=0.9"])
+    assert [(config.hidden, config.nesterov) for config in configs.configs] == [
+        ([16, 8], True),
+        ([16, 8], False),
+        ([], True),
+        ([], False),
+    ]
+    assert {config.momentum for config in configs.configs} == {0.9}
+
+
+def test_random_settings_lie_in_their_ranges_and_come_again_with_the_seed():
+    arguments = ["--random", 100, "lr=1e-4..1e-1", "dropout=0..0.5", "hidden=16..64", "activation=relu,tanh"]
+    drawn = settings(*arguments)
+    assert len(drawn) == 100
+    assert drawn == settings(*arguments)
+    assert drawn != settings(*arguments, "--seed", 1)
+    rates = [float(setting["lr"]) for setting in drawn]
+    assert 1e-4 <= min(rates) < max(rates) <= 1e-1
+    assert 25 < sum(rate < 10**-2.5 for rate in rates) < 75, "half of them below the middle of a logarithmic scale"
+    dropout = [float(setting["dropout"]) for setting in drawn]
+    assert 25 < sum(share < 0.25 for share in dropout) < 75, "half of them below the middle of a linear scale"
+    assert {int(setting["hidden"]) for setting in drawn} <= set(range(16, 65))
+    assert {setting["activation"] for setting in drawn} == {"relu", "tanh"}
+
+
+def test_random_settings_differ_and_are_fewer_where_there_are_no_more():
+    drawn = settings("--random", 10, "lr=0.001,0.01", "batch-size=32,64")
+    assert len(drawn) == 4
+    assert len({tuple(setting.values()) for setting in drawn}) == 4
+
+
+def test_some_training_images_are_held_out_unless_it_is_said_how_many():
+    assert sweep.parse_arguments(["lr=0.1"]).configs[0].validation_split == 0.1
+    assert sweep.parse_arguments(["lr=0.1", "--", "--validation-split", "0.3"]).configs[0].validation_split == 0.3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what to try"),
+        (["0.1"], "'0.1' is not FLAG=VALUES"),
+        (["rate=0.1"], "--rate=0.1"),
+        (["lr=0.1,fast"], "fast"),
+        (["lr=0.1", "--", "--epochs", "0"], "--epochs"),
+        (["lr=0.1", "lr=0.2"], "lr is given twice"),
+        (["lr=0.1", "--", "--lr", "0.2"], "lr is given twice"),
+        (["lr=1e-4..1e-1"], "--random N"),
+        (["lr=0.1", "--", "--out", "here"], "--out"),
+        (["lr=0.1", "--", "--validation-split", "0"], "--validation-split must be more than 0"),
+        (["lr=0.1", "--jobs", "0"], "--jobs"),
+        (["--resume", "here", "lr=0.1"], "--resume takes everything"),
+        (["lr=0.1", "--", "--data", "nowhere"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_what_makes_no_sense_is_refused_in_one_line_before_anything_is_written(
+    arguments, said, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    try:
+        status = sweep.main(arguments)
+    except SystemExit as exit:
+        status = exit.code
+    errors = capsys.readouterr().err
+    assert status == 2
+    assert said in errors
+    assert errors.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+# What comes of it
+
+
+def test_runs_are_ranked_by_the_validation_accuracy_of_their_best_epoch_and_failures_come_last(finished):
+    folder, _ = finished
+    rows = results(folder)
+    assert [row["rank"] for row in rows] == ["1", "2", ""]
+    for row in rows[:2]:
+        best = min(metrics(folder / row["folder"]), key=lambda m: (-m["validation_accuracy"], m["validation_loss"]))
+        for name in ("validation_accuracy", "validation_loss", "epoch"):
+            assert float(row[name]) == best[name]
+    assert float(rows[0]["validation_accuracy"]) > float(rows[1]["validation_accuracy"])
+    assert rows[2]["lr"] == "1e30"
+    assert "the loss became" in rows[2]["error"]
+
+
+def test_the_sweep_ends_with_the_table_and_the_command_that_trains_the_winner_on_all_images(finished):
+    folder, output = finished
+    *_, header, first, second, failure, last = output.splitlines()
+    assert header.split() == ["rank", "lr", "validation", "accuracy", "loss", "epoch", "seconds", "folder"]
+    assert first.split()[:2] == ["1", "0.3"]
+    assert second.split()[:2] == ["2", "0.001"]
+    assert failure.startswith(f"failed: {folder / '2'} (lr 1e30): the loss became")
+    assert last.endswith("scripts/train.py --lr=0.3 --epochs 2 --hidden 8 --batch-size 32 --optimizer sgd")
+
+
+def test_a_run_of_a_sweep_gives_the_numbers_that_it_gives_by_itself(finished, tmp_path):
+    flags = [*TINY, "--optimizer", "sgd", "--lr", "0.3", "--validation-split", "0.1", "--no-pictures"]
+    line = [sys.executable, ROOT / "scripts" / "train.py", *flags, "--out", tmp_path / "run"]
+    subprocess.run(line, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}, capture_output=True, check=True)
+    assert metrics(tmp_path / "run") == metrics(finished[0] / "3")
+
+
+def test_a_finished_sweep_is_shown_again_and_nothing_is_trained(finished):
+    folder, output = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*")}
+    again = run("--resume", folder)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout.splitlines()[1:] == output.splitlines()[-5:]
+    assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*")} == before
+
+
+def test_the_folder_of_another_sweep_is_refused(finished):
+    refused = run("--out", finished[0], "lr=0.1", "--", *TINY)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+
+
+def test_a_folder_without_a_sweep_or_with_a_damaged_one_is_refused_in_one_line(tmp_path):
+    for content in (None, "{", "[]", '{"directory": "."}'):
+        if content:
+            (tmp_path / "sweep.json").write_text(content)
+        assert sweep.main(["--resume", str(tmp_path)]) == 2
+
+
+# Failures, Ctrl-C and being killed
+
+
+def test_runs_that_find_the_disk_full_are_reported_and_tried_again_when_the_sweep_goes_on(tmp_path):
+    # Files that may not grow above a size are met like a full disk; the sweep's own files are small enough.
+    no_room = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))}
+    failed = run("--out", tmp_path / "sweep", "lr=0.1", "--", *TINY, **no_room)
+    assert failed.returncode == 2
+    assert "no run has finished" in failed.stderr
+    assert "File too large" in results(tmp_path / "sweep")[0]["error"]
+    assert run("--resume", tmp_path / "sweep").returncode == 0
+    assert [row["rank"] for row in results(tmp_path / "sweep")] == ["1"]
+
+
+def begin(*arguments):
+    return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def wait_for(*paths):
+    deadline = time.monotonic() + 60
+    while not all(path.exists() for path in paths):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def is_claimed(folder):
+    """Whether the sweep in a folder, or any process that it started, is alive."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def test_a_sweep_that_is_killed_and_interrupted_and_resumed_ends_as_if_it_had_never_stopped(tmp_path):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    arguments = ["--jobs", 1, "lr=0.001,0.01", "--", *LONGER]
+    assert run("--out", whole, *arguments).returncode == 0
+
+    killed = begin("--out", parts, *arguments)
+    wait_for(parts / "1" / "metrics.jsonl")
+    killed.kill()
+    killed.communicate()
+    interrupted = begin("--resume", parts)  # once the run that was left alone has ended
+    wait_for(parts / "2" / "metrics.jsonl")
+    interrupted.send_signal(signal.SIGINT)
+    output, errors = interrupted.communicate(timeout=100)
+    assert interrupted.returncode == 130, errors
+    assert f"--resume {parts}" in output
+    assert not is_claimed(parts), "no run should be left"
+    assert len(metrics(parts / "2")) < 12
+
+    resumed = run("--resume", parts)
+    assert resumed.returncode == 0, resumed.stderr
+    assert results(parts) == results(whole)
+    assert [metrics(parts / name) for name in "12"] == [metrics(whole / name) for name in "12"]
