@@ -99,7 +99,7 @@ derivative(
 )
 derivative(np.sinh, lambda g, out, x: g * np.cosh(x))
 derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
-derivative(np.tanh, lambda g, out, x: g - g * out * out)
+derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
 derivative(np.arcsinh, lambda g, out, x: g / np.sqrt(x * x + 1))
 derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
 derivative(np.arctanh, lambda g, out, x: g / (1 - x * x))
