@@ -515,3 +515,17 @@ def test_one_hot_has_a_one_at_each_index():
     result = functional.one_hot([2, 0], 3)
     assert result.tolist() == [[0, 0, 1], [1, 0, 0]]
     assert result.dtype == np.float32
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+def test_cross_entropy_of_class_indices_is_that_of_the_same_probabilities(smoothing):
+    logits, labels = rng.normal(size=(7, 5)) * 10, rng.integers(0, 5, 7)
+    gradients, losses = [], []
+    for target in (labels, functional.one_hot(labels, 5, np.float64)):
+        scores = tracked(logits)
+        loss = functional.cross_entropy(scores, target, smoothing)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(scores.grad)
+    np.testing.assert_allclose(*losses, rtol=1e-12)
+    np.testing.assert_allclose(*gradients, rtol=1e-9, atol=1e-15)

@@ -283,10 +283,7 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
     if not isinstance(target, (np.ndarray, Tensor)):
         target = np.asarray(target)
     if target.ndim == 1:
-        indices = _class_indices(logits, target)
-        if label_smoothing == 0:
-            return _cross_entropy(logits, indices, [])
-        target = one_hot(indices, logits.shape[1], logits.dtype)
+        return _cross_entropy(logits, _class_indices(logits, target), float(label_smoothing), [])
     if logits.ndim != 2 or np.shape(target) != logits.shape or logits.size == 0:
         raise ShapeError(
             f"logits have shape {np.shape(logits)} and the target {np.shape(target)}; expected (N, C) with class "
@@ -342,26 +339,33 @@ def _class_indices(scores: Any, target: Any) -> np.ndarray:
     return indices
 
 
-def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, saved: list[np.ndarray]) -> Any:
-    """Softmax minus the one-hot target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
+def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float, saved: list[np.ndarray]) -> Any:
+    """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
     if type(logits) is np.ndarray:
         error = saved[0]
     else:  # to be differentiated in turn, for which the saved array lacks a history
-        error = softmax(logits) - one_hot(indices, logits.shape[1], logits.dtype)
+        classes = logits.shape[1]
+        target = one_hot(indices, classes, logits.dtype) * (1 - smoothing) + smoothing / classes
+        error = softmax(logits) - target
     return error * (g / len(indices))
 
 
 @differentiable(_cross_entropy_vjp)
-def _cross_entropy(logits: Any, indices: Any, saved: list[np.ndarray]) -> Any:
-    """The loss; leaves softmax(logits) minus the one-hot target in `saved`, for the derivative."""
+def _cross_entropy(logits: Any, indices: Any, smoothing: float, saved: list[np.ndarray]) -> Any:
+    """The loss for class indices; leaves softmax(logits) minus the smoothed target in `saved`, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
     x = logits.T.astype(np.result_type(logits, np.float16), order="C")
     target = indices, np.arange(len(indices))
     x -= np.maximum.reduce(x)
-    picked = x[target]
+    expected = x[target]  # the logit that the target expects
+    if smoothing:
+        expected *= 1 - smoothing
+        expected += np.add.reduce(x) * (smoothing / len(x))
     np.exp(x, out=x)
     totals = np.add.reduce(x)
     x /= totals
-    x[target] -= 1
+    if smoothing:
+        x -= smoothing / len(x)
+    x[target] -= 1 - smoothing
     saved.append(x.T)
-    return np.add.reduce(np.log(totals) - picked) / len(indices)
+    return np.add.reduce(np.log(totals) - expected) / len(indices)

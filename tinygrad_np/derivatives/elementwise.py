@@ -145,7 +145,8 @@ derivative(np.i0, lambda g, out, x: g * bessel(x, 1))
 
 def to_chosen(g: Any, out: Any, x: Any, y: Any) -> Any:
     """All of the gradient where the result is x alone, half of it where x and y are equal, none where it is y alone."""
-    return g * (x == out) - 0.5 * g * (x == y)
+    gradient, equal = g * (x == out), x == y
+    return gradient - 0.5 * g * equal if equal.any() else gradient
 
 
 def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
