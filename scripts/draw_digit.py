@@ -1,0 +1,187 @@
+"""Draw a digit in the browser, and see the network's answer and the activations of its layers change as you draw.
+
+The page is served to this machine only, until Ctrl-C.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import threading
+import webbrowser
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server is there, Ctrl-C simply ends the program
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
+
+import numpy as np  # noqa: E402
+from command_line import Parser, fail, number, path  # noqa: E402
+
+from models.mnist_mlp import MnistMLP  # noqa: E402
+from tinygrad_np import TinygradNpError, data, functional, nn, no_grad  # noqa: E402
+from tinygrad_np.errors import ArgumentError  # noqa: E402
+
+PAGE = Path(__file__).with_name("draw_digit.html")
+SIDE = 280  # pixels of the drawing that the page sends, one byte each
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(
+        prog="draw_digit.py",
+        allow_abbrev=False,
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="examples:\n"
+        "  draw_digit.py                                     the newest run in runs/\n"
+        "  draw_digit.py runs/20260101-120000 --port 8000 --no-browser",
+    )
+    parser.add_argument("run", type=path, nargs="?", metavar="RUN", help="the folder of a run of train.py")
+    parser.add_argument(
+        "--port", type=number(int, 0, 65536), default=0, metavar="N", help="of the address; any free one if not given"
+    )
+    parser.add_argument("--no-browser", action="store_true", help="only print the address, and open no browser")
+    return parser.parse_args(arguments)
+
+
+def newest_run() -> Path:
+    """The folder in runs/ whose network was saved last."""
+    networks = Path("runs").glob("*/best.safetensors")
+    newest = max(networks, key=lambda network: network.stat().st_mtime, default=None)
+    if newest is None:
+        raise ArgumentError("there is no run in runs/; make one with scripts/train.py, or give the folder of one")
+    return newest.parent
+
+
+def answer(network: MnistMLP, drawing: np.ndarray) -> dict[str, Any]:
+    """What the network says of ink of shape (SIDE, SIDE), 0 to 255, and how: its input, and each layer's output."""
+    from handwriting import fit
+
+    ink = drawing / np.float32(255)
+    image = fit(ink) if (ink > 0.5).any() else np.zeros((28, 28), np.uint8)
+    layers = []
+    with no_grad():
+        outputs: Any = data.to_inputs(image[np.newaxis])
+        for name, layer in enumerate(network.layers):
+            outputs = layer(outputs)
+            if not isinstance(layer, nn.Dropout):  # which does nothing here
+                activations = outputs.numpy()[0].tolist()
+                shape = [len(activations)]
+                layers.append(
+                    {"name": f"layers.{name}", "module": repr(layer), "shape": shape, "activations": activations}
+                )
+        probabilities = functional.softmax(outputs)[0].numpy()
+    return {
+        "digit": int(probabilities.argmax()),
+        "probabilities": probabilities.tolist(),
+        "image": image.tolist(),
+        "layers": layers,
+    }
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Serves the page, and answers its drawings. Refuses what other pages in the same browser might send."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = 60  # seconds that a connection may be idle
+    wbufsize = -1  # sends an answer at once, and not its head first
+    server: "Server"
+
+    def do_GET(self) -> None:
+        if self.path != "/":
+            return self.refuse(HTTPStatus.NOT_FOUND, "there is only one page, /")
+        if self.is_from_here():
+            self.send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
+
+    def do_POST(self) -> None:
+        if not self.is_from_here():
+            return
+        length = self.headers.get("Content-Length", "")
+        if self.path != "/predict":
+            self.refuse(HTTPStatus.NOT_FOUND, "drawings go to /predict")
+        elif self.headers.get("Content-Type") != "application/octet-stream":
+            self.refuse(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a drawing is of the type application/octet-stream")
+        elif length.isdecimal() and int(length[:9]) > SIDE * SIDE:
+            self.refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a drawing has {SIDE} x {SIDE} bytes")
+        elif length != str(SIDE * SIDE):
+            self.refuse(HTTPStatus.BAD_REQUEST, f"a drawing has {SIDE} x {SIDE} bytes")
+        else:
+            drawing = self.rfile.read(SIDE * SIDE)
+            if len(drawing) == SIDE * SIDE:  # else the browser has gone
+                found = answer(self.server.network, np.frombuffer(drawing, np.uint8).reshape(SIDE, SIDE))
+                self.send(HTTPStatus.OK, "application/json", json.dumps(found).encode())
+
+    def is_from_here(self) -> bool:
+        """Refuses a page that reaches this server under a name of its own (DNS rebinding), or from another origin."""
+        port = self.server.server_port
+        hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")] + ["127.0.0.1", "localhost"] * (port == 80)
+        host, origin = self.headers.get("Host"), self.headers.get("Origin")
+        if host in hosts and origin in (None, f"http://{host}"):
+            return True
+        self.refuse(HTTPStatus.FORBIDDEN, "only this server's own page is answered")
+        return False
+
+    def refuse(self, status: HTTPStatus, reason: str) -> None:
+        self.close_connection = True  # what was sent with the request has not been read
+        self.send(status, "text/plain; charset=utf-8", reason.encode())
+
+    def send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    """Of this machine's own address, which other machines cannot reach."""
+
+    def __init__(self, port: int, network: MnistMLP) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.network = network
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # the browser may close a connection at any time
+            super().handle_error(request, client_address)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    try:
+        parsed = parse_arguments(arguments)
+        from handwriting import load_network  # needs Pillow, which not everyone has
+
+        folder = parsed.run or newest_run()
+        network = load_network(folder)
+        try:
+            server = Server(parsed.port, network)
+        except OSError as error:
+            raise ArgumentError(f"port {parsed.port} cannot be used: {error.strerror}; leave --port out") from error
+    except (TinygradNpError, OSError, MemoryError) as error:
+        return fail("draw_digit.py", error)
+    address = f"http://127.0.0.1:{server.server_port}/"
+    with server:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            print(f"the network of {folder} answers at {address} until Ctrl-C", flush=True)
+            if not parsed.no_browser:  # in a thread: some browsers are waited for
+                threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
+            server.serve_forever()
+        except KeyboardInterrupt:
+            print()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
