@@ -129,7 +129,7 @@ PRESETS = {
             "distort": 1.0,
             "average": 0.999,
             "batch_size": 256,
-            "epochs": 100,
+            "epochs": 80,
         },
     ),
 }
