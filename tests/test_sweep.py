@@ -226,6 +226,7 @@ def is_claimed(folder):
     return False
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_and_interrupted_and_resumed_ends_as_if_it_had_never_stopped(tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     arguments = ["--jobs", 1, "lr=0.001,0.01", "--", *LONGER]

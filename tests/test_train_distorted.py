@@ -52,9 +52,17 @@ def require_same(folder, other):
 
 
 def workers():
-    """The processes that distort images at present, by their numbers."""
-    lines = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout.splitlines()
-    return {line.split()[0] for line in lines if str(ROOT / "scripts" / "distorted.py") in line}
+    """The processes that distort images at present: the number of each, and that of its parent."""
+    command = ["ps", "-eo", "pid,ppid,args"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    lines = [line.split() for line in lines if str(ROOT / "scripts" / "distorted.py") in line]
+    return {int(pid): int(parent) for pid, parent, *_ in lines}
+
+
+def worker_of(process):
+    """The process that distorts images for a run."""
+    (worker,) = (worker for worker, parent in workers().items() if parent == process.pid)
+    return worker
 
 
 @pytest.fixture(scope="module")
@@ -121,26 +129,23 @@ def test_a_run_interrupted_in_the_middle_of_an_epoch_and_resumed_ends_as_if_it_h
 
 
 def test_the_process_that_distorts_ends_with_a_run_that_is_killed(tmp_path):
-    before = workers()
     process = start(*SETTINGS, "--epochs", "1000", "--out", tmp_path / "run")
     process.stdout.readline()
     process.stdout.readline()
-    assert workers() - before
+    worker = worker_of(process)
     process.kill()
     process.communicate(timeout=100)
     deadline = time.monotonic() + 20
-    while workers() - before and time.monotonic() < deadline:
+    while worker in workers() and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not workers() - before
+    assert worker not in workers()
 
 
 def test_a_run_whose_process_was_killed_says_so_and_can_be_resumed(tmp_path):
-    before = workers()
     process = start(*SETTINGS, "--epochs", "1000", "--out", tmp_path / "run")
     process.stdout.readline()
     process.stdout.readline()
-    for worker in workers() - before:
-        os.kill(int(worker), signal.SIGKILL)
+    os.kill(worker_of(process), signal.SIGKILL)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 2
     assert "distort" in errors

@@ -283,7 +283,8 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
     if not isinstance(target, (np.ndarray, Tensor)):
         target = np.asarray(target)
     if target.ndim == 1:
-        return _cross_entropy(logits, _class_indices(logits, target), float(label_smoothing), [])
+        smoothing = {"smoothing": label_smoothing} if label_smoothing else {}
+        return _cross_entropy(logits, _class_indices(logits, target), [], **smoothing)
     if logits.ndim != 2 or np.shape(target) != logits.shape or logits.size == 0:
         raise ShapeError(
             f"logits have shape {np.shape(logits)} and the target {np.shape(target)}; expected (N, C) with class "
@@ -339,7 +340,9 @@ def _class_indices(scores: Any, target: Any) -> np.ndarray:
     return indices
 
 
-def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float, saved: list[np.ndarray]) -> Any:
+def _cross_entropy_vjp(
+    g: Any, out: Any, logits: Any, indices: Any, saved: list[np.ndarray], smoothing: float = 0.0
+) -> Any:
     """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
     if type(logits) is np.ndarray:
         error = saved[0]
@@ -351,7 +354,7 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: f
 
 
 @differentiable(_cross_entropy_vjp)
-def _cross_entropy(logits: Any, indices: Any, smoothing: float, saved: list[np.ndarray]) -> Any:
+def _cross_entropy(logits: Any, indices: Any, saved: list[np.ndarray], smoothing: float = 0.0) -> Any:
     """The loss for class indices; leaves softmax(logits) minus the smoothed target in `saved`, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
     x = logits.T.astype(np.result_type(logits, np.float16), order="C")
