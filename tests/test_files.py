@@ -16,8 +16,9 @@ from tinygrad_np.errors import FileWriteError, TinygradNpError
 
 # A writer that replaces the file named by its argument again and again, by megabytes of one letter.
 WRITER = """
-import sys
+import signal, sys
 from tinygrad_np import files
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs start with it ignored
 files.write_atomically(sys.argv[1], b"a" * 4_000_000)
 print("ready", flush=True)
 try:
