@@ -172,6 +172,7 @@ def test_a_run_killed_ever_so_often_ends_as_if_it_had_never_stopped(seed, undist
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
 
 
+@pytest.mark.slow
 def test_a_run_killed_before_any_renaming_of_a_file_ends_as_if_it_had_never_stopped(undisturbed, tmp_path):
     folder = tmp_path / "run"
     # A run writes its first checkpoint, its settings, and after each epoch the metrics, the best and the last

@@ -492,6 +492,7 @@ def test_a_large_graph_of_modules_is_collapsed_and_a_notice_says_so():
     assert len(items(drawing, "module")) == 99
 
 
+@pytest.mark.slow
 def test_a_graph_of_a_hundred_thousand_different_operations_shows_those_nearest_to_the_result():
     x = Tensor(0.1, requires_grad=True, name="x")
     functions = (np.sin, np.cos, np.tanh, np.arctan)
