@@ -353,6 +353,27 @@ def test_thousands_of_damaged_files(name, tmp_path):
     check()
 
 
+@pytest.mark.parametrize(
+    ("reader", "check"),
+    [
+        (data.load_idx, check_idx),
+        (data.load_csv, check_part),
+        (data.load_npz, check_dataset),
+        (checkpoint.load, check_nest),
+    ],
+)
+def test_files_of_arbitrary_bytes(reader, check, tmp_path):
+    @settings(max_examples=100, deadline=None)
+    @given(st.binary(max_size=100))
+    def check_bytes(content):
+        put(tmp_path / "file", content)
+        value, _ = answer(reader, tmp_path / "file")
+        if value is not None:
+            check(value)
+
+    check_bytes()
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_files_that_are_damaged_here_were_sound(name, tmp_path):
     contents, files_of, reader, check = FORMATS[name]

@@ -230,7 +230,7 @@ def small_disk(tmp_path):
         return subprocess.run(line, capture_output=True, check=False).returncode == 0
 
     if not (hasattr(os, "geteuid") and os.geteuid() == 0 and mount("size=800k")):
-        pytest.skip("only the superuser may mount a disk")
+        pytest.skip("only the superuser may mount a disk; the test above fills one by a limit on the size of files")
     try:
         yield tmp_path, lambda: mount("remount,size=4m")
     finally:
