@@ -354,9 +354,7 @@ def quantity(value: float, unit: str) -> str:
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="benchmark.py",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  benchmark.py                                    everything; takes about half an hour\n"
         "  benchmark.py steps --batch-sizes 128            some of it\n"

@@ -9,6 +9,11 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
+    """Takes flags in full only, shows the description and the examples as they are laid out, and errors in one line."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 

@@ -26,9 +26,7 @@ Metrics = dict[str, float]
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="compare.py",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example:\n  compare.py runs/*",
     )
     parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="the folder of a run")

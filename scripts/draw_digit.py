@@ -34,9 +34,7 @@ SIDE = 280  # pixels of the drawing that the page sends, one byte each
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="draw_digit.py",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  draw_digit.py                                     the newest run in runs/\n"
         "  draw_digit.py runs/20260101-120000 --port 8000 --no-browser",

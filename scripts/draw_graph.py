@@ -22,9 +22,7 @@ from tinygrad_np import TinygradNpError  # noqa: E402
 def parse_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(
         prog="draw_graph.py",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Without --run, the flags of train.py say what network it is, on what data:\n"
         "  draw_graph.py graph.svg --hidden 512 128 64 --activation tanh --batch-size 32\n"
         "  draw_graph.py graph.html --run runs/20260101-120000 --values",

@@ -25,9 +25,7 @@ from tinygrad_np.errors import DataError  # noqa: E402
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="evaluate.py",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  evaluate.py runs/20260101-120000\n"
         "  evaluate.py runs/20260101-120000 --checkpoint best --data mine.npz --out results",

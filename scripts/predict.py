@@ -20,9 +20,7 @@ from tinygrad_np import TinygradNpError  # noqa: E402
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="predict.py",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="example:\n  predict.py runs/20260101-120000 photo.jpg scan.png --show",
     )
     parser.add_argument("run", type=path, metavar="RUN", help="the folder of a run of train.py")

@@ -40,10 +40,8 @@ def preset(text: str) -> str:
 def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     parser = Parser(
         prog="presets.py",
-        allow_abbrev=False,
         usage="%(prog)s [-h] [--seeds N] [--out DIR] [NAME ...] [-- FLAGS OF train.py]",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=f"presets: {', '.join(PRESETS)}\n\n"
         "examples:\n"
         "  presets.py                                   all presets but best\n"

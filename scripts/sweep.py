@@ -61,9 +61,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         prog="sweep.py",
         usage="%(prog)s FLAG=VALUES... [--random N] [--seed N] [--jobs N] [--out DIR] [-- FLAGS OF TRAIN.PY]\n"
         "       %(prog)s --resume DIR",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="values:\n"
         "  lr=0.001,0.004        these two\n"
         "  lr=1e-4..1e-1         for --random: a number between these, on a logarithmic scale if they are above 0 and\n"

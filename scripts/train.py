@@ -49,9 +49,7 @@ from tinygrad_np.files import write_atomically  # noqa: E402
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(
         prog="train.py",
-        allow_abbrev=False,
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="examples:\n"
         "  train.py                                          the default: 98.3% or more in a few seconds\n"
         "  train.py --hidden 512 128 64 --dropout 0.2        a deeper network\n"
