@@ -14,9 +14,11 @@ from types import ModuleType
 import numpy as np
 
 from tinygrad_np import func, functional, nn, optim
+from tinygrad_np.autograd import grad
 from tinygrad_np.derivatives.table import derivative, differentiable
 from tinygrad_np.errors import TinygradNpError
-from tinygrad_np.tensor import Tensor, grad, no_grad
+from tinygrad_np.recording import no_grad
+from tinygrad_np.tensor import Tensor
 
 __version__ = "0.1.0"
 

@@ -5,8 +5,11 @@ expect, so that both `except TinygradNpError` and `except ValueError` work. Mess
 expected, and what to do.
 """
 
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, pairwise
 from typing import Any
+
+import numpy as np
 
 
 class TinygradNpError(Exception):
@@ -77,3 +80,37 @@ class AnomalyError(TinygradNpError, RuntimeError):
 
 class RenderError(TinygradNpError, RuntimeError):
     """A picture that cannot be drawn, for want of a program or of a known format."""
+
+
+# What the engine says
+
+
+def no_derivative(function: Callable[..., Any], rule: Any, parents: Sequence[Any]) -> NoDerivativeError:
+    """The error for a function without a rule, or for the first argument that its rule has no derivative for."""
+    if rule is None:
+        return NoDerivativeError(
+            f"{function.__name__} has no rule in the derivative table, so it cannot be applied to a Tensor that "
+            f"requires grad; add one with tinygrad_np.derivative({function.__name__}, vjp), or .detach() the input"
+        )
+    position = next(i for i, node in enumerate(parents) if node is not None and i >= len(rule.vjps))
+    return NoDerivativeError(f"{rule.name} has no derivative with respect to its argument number {position + 1}")
+
+
+def freed(rule: Any) -> GraphError:
+    """The error for a second backward pass through a call."""
+    return GraphError(
+        f"the graph was freed by an earlier backward pass (at {rule.name}); "
+        "pass retain_graph=True to the first one, or compute the result again"
+    )
+
+
+def explained(error: ValueError, function: Callable[..., Any], arrays: Iterable[Any]) -> ValueError:
+    """An error of NumPy's with the shapes of the arrays, also of those in lists: NumPy does not always name them."""
+    if type(error) is not ValueError:  # one that says more already, such as LinAlgError
+        return error
+    every = chain(*(value if isinstance(value, (list, tuple)) else [value] for value in arrays))
+    shapes = ", ".join(str(array.shape) for array in every if isinstance(array, np.ndarray))
+    name = getattr(function, "func", function).__name__  # of a partial, the function's
+    shape_error = ShapeError(f"{name} of arrays of shapes {shapes}: {error}")
+    shape_error.__cause__ = error
+    return shape_error

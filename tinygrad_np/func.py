@@ -7,15 +7,16 @@ argument of the function: the argument of an outer transform, or a parameter tha
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np import tensor
+from tinygrad_np import autograd
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import toposort
 from tinygrad_np.errors import ShapeError
-from tinygrad_np.graph import LEAF, order, recording
+from tinygrad_np.recording import changed
 from tinygrad_np.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -45,7 +46,7 @@ def value_and_grad(function: Function, argnum: int | Sequence[int] = 0) -> Funct
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         numbers = [argnum] if isinstance(argnum, int) else list(argnum)
-        with _recorded():
+        with changed(enabled=True):  # a derivative was asked for, also within no_grad
             inputs = [_input(args[number]) for number in numbers]
             given = dict(zip([number % len(args) for number in numbers], inputs, strict=True))
             out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
@@ -67,13 +68,13 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     >>> pull_back(np.array([1.0, 1.0]))
     (array([2., 4.]),)
     """
-    with _recorded():
+    with changed(enabled=True):  # a derivative was asked for, also within no_grad
         inputs = [_input(primal) for primal in primals]
         out = function(*inputs)
     nested = _nested(out, inputs)
 
     def pull_back(gradient: Any) -> tuple[Any, ...]:
-        with _recorded():
+        with changed(enabled=True):  # a derivative was asked for, also within no_grad
             return tuple(_gradients(out, inputs, gradient, nested or _depends(gradient), retain_graph=True))
 
     return _result(out, nested), pull_back
@@ -88,7 +89,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     >>> jvp(lambda x: x**2, [np.array([1.0, 2.0])], [np.array([1.0, 0.0])])[1]
     array([2., 0.])
     """
-    with _recorded():
+    with changed(enabled=True):  # a derivative was asked for, also within no_grad
         return _jvp(function, [_input(primal) for primal in primals], tangents)
 
 
@@ -101,12 +102,12 @@ def _jvp(function: Function, inputs: list[Tensor], tangents: Sequence[Any]) -> t
         if primal.shape != np.shape(tangent):
             raise ShapeError(f"a tangent has shape {np.shape(tangent)}, but its primal has shape {primal.shape}")
     cotangent = Tensor(np.zeros(out.shape, out.dtype), requires_grad=True)
-    pulled = tensor.grad(out, inputs, cotangent, create_graph=True, allow_unused=True)
+    pulled = autograd.grad(out, inputs, cotangent, create_graph=True, allow_unused=True)
     pairs = [(gradient, v) for gradient, v in zip(pulled, tangents, strict=True) if _depends(gradient)]
     if not pairs:
         return _result(out, nested), np.zeros_like(out.data)
     gradients, directions = zip(*pairs, strict=True)
-    pushed = tensor.grad(list(gradients), cotangent, list(directions), nested, retain_graph=True)
+    pushed = autograd.grad(list(gradients), cotangent, list(directions), nested, retain_graph=True)
     return _result(out, nested), pushed
 
 
@@ -119,7 +120,7 @@ def jacobian(function: Function, argnum: int = 0) -> Function:
     """
 
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
-        with _recorded():
+        with changed(enabled=True):  # a derivative was asked for, also within no_grad
             x = _input(args[argnum])
             given = {argnum % len(args): x}
             out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
@@ -157,24 +158,14 @@ def _input(value: Any) -> Tensor:
     return Tensor(array, requires_grad=True, dtype=array.dtype if array.dtype.kind in "fc" else np.float64)
 
 
-@contextlib.contextmanager
-def _recorded() -> Iterator[None]:
-    """Record calls even within `no_grad`: a transform is asked for its derivative."""
-    outer, recording.state.suspended = recording.state.suspended, 0
-    try:
-        yield
-    finally:
-        recording.state.suspended = outer
-
-
 def _nested(out: Any, inputs: Sequence[Tensor]) -> bool:
     """Whether the result may be differentiated in turn: it depends on a leaf that is no input of this transform."""
     if not _depends(out):
         return False
-    own = {x._node for x in inputs}
+    own = {x.node for x in inputs}
     return any(
         parent is not None and parent.rule is LEAF and parent not in own
-        for node in order([out._node])
+        for node in toposort([out.node])
         for parent in node.parents
     )
 
@@ -187,7 +178,7 @@ def _gradients(out: Any, inputs: list[Tensor], start: Any, nested: bool, retain_
     """Gradients of `out` with respect to inputs: zeros for those that it does not depend on."""
     if not _depends(out):
         return [np.zeros(x.shape, x.dtype) for x in inputs]
-    found = tensor.grad(out, inputs, start, nested, allow_unused=True, retain_graph=retain_graph or nested)
+    found = autograd.grad(out, inputs, start, nested, allow_unused=True, retain_graph=retain_graph or nested)
     return [np.zeros(x.shape, x.dtype) if g is None else g for g, x in zip(found, inputs, strict=True)]
 
 

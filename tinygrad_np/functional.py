@@ -30,27 +30,11 @@ def weight_vjp(g: Any, out: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     return g.T @ x if len(g) != 1 else g.T * x
 
 
-LINEAR_VJPS = (
+@differentiable(
     lambda g, out, x, weight, bias=None: g @ weight,
     weight_vjp,
     lambda g, out, x, weight, bias=None: np.add.reduce(g if g.ndim == 2 else rows(g)),
 )
-
-
-def affine(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """`linear` on plain arrays."""
-    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
-        raise ShapeError(
-            f"the input has shape {x.shape}, but the weight of shape {weight.shape} "
-            f"expects {weight.shape[-1]} features on the input's last axis"
-        )
-    out: np.ndarray = np.matmul(x, weight.T)
-    if bias is not None:
-        out += bias
-    return out
-
-
-@differentiable(*LINEAR_VJPS)
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """The affine map x @ weight.T + bias.
 
@@ -65,14 +49,15 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     Raises:
         ShapeError: x has another number of features than weight.
     """
-    return affine(x, weight, bias)
-
-
-@differentiable(*LINEAR_VJPS, last=lambda g, out: g * (out > 0))
-def linear_relu(x: Any, weight: Any, bias: Any = None) -> Any:
-    """relu(linear(x, weight, bias)) as one operation, which saves writing and keeping the array between the two."""
-    out = affine(x, weight, bias)
-    return np.maximum(out, 0, out=out)
+    if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
+        raise ShapeError(
+            f"the input has shape {x.shape}, but the weight of shape {weight.shape} "
+            f"expects {weight.shape[-1]} features on the input's last axis"
+        )
+    out = np.matmul(x, weight.T)
+    if bias is not None:
+        out += bias
+    return out
 
 
 def dropout(x: Any, p: float, generator: np.random.Generator, training: bool = True) -> Any:
@@ -284,7 +269,7 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
         target = np.asarray(target)
     if target.ndim == 1:
         smoothing = {"smoothing": label_smoothing} if label_smoothing else {}
-        return _cross_entropy(logits, _class_indices(logits, target), [], **smoothing)
+        return _cross_entropy(logits, _class_indices(logits, target), **smoothing)
     if logits.ndim != 2 or np.shape(target) != logits.shape or logits.size == 0:
         raise ShapeError(
             f"logits have shape {np.shape(logits)} and the target {np.shape(target)}; expected (N, C) with class "
@@ -340,22 +325,20 @@ def _class_indices(scores: Any, target: Any) -> np.ndarray:
     return indices
 
 
-def _cross_entropy_vjp(
-    g: Any, out: Any, logits: Any, indices: Any, saved: list[np.ndarray], smoothing: float = 0.0
-) -> Any:
+def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
-    if type(logits) is np.ndarray:
-        error = saved[0]
-    else:  # to be differentiated in turn, for which the saved array lacks a history
-        classes = logits.shape[1]
-        target = one_hot(indices, classes, logits.dtype) * (1 - smoothing) + smoothing / classes
-        error = softmax(logits) - target
-    return error * (g / len(indices))
+    _, error = out
+    gradient = None if 0 not in g else error * (g[0] / len(indices))
+    if 1 not in g:
+        return gradient
+    # The derivative is being differentiated: what the error depends on is softmax(logits).
+    of_error = softmax_vjp(g[1], softmax(logits), logits)
+    return of_error if gradient is None else gradient + of_error
 
 
-@differentiable(_cross_entropy_vjp)
-def _cross_entropy(logits: Any, indices: Any, saved: list[np.ndarray], smoothing: float = 0.0) -> Any:
-    """The loss for class indices; leaves softmax(logits) minus the smoothed target in `saved`, for the derivative."""
+@differentiable(_cross_entropy_vjp, None, residuals=True)
+def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
+    """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
     x = logits.T.astype(np.result_type(logits, np.float16), order="C")
     target = indices, np.arange(len(indices))
@@ -370,5 +353,4 @@ def _cross_entropy(logits: Any, indices: Any, saved: list[np.ndarray], smoothing
     if smoothing:
         x -= smoothing / len(x)
     x[target] -= 1 - smoothing
-    saved.append(x.T)
-    return np.add.reduce(np.log(totals) - expected) / len(indices)
+    return np.add.reduce(np.log(totals) - expected) / len(indices), x.T

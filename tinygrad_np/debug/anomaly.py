@@ -22,10 +22,12 @@ import numpy as np
 from tinygrad_np.debug.messages import derivative_error, gradient_error, overwritten_error, value_error, within
 from tinygrad_np.debug.places import note_line
 from tinygrad_np.debug.statistics import arrays, floats, has_nan, is_finite
-from tinygrad_np.graph import LEAF, Node, Scope, recording, walk
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node, backward
+from tinygrad_np.recording import Scope, watching
 from tinygrad_np.tensor import Tensor
 
-PRODUCTS = ("linear", "linear_relu", "matmul", "dot", "inner", "vecdot", "tensordot", "einsum")
+PRODUCTS = ("linear", "matmul", "dot", "inner", "vecdot", "tensordot", "einsum")
 BOOKKEEPING = ("pack", "item")  # nodes for lists of arguments and for several results, which are no calls
 
 
@@ -61,13 +63,8 @@ def detect_anomaly() -> Iterator[None]:
       likely cause: log of 0, the logarithm of zero
       what to do: keep the argument above 0, for example with np.maximum(x, 1e-6)
     """
-    detector = Detector()
-    recording.state.watches = (*recording.state.watches, detector)
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        recording.state.watches = tuple(watch for watch in recording.state.watches if watch is not detector)
+    with watching(Detector()), np.errstate(all="ignore"):
+        yield
 
 
 class Detector:
@@ -94,7 +91,7 @@ class Detector:
     def recorded(self, node: Node, seconds: float) -> None:
         note_line(node)
         assert node.notes is not None
-        if self.node is not None and not in_a_walk():
+        if self.node is not None and not in_backward():
             self.node = self.gradient = None
         if self.node is not None:
             node.notes["derivative of"] = self.node
@@ -135,10 +132,10 @@ class Detector:
 # What is looked at
 
 
-def in_a_walk() -> bool:
+def in_backward() -> bool:
     """Whether this call is made by the rules, in a backward pass that is itself recorded."""
     frame: Any = sys._getframe(1)
-    while frame is not None and frame.f_code is not walk.__code__:
+    while frame is not None and frame.f_code is not backward.__code__:
         frame = frame.f_back
     return frame is not None
 
@@ -215,8 +212,6 @@ def matters(node: Node, gradient: Any, array: np.ndarray) -> bool:
 def derivatives(node: Node, gradient: Any, array: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
     """The call's contributions to all gradients, with another array in the place of one that it saved."""
     args, out = replaced(list(node.args or ()), array, other), replaced(node.out, array, other)
-    if node.rule.last is not None:
-        gradient = node.rule.last(gradient, out)
     return [
         part
         for parent, vjp in zip(node.parents, node.rule.vjps, strict=False)

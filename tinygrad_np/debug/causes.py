@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_np.debug.statistics import floats
-from tinygrad_np.graph import LEAF, Node
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node
 
 
 class Cause(NamedTuple):

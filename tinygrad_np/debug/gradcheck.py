@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.autograd import grad
 from tinygrad_np.errors import ArgumentError, DTypeError, GradcheckError
-from tinygrad_np.tensor import Tensor, grad
+from tinygrad_np.tensor import Tensor
 
 FLOAT64 = (np.dtype(np.float64), np.dtype(np.complex128))
 

@@ -9,8 +9,10 @@ import numpy as np
 from tinygrad_np.debug.causes import OF_GRADIENTS, OF_VALUES, likely_cause
 from tinygrad_np.debug.places import module_path, parameter_name
 from tinygrad_np.debug.statistics import Statistics, arrays, floats, has_nan, is_finite
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node
 from tinygrad_np.errors import AnomalyError
-from tinygrad_np.graph import LEAF, Node, Scope
+from tinygrad_np.recording import Scope
 
 
 def value_error(node: Node) -> AnomalyError:

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.graph import LEAF, Node, Scope
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node
+from tinygrad_np.recording import Scope
 from tinygrad_np.tensor import Tensor
 
 NOT_THE_USERS = (f"{Path(__file__).parents[1]}{os.sep}", f"{Path(np.__file__).parent}{os.sep}")
@@ -58,7 +60,7 @@ def parameter_name(node: Node, scope: Scope | None) -> str | None:
         module = call.module()
         if module is not None:
             for name, value in (*vars(module).items(), *module.named_parameters()):
-                if isinstance(value, Tensor) and value._node is node:
+                if isinstance(value, Tensor) and value.node is node:
                     return ".".join(filter(None, (module_path(call), name)))
     return None
 

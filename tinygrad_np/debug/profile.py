@@ -13,9 +13,11 @@ import numpy as np
 
 from tinygrad_np.debug.places import calls, module_path, note_line
 from tinygrad_np.debug.tables import aligned, in_bytes, in_seconds
+from tinygrad_np.derivatives.table import ITEM, PACK, Parts
+from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError
-from tinygrad_np.graph import Node, Scope, recording
-from tinygrad_np.tensor import _ITEM, _PACK, Tensor
+from tinygrad_np.recording import Scope, watching
+from tinygrad_np.tensor import Tensor
 
 OTHER = "other: Python, unrecorded calls, optimizer"
 
@@ -50,13 +52,11 @@ def profile() -> Iterator[Profile]:
     ------------------------------------------...
     total                                           1  ...                            32 B 100.0%
     """
-    outer = recording.state.watches
     result = Profile()
-    recording.state.watches = (*outer, result)
     try:
-        yield result
+        with watching(result):
+            yield result
     finally:
-        recording.state.watches = outer
         result.stop()
 
 
@@ -176,14 +176,13 @@ class Profile:
         self._clock += seconds + self._counted - now  # for a derivative that is being made of recorded calls
 
     def reached(self, node: Node, gradient: Any) -> None:
-        # What a rule does last makes a new gradient of this one, which may then be freed, and its identity used again.
-        self._known = owners([gradient]) if node.rule.last is None else {}
+        self._known = owners(gradient.values() if isinstance(gradient, Parts) else [gradient])
         self._derivatives = 0.0, 0
         self._clock = perf_counter()
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
         seconds = perf_counter() - self._clock
-        if node.rule is not _ITEM and node.rule is not _PACK:
+        if node.rule is not ITEM and node.rule is not PACK:
             taken = _new_memory(contribution, self._known)
             cost, notes = self._account(node)
             cost.backward_seconds += seconds

@@ -18,9 +18,10 @@ from tinygrad_np.debug.profile import owners
 from tinygrad_np.debug.tables import aligned, in_bytes
 from tinygrad_np.derivatives.products import index_lists
 from tinygrad_np.derivatives.table import RULES, Rule
+from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
-from tinygrad_np.graph import Node, Scope, State, order, recording
 from tinygrad_np.nn.module import Module, Parameter
+from tinygrad_np.recording import Scope, changed, watching
 from tinygrad_np.tensor import Tensor
 
 Shape = tuple[int, ...]
@@ -197,11 +198,10 @@ def _unchanged(model: Module) -> Iterator[None]:
     frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
     found = [value for saved in attributes for value in saved.values() if isinstance(value, np.random.Generator)]
     generators = [(generator, generator.bit_generator.state) for generator in found]
-    outer, recording.state = recording.state, State()
     try:
-        yield
+        with changed(enabled=True, scope=None, watches=()):
+            yield
     finally:
-        recording.state = outer
         for module, saved in zip(modules, attributes, strict=True):
             vars(module).clear()
             vars(module).update(saved)
@@ -227,7 +227,7 @@ def _kept(model: Module, out: Any, inputs: list[np.ndarray]) -> dict[Module, deq
     modules = set(model.modules())
     known = set(owners([*inputs, *model.state_dict().values()]))
     kept: dict[Scope, int] = defaultdict(int)
-    for node in reversed(order(array._node for array in _arrays(out) if getattr(array, "_node", None))):
+    for node in reversed(toposort(array.node for array in _arrays(out) if getattr(array, "node", None))):
         scope: Any = node.scope
         while scope.module() not in modules:  # one that the model's attributes do not lead to
             scope = scope.outer
@@ -245,10 +245,10 @@ def _layers(model: Module, inputs: list[np.ndarray]) -> list[tuple[Layer, Module
     calls = _Calls(model)
     for parameter in calls.frozen:  # so that what frozen layers compute is recorded as well
         parameter.requires_grad = True
-    for module in model.modules():  # a `forward` in its attributes also makes Sequential call each ReLU
+    for module in model.modules():
         vars(module)["forward"] = calls.noted(module, module.forward)
-    recording.state.watches = (calls,)
-    model(*(Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs))
+    with watching(calls):
+        model(*(Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs))
     called = {module for _, module in calls.rows}
     for module in model.modules():
         if module not in called and any(isinstance(value, Parameter) for value in vars(module).values()):
@@ -352,7 +352,7 @@ def _args(node: Node) -> tuple[Any, ...]:
 MULTIPLY_ADDS: dict[Rule, Callable[[Node], int]] = {
     **{
         RULES[inspect.unwrap(function)]: _sums_along_an_axis
-        for function in (functional.linear, functional.linear_relu, np.matmul, np.matvec, np.vecmat, np.vecdot)
+        for function in (functional.linear, np.matmul, np.matvec, np.vecmat, np.vecdot)
     },
     **{RULES[function]: _sums_of_all_pairs for function in (np.dot, np.inner, np.outer, np.tensordot, np.vdot)},
     RULES[np.einsum]: _einsum,

@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygrad_np.debug.places import note_line
 from tinygrad_np.debug.statistics import Statistics
-from tinygrad_np.graph import Node, recording
+from tinygrad_np.engine import Node
+from tinygrad_np.recording import watching
 
 
 class Tracer:
@@ -46,9 +47,5 @@ def trace() -> Iterator[None]:
     ...     y.backward()
     >>> picture = visualize.draw(y)
     """
-    outer = recording.state.watches
-    recording.state.watches = (*outer, Tracer())
-    try:
+    with watching(Tracer()):
         yield
-    finally:
-        recording.state.watches = outer

@@ -3,8 +3,10 @@
 The VJP of `out = f(x, y)` with respect to x takes `g`, the gradient of some scalar with respect to `out`, and returns
 the gradient of that scalar with respect to x; it is called as `vjp(g, out, x, y, **kwargs)`. VJPs are written in
 NumPy, so that they differentiate in turn, and do not write to what they are given. They need not undo broadcasting or
-type promotion: the walk sums and casts each gradient to its argument's shape and dtype.
+type promotion: the engine sums and casts each gradient to its argument's shape and dtype. None stands for zero.
 """
+
+from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
@@ -14,6 +16,23 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_np.errors import ArgumentError
+
+__all__ = [
+    "COMPOSITES",
+    "CONSTANT",
+    "ITEM",
+    "LEAF",
+    "PACK",
+    "RULES",
+    "Packed",
+    "Parts",
+    "Rule",
+    "composite",
+    "constant",
+    "derivative",
+    "differentiable",
+    "filled",
+]
 
 Vjp = Any  # a function; typed so because its code object is read
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,56 +46,94 @@ class Rule:
         vjps: one VJP per leading positional argument; None for an argument in which the function is constant.
         positional: how many arguments the VJPs take by position.
         keywords: the names of all arguments that the VJPs know.
-        last: for a function that ends in an element-wise step, the VJP of that step, `last(g, out)`, which the walk
-            applies once to the gradient that it then hands to all of `vjps`.
-        composite: the same function made of others, instead of VJPs; None for most.
+        residuals: whether all results but the first are there for the VJPs alone; see `differentiable`.
     """
 
-    __slots__ = ("composite", "keywords", "last", "name", "positional", "vjps")
+    __slots__ = ("keywords", "name", "positional", "residuals", "vjps")
 
-    composite: Callable[..., Any] | None
-
-    def __init__(self, name: str, vjps: Sequence[Vjp | None], last: Vjp | None = None) -> None:
+    def __init__(self, name: str, vjps: Sequence[Vjp | None], residuals: bool = False) -> None:
         self.name = name
         self.vjps = vjps
-        self.last = last
-        self.composite = None
+        self.residuals = residuals
         self.positional = min((_positional(vjp) for vjp in vjps if vjp is not None), default=0)
-        self.keywords = frozenset(
-            name
-            for vjp in vjps
-            if vjp is not None
-            for name in vjp.__code__.co_varnames[2 : vjp.__code__.co_argcount + vjp.__code__.co_kwonlyargcount]
-        )
+        self.keywords = frozenset(name for vjp in vjps if vjp is not None for name in _argument_names(vjp)[2:])
+
+
+def _argument_names(function: Any) -> tuple[str, ...]:
+    """Read from the code object: inspect.signature would cost milliseconds of import time over the whole table."""
+    code = function.__code__
+    names: tuple[str, ...] = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return names
 
 
 def _positional(vjp: Vjp) -> int:
-    """How many arguments a VJP takes by position, besides g and out.
-
-    Read from the code object: inspect.signature would cost milliseconds of import time over the whole table.
-    """
+    """How many arguments a VJP takes by position, besides g and out."""
     code = vjp.__code__
     return 2**31 if code.co_flags & inspect.CO_VARARGS else code.co_argcount - 2
 
 
+RULES: dict[Callable[..., Any], Rule] = {}
+
+COMPOSITES: dict[Callable[..., Any], Callable[..., Any]] = {}
+"""Functions of NumPy that are made of others: the same, written in functions that have rules."""
+
 CONSTANT = Rule("constant", ())
 """Stands in the table for functions whose derivative is zero wherever it exists."""
 
-RULES: dict[Callable[..., Any], Rule] = {}
+LEAF = Rule("leaf", ())
+"""The rule of arrays that no recorded call made."""
 
 
-def derivative(function: Callable[..., Any], *vjps: Vjp | None, last: Vjp | None = None) -> None:
+class Parts(dict[int, Any]):
+    """The gradients of several arrays as one value, by their positions; zero where there is none."""
+
+    def __add__(self, other: Parts) -> Parts:
+        for i, gradient in other.items():
+            self[i] = self[i] + gradient if i in self else gradient
+        return self
+
+
+def filled(gradient: Parts, out: Sequence[Any]) -> list[Any]:
+    """The gradients of several results in a list, with zeros where there is none."""
+    return [gradient[i] if i in gradient else np.zeros_like(array) for i, array in enumerate(out)]
+
+
+class Packed(list[Any]):
+    """A list of arrays that is one argument of a call. It has no shape of its own."""
+
+    shape = dtype = None
+
+
+class _PartAtEachPosition(Sequence[Vjp]):
+    """The VJPs of any number of arrays in a list: each is its part of the list's gradient."""
+
+    def __getitem__(self, position: Any) -> Vjp:
+        return lambda g, out: g.get(position)
+
+    def __len__(self) -> int:
+        return 2**31
+
+
+PACK = Rule("pack", ())
+"""The rule of a node that makes the arrays in a list, an argument of some call, into one value."""
+PACK.vjps = _PartAtEachPosition()
+
+ITEM = Rule("item", (lambda g, out, items, i: Parts({i: g}),))
+"""The rule of a node that takes one array out of several that a call returned."""
+
+
+def derivative(function: Callable[..., Any], *vjps: Vjp | None) -> None:
     """Add a row: `derivative(np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)`."""
-    RULES[function] = Rule(function.__name__, vjps, last)
+    RULES[function] = Rule(function.__name__, vjps)
 
 
-def composite(function: Callable[..., Any], of_others: Any) -> None:
+def composite(function: Callable[..., Any], of_others: Callable[..., Any]) -> None:
     """Say how a function is made of others that have rules: it is differentiated through those."""
     rule = RULES[function] = Rule(function.__name__, ())
-    rule.composite = of_others
+    COMPOSITES[function] = of_others
     code = getattr(of_others, "__code__", None)
     if code is not None and not code.co_flags & inspect.CO_VARKEYWORDS:  # else what it is made of will tell
-        rule.keywords = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+        rule.keywords = frozenset(_argument_names(of_others))
 
 
 def constant(*functions: Callable[..., Any]) -> None:
@@ -84,11 +141,17 @@ def constant(*functions: Callable[..., Any]) -> None:
     RULES.update(dict.fromkeys(functions, CONSTANT))
 
 
-def differentiable(*vjps: Vjp | None, last: Vjp | None = None) -> Callable[[F], F]:
+def differentiable(*vjps: Vjp | None, residuals: bool = False) -> Callable[[F], F]:
     """Make a function of arrays, with its VJPs, one that Tensors can be given and that is recorded as one operation.
 
     Like NumPy's own functions it finds Tensors by their `__array_function__` (NumPy enhancement proposal 18). The
     function itself sees plain arrays.
+
+    Args:
+        vjps: for each argument a function `vjp(g, out, *args)`, or None where the function is constant.
+        residuals: the function returns a tuple, its result and what it saves for the derivative. The caller gets the
+            result alone. The VJPs get the tuple as `out`, and `g[0]`. A residual is a result like any other, so if
+            the derivative is differentiated in turn, `g[1]`, its own gradient, is there too: `g.get(1)` is None before.
 
     Raises:
         ArgumentError: a VJP does not take g, out and the arguments of the function.
@@ -107,14 +170,17 @@ def differentiable(*vjps: Vjp | None, last: Vjp | None = None) -> Callable[[F], 
     def decorate(function: F) -> F:
         if len(vjps) == 0:
             raise ArgumentError(f"differentiable needs a derivative of {function.__name__} for each argument")
-        derivative(function, *vjps, last=last)
+        RULES[function] = Rule(function.__name__, vjps, residuals)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for arg in (*args, *kwargs.values()) if kwargs else args:
                 if type(arg) is not np.ndarray and hasattr(arg, "__array_function__"):
-                    return arg.__array_function__(function, (), args, kwargs)
-            return function(*args, **kwargs)
+                    out = arg.__array_function__(function, (), args, kwargs)
+                    break
+            else:
+                out = function(*args, **kwargs)
+            return out[0] if residuals else out
 
         return call  # type: ignore[return-value]
 

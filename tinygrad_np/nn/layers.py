@@ -51,7 +51,7 @@ class Linear(Module):
             init.pytorch_default_(parameter, in_features, generator)
 
     def forward(self, x: Any, relu: bool = False) -> Any:
-        return (functional.linear_relu if relu else functional.linear)(x, self.weight, self.bias)
+        return functional.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
         out_features, in_features = self.weight.shape
@@ -110,7 +110,7 @@ class Sequential(Module):
             elif "forward" in module.__dict__ or "forward" in relu.__dict__:  # put in by hand
                 x = relu(module(x))
             else:
-                x = module(x, relu=True)
+                x = relu(module(x))
         return x
 
     def __iter__(self) -> Iterator[Module]:

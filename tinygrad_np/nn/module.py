@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_np.errors import CheckpointError, ShapeError
-from tinygrad_np.graph import Scope, recording
+from tinygrad_np.recording import Scope, State, state
 from tinygrad_np.tensor import Tensor
 
 
@@ -56,16 +56,15 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} must define forward")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
-        state = recording.state
-        outer = state.scope
-        state.scope = Scope(self, outer)
+        outer = state.get()
+        token = state.set(State(outer.enabled, Scope(self, outer.scope), outer.watches))
         try:
             return self.forward(*inputs, **options)
         except ShapeError as error:
             error.modules.insert(0, self)
             raise
         finally:
-            state.scope = outer
+            state.reset(token)
 
     def _children(self) -> Iterator[tuple[str, Module]]:
         return ((name, value) for name, value in vars(self).items() if isinstance(value, Module))

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.graph import LEAF, Node, Scope, order
-from tinygrad_np.tensor import _ITEM, _PACK
+from tinygrad_np.derivatives.table import ITEM, LEAF, PACK
+from tinygrad_np.engine import Node, toposort
+from tinygrad_np.recording import Scope
 
 FEWEST_ROUNDS = 4
 LONGEST_ROUNDS = (1, 10, 100, 10**9)  # looked for in this order, so that a loop in a loop is folded first
@@ -53,7 +54,7 @@ Unit = int | Group | Fold
 
 def calls_in_order(root: Node) -> list[Node]:
     """The recorded calls that `root` was made by, each after those that made its arguments, without bookkeeping."""
-    return [node for node in reversed(order([root])) if node.rule is not _PACK and node.rule is not _ITEM]
+    return [node for node in reversed(toposort([root])) if node.rule is not PACK and node.rule is not ITEM]
 
 
 def inputs_of(node: Node) -> list[tuple[Node | np.ndarray, str]]:
@@ -67,9 +68,9 @@ def inputs_of(node: Node) -> list[tuple[Node | np.ndarray, str]]:
         if parent is None:
             if i < len(args):
                 found += [(array, "") for array in _arrays(args[i])]
-        elif parent.rule is _PACK:
+        elif parent.rule is PACK:
             found += inputs_of(parent)
-        elif parent.rule is _ITEM:
+        elif parent.rule is ITEM:
             found.append(source(parent))
         else:
             found.append((parent, ""))
@@ -79,8 +80,8 @@ def inputs_of(node: Node) -> list[tuple[Node | np.ndarray, str]]:
 def source(node: Node) -> tuple[Node, str]:
     """The call or leaf that a node stands for, and which of the call's outputs it is."""
     label = ""
-    while node.rule is _ITEM:
-        if node.args is not None:
+    while node.rule is ITEM:
+        if node.args is not None and not node.parents[0].rule.residuals:
             label = f"item {node.args[1]}"
         assert node.parents[0] is not None
         node = node.parents[0]

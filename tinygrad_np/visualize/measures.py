@@ -14,8 +14,9 @@ import numpy as np
 
 from tinygrad_np.debug.statistics import Statistics
 from tinygrad_np.debug.tables import in_bytes, in_seconds
-from tinygrad_np.graph import LEAF, Node, recording, walk
-from tinygrad_np.tensor import no_grad
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node, backward
+from tinygrad_np.recording import changed, no_grad
 from tinygrad_np.visualize.picture import Box, Item, Picture
 from tinygrad_np.visualize.wording import shape_line
 
@@ -98,12 +99,9 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Meas
 
 
 def _gradients(result: Node) -> dict[Node, Statistics | None]:
-    watch, outer = GradientWatch(), recording.state.watches
-    recording.state.watches = (watch,)
-    try:
-        leaves = walk({result: np.ones(result.out.shape, result.out.dtype)}, None, retain_graph=True)
-    finally:
-        recording.state.watches = outer
+    watch = GradientWatch()
+    with changed(watches=(watch,)):
+        leaves = backward({result: np.ones(result.out.shape, result.out.dtype)}, None, retain_graph=True)
     return {**watch.gradients, **{leaf: statistics(gradient) for leaf, gradient in leaves.items()}}
 
 

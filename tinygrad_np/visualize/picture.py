@@ -35,7 +35,7 @@ class Item:
         key: tells it from all other items and boxes of the picture.
         kind: "operation", "parameter", "input" (another leaf that requires a gradient), "constant" (an array that none
             is wanted for) or "module" (a collapsed box, or a part of the graph that is left out).
-        title: for example "linear_relu" or "layers.0.weight".
+        title: for example "linear" or "layers.0.weight".
         lines: what stands below the title: shape and dtype, the number of elements, ranges.
         box: the innermost box that it stands in, or None.
         details: what hovering shows, by name: the line of the user's code, all statistics.

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygrad_np.debug.places import parameter_name
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node
 from tinygrad_np.errors import GraphError
-from tinygrad_np.graph import LEAF, Node, Scope
 from tinygrad_np.nn import Module
+from tinygrad_np.recording import Scope
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.visualize.folding import (
     Fold,
@@ -62,15 +64,15 @@ LEGEND = {
 
 def read(tensor: Tensor, model: Module | None, values: bool, costs: bool, depth: int | None) -> Picture:
     """The picture of the graph that led to a tensor. See `tinygrad_np.visualize.draw`."""
-    if tensor._node is None:
+    if tensor.node is None:
         raise GraphError("there is no graph: this Tensor does not require grad")
     largest = LARGEST
-    picture, reading = _read(tensor._node, model, not (values or costs), depth, largest)
+    picture, reading = _read(tensor.node, model, not (values or costs), depth, largest)
     while _span(picture) > LONGEST_EDGES and largest > 10:
         largest //= 2
-        picture, reading = _read(tensor._node, model, not (values or costs), depth, largest)
+        picture, reading = _read(tensor.node, model, not (values or costs), depth, largest)
     if values:
-        measures = measure(tensor._node, reading.nodes, reading.leaves)
+        measures = measure(tensor.node, reading.nodes, reading.leaves)
         show_values(picture, reading.members, reading.constants, measures)
         picture.notices += measures.notices
     if costs:
@@ -154,7 +156,7 @@ class Reading:
         self.modules = {} if model is None else dict(model.named_modules())
         self.paths = {module: path for path, module in self.modules.items()}
         self.parameters = {} if model is None else dict(model.named_parameters())
-        self.names = {parameter._node: name for name, parameter in self.parameters.items()}
+        self.names = {parameter.node: name for name, parameter in self.parameters.items()}
         self.arrays = {} if model is None else {id(array): name for name, array in model.state_dict().items()}
         self.rest = Item("rest", "module", "", color=COLORS["module"])  # stands for calls that are left out
         self.shown = [self.rest] * len(nodes)  # for each call the item that stands for it
@@ -394,7 +396,7 @@ class Reading:
         unused = {
             name: parameter
             for name, parameter in self.parameters.items()
-            if parameter._node not in self.leaves and name not in constants
+            if parameter.node not in self.leaves and name not in constants
         }
         if len(unused) > LARGEST:
             self.picture.notices.append(f"{len(unused):,} parameters of the model are not in the graph.")

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import module_path
-from tinygrad_np.graph import Node, Scope
+from tinygrad_np.engine import Node
 from tinygrad_np.nn import Module
+from tinygrad_np.recording import Scope
 
 WITH_A_NUMBER = {  # how a call with a number reads where the number is the first argument, and where the second
     "add": ("add {}", "add {}"),

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, array_of
-from tinygrad_np.graph import LEAF
+from tinygrad_np.derivatives.table import LEAF
 
 EFFICIENT_BACKPROP = 'LeCun et al., "Efficient BackProp" (1998), section 4.3'
 

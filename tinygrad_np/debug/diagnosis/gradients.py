@@ -11,7 +11,8 @@ import numpy as np
 
 from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, joined, norm
-from tinygrad_np.graph import LEAF, Node, order
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node, toposort
 
 VANISHING, EXPLODING = 2e-4, 1e3
 """The ratio of the gradient at the first layer to that at the last, below and above which it counts as vanishing and
@@ -33,7 +34,7 @@ def missing(setup: Setup) -> Iterator[Finding]:
     frozen = [name for name, p in setup.parameters.items() if not p.requires_grad]
     called = {call.name for call in setup.calls}
     parents = {parent for node in setup.nodes for parent in node.parents}
-    unused = [name for name in absent if setup.parameters[name]._node not in parents]
+    unused = [name for name in absent if setup.parameters[name].node not in parents]
     unrecorded = [name for name in unused if name.rpartition(".")[0] in called and name.rpartition(".")[0]]
     detached = [name for name in absent if name not in unused]
     never = [name for name in unused if name not in unrecorded]
@@ -62,7 +63,7 @@ def missing(setup: Setup) -> Iterator[Finding]:
 
 def _end_of_history(setup: Setup) -> Node | None:
     """The last recorded call of the model that leads nowhere, though calls came after it."""
-    leading = set(order([setup.loss._node]))
+    leading = set(toposort([setup.loss.node]))
     ends = [node for node in setup.nodes if node not in leading]
     used = {parent for node in ends for parent in node.parents}
     return next((node for node in reversed(ends) if node not in used), None)
@@ -99,7 +100,7 @@ def _equal(array: np.ndarray, axis: int) -> bool:
 def zero(setup: Setup) -> Iterator[Finding]:
     """A gradient of exactly zero at every element moves nothing."""
     zeros = [name for name, gradient in setup.gradients.items() if gradient.size and not gradient.any()]
-    if not zeros or not setup.arrived.get(setup.loss._node):
+    if not zeros or not setup.arrived.get(setup.loss.node):
         return
     if all(setup.parameters[name].ndim < 2 for name in zeros):
         return  # a bias may be where it should be, or before batch normalisation, which subtracts it again
@@ -125,8 +126,8 @@ def zero(setup: Setup) -> Iterator[Finding]:
 
 
 def _leads_to(setup: Setup, node: Node, parent: Node, names: list[str]) -> bool:
-    leaves = {setup.parameters[name]._node for name in names}
-    return parent in leaves or any(leaf in leaves for call in order([parent]) for leaf in call.parents)
+    leaves = {setup.parameters[name].node for name in names}
+    return parent in leaves or any(leaf in leaves for call in toposort([parent]) for leaf in call.parents)
 
 
 def exploding(setup: Setup) -> Iterator[Finding]:

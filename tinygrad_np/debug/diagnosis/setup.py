@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import note_line
-from tinygrad_np.graph import Node, State, recording, walk
+from tinygrad_np.engine import Node, backward
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
+from tinygrad_np.recording import changed
 from tinygrad_np.tensor import Tensor
 
-LINEAR = ("linear", "linear_relu", "matmul", "dot", "einsum")
+LINEAR = ("linear", "matmul", "dot", "einsum")
 """The functions that multiply by a weight matrix."""
 
 
@@ -71,7 +72,7 @@ class Setup:
     def __post_init__(self) -> None:
         self.parameters = dict(self.model.named_parameters())
         self.modules = dict(self.model.named_modules())
-        self.names = {parameter._node: name for name, parameter in self.parameters.items() if parameter._node}
+        self.names = {parameter.node: name for name, parameter in self.parameters.items() if parameter.node}
 
     # As a watch
 
@@ -108,7 +109,7 @@ class Setup:
             return
         if isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
             with watched(self):
-                found = walk({self.loss._node: np.ones_like(self.loss.data)}, None, retain_graph=True)  # type: ignore[dict-item]
+                found = backward({self.loss.node: np.ones_like(self.loss.data)}, None, retain_graph=True)  # type: ignore[dict-item]
             self.gradients = {self.names[node]: found[node] for node in found if node in self.names}
 
     @contextlib.contextmanager
@@ -209,13 +210,9 @@ class Setup:
 @contextlib.contextmanager
 def watched(watch: Any) -> Iterator[None]:
     """Within it, calls are recorded whatever the state outside, for this watch only, and NumPy warns of nothing."""
-    outer, recording.state = recording.state, State()
-    recording.state.watches = (watch,) if watch is not None else ()
-    try:
-        with np.errstate(all="ignore"):
-            yield
-    finally:
-        recording.state = outer
+    watches = () if watch is None else (watch,)
+    with changed(enabled=True, scope=None, watches=watches), np.errstate(all="ignore"):
+        yield
 
 
 class Snapshot:
@@ -226,7 +223,7 @@ class Snapshot:
         parameters = {*setup.parameters.values(), *(optimizer.params if optimizer else ())}
         arrays = [value for module in setup.modules.values() for value in vars(module).values()]
         buffers = [value for value in arrays if isinstance(value, np.ndarray)]
-        self._tensors = [(tensor, tensor.data, tensor._node, tensor.grad) for tensor in parameters]
+        self._tensors = [(tensor, tensor.data, tensor.node, tensor.grad) for tensor in parameters]
         gradients = [gradient for *_, gradient in self._tensors if gradient is not None]
         contents = [*(tensor.data for tensor in parameters), *buffers, *gradients]
         self._contents = [(array, array.copy()) for array in contents]
@@ -246,7 +243,7 @@ class Snapshot:
             vars(owner).clear()
             vars(owner).update(attributes)
         for tensor, data, node, gradient in self._tensors:
-            tensor.data, tensor._node = data, node
+            tensor.data, tensor.node = data, node
             if node is not None:
                 node.grad = gradient
         for array, content in self._contents:

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, rows_are_probabilities
-from tinygrad_np.graph import Node
+from tinygrad_np.engine import Node
 from tinygrad_np.tensor import Tensor
 
 SOFTMAX = "Goodfellow, Bengio & Courville, Deep Learning (2016), section 6.2.2.3"
@@ -57,7 +57,7 @@ def softmax(setup: Setup) -> Iterator[Finding]:
     yield from _log_missing(setup)
 
 
-SQUASHING = ("sigmoid", "tanh", "relu", "linear_relu")
+SQUASHING = ("sigmoid", "tanh", "relu")
 PASSES_ON = ("reshape", "squeeze", "clip", "add", "maximum", "multiply")
 LINEAR_IN_SCORES = ("mean", "sum", "negative", "multiply", "divide", "getitem", "reshape", "squeeze", "einsum", "trace")
 
@@ -71,10 +71,10 @@ def _source(node: Node) -> Node:
 
 def _log_missing(setup: Setup) -> Iterator[Finding]:
     """A negative log-likelihood of what is no log-probability: linear in the scores, hence without a minimum."""
-    predictions = setup.predictions._node if isinstance(setup.predictions, Tensor) else None
+    predictions = setup.predictions.node if isinstance(setup.predictions, Tensor) else None
     if setup.labels is None or predictions is None or not isinstance(setup.loss, Tensor):
         return
-    node = setup.loss._node
+    node = setup.loss.node
     while node is not None and node is not predictions and node.rule.name in LINEAR_IN_SCORES:
         parents = [parent for parent in node.parents if parent is not None]
         node = parents[0] if len(parents) == 1 else None

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup
-from tinygrad_np.graph import Node
+from tinygrad_np.engine import Node
 
 DYING = 'Lu et al., "Dying ReLU and initialization" (2019); CS231n, "Neural networks part 1", ReLU'
 SATURATION = 'Glorot & Bengio (2010), section 3; LeCun et al., "Efficient BackProp" (1998), section 4.4'
@@ -70,7 +70,7 @@ def _is_relu(node: Node) -> bool:
         return any(getattr(array, "dtype", None) == np.bool_ for array in args)
     if name == "where":  # x > 0, x, 0
         return np.ndim(args[2]) == 0 and not np.any(args[2])
-    return name in ("relu", "linear_relu")
+    return name == "relu"
 
 
 def _limits(node: Node) -> tuple[int, int] | None:

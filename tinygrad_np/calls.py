@@ -1,0 +1,154 @@
+"""The many ways in which NumPy's functions are called, brought to the one that the engine knows.
+
+`call` takes a function with its arguments as the user gave them. It replaces functions that are made of others, moves
+keywords that hold Tensors to their positions, makes one value of a list of Tensors, and checks that the rule knows
+every argument. What is left, positional arrays and constant keywords, goes to `engine.apply`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, PACK, RULES, Packed, Rule
+from tinygrad_np.engine import NOTHING, Box, Node, apply
+from tinygrad_np.errors import NoDerivativeError
+from tinygrad_np.recording import state
+
+__all__ = ["call", "holds_tracked", "plain", "stacked"]
+
+signature = cache(inspect.signature)
+
+
+def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] = NOTHING) -> Any:
+    """Call a function with Tensors among its arguments; record the call if one of them requires a gradient.
+
+    Returns:
+        A Tensor, or one for each output. A plain result if the function is constant almost everywhere (comparisons,
+        `argmax`, `floor` ...), or if it is not in the derivative table and no argument requires a gradient.
+
+    Raises:
+        NoDerivativeError: an argument requires a gradient, but the function, or that argument, has no rule.
+        ShapeError: NumPy refused the shapes of the arrays.
+    """
+    made_of = COMPOSITES.get(function)
+    if made_of is not None and holds_tracked([*args, *kwargs.values()]):
+        if RULES[function].keywords:
+            kwargs = named(function, RULES[function], (), kwargs)
+        return made_of(*args, **kwargs)
+    for value in kwargs.values():
+        if holds_tensor(value):
+            args, kwargs = by_position(function, args, kwargs)
+            break
+    for arg in args:
+        if isinstance(arg, (list, tuple)):
+            args = [one_value(function, arg) for arg in args]
+            break
+    rule = RULES.get(function)
+    if rule is None or rule is CONSTANT or (len(args) <= rule.positional and rule.keywords.issuperset(kwargs)):
+        return apply(function, args, kwargs, rule)
+    if not holds_tracked(args):
+        return apply(function, args, kwargs, rule)
+    known = named(function, rule, args[rule.positional :], kwargs)
+    options = {name: value for name, value in kwargs.items() if name not in known}  # the dtype of a ufunc
+    return apply(partial(function, **options) if options else function, args[: rule.positional], known, rule)
+
+
+def holds_tensor(value: Any) -> bool:
+    """Whether a value is a Tensor, or a list that holds one."""
+    return isinstance(value, Box) or (isinstance(value, (list, tuple)) and any(map(holds_tensor, value)))
+
+
+def holds_tracked(value: Any) -> bool:
+    """Whether a call with this argument, or with the items of this list as arguments, has to be recorded."""
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_tracked, value))
+    return isinstance(value, Box) and value.node is not None and state.get().enabled
+
+
+def plain(value: Any) -> Any:
+    """The same value, or list, with arrays in the place of Tensors."""
+    if isinstance(value, (list, tuple)):
+        items = map(plain, value)
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value.data if isinstance(value, Box) else value
+
+
+def stacked(value: Any) -> Any:
+    """The array, or Tensor, that a nested list of numbers, arrays and Tensors stands for."""
+    if not isinstance(value, (list, tuple)):
+        return value
+    return call(np.stack, ([stacked(item) for item in value],)) if holds_tensor(value) else np.asarray(value)
+
+
+def one_value(function: Callable[..., Any], sequence: Any) -> Any:
+    """A list among the arguments as one value: for a ufunc the array it stands for, else a list of arrays.
+
+    If an array in the list requires a gradient, the list does: its node, a `PACK`, has the arrays' nodes as parents.
+    """
+    if not isinstance(sequence, (list, tuple)):
+        return sequence
+    if isinstance(function, np.ufunc):
+        return stacked(sequence)
+    if not holds_tracked(sequence):
+        return plain(sequence) if holds_tensor(sequence) else sequence
+    items = [stacked(item) if holds_tracked(item) else plain(item) for item in sequence]
+    parents = [item.node if isinstance(item, Box) else None for item in items]
+    packed = Box()
+    packed.data = arrays = Packed(map(plain, items))  # type: ignore[assignment]
+    packed.node = Node(PACK, arrays, NOTHING, parents, arrays, state.get().scope)
+    return packed
+
+
+def by_position(
+    function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Move keywords that hold Tensors to their positions, where rules expect them.
+
+    Raises:
+        NoDerivativeError: an argument that requires a gradient has no position.
+    """
+    rest = dict(kwargs)
+    names: list[str] = []
+    if not isinstance(function, np.ufunc):  # whose arguments, all but flags, have positions only
+        parameters = signature(function).parameters
+        names = [name for name, parameter in parameters.items() if parameter.kind is not parameter.KEYWORD_ONLY]
+    tracked = [name for name, value in kwargs.items() if holds_tracked(value)]
+    last = max((names.index(name) for name in tracked if name in names), default=-1)
+    moved = [rest.pop(name, parameters[name].default) for name in names[len(args) : last + 1]]
+    for name, value in rest.items():
+        if name in tracked:
+            raise NoDerivativeError(f"{function.__name__} has no derivative with respect to its argument {name}=")
+        rest[name] = plain(value)
+    return [*args, *moved], rest
+
+
+def named(
+    function: Callable[..., Any], rule: Rule, more: Sequence[Any], kwargs: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """Name the arguments after those that the rule takes by position, `more`; drop those left at their default.
+
+    Raises:
+        NoDerivativeError: the rule does not know one of them.
+    """
+    if isinstance(function, np.ufunc):
+        # Of the options that all ufuncs have, dtype, casting and order need no derivative: the engine undoes casts.
+        names = {name: value for name, value in kwargs.items() if name not in ("dtype", "casting", "order")}
+    else:
+        parameters = signature(function).parameters
+        names = {**dict(zip(list(parameters)[rule.positional :], more, strict=False)), **kwargs}
+        names = {k: v for k, v in names.items() if k not in parameters or v is not parameters[k].default}
+        unexpected = [name for name in kwargs if name not in parameters]
+        if unexpected and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            raise TypeError(f"{rule.name}() got an unexpected keyword argument {unexpected[0]!r}")
+    unknown = [f"{name}=" for name in names if name not in rule.keywords]
+    if unknown:
+        raise NoDerivativeError(
+            f"the derivative of {rule.name} does not know the argument {', '.join(unknown)}; "
+            "leave it out, or .detach() the input"
+        )
+    return names

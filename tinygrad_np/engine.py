@@ -1,0 +1,203 @@
+"""The engine: record every call of a NumPy function, then walk the record backwards and apply the chain rule.
+
+Take `loss = (x * x).sum()`. Forward, each call leaves a `Node` that points to the nodes its arguments came from.
+Backward, `g`, the gradient of the loss with respect to a call's result, follows the same pointers:
+
+    forward     x ══════════════════► multiply ──────────────► sum ───► loss
+                     twice, as both                  x * x
+                       arguments
+
+    backward    x ◄══════════════════ multiply ◄────────────── sum ◄─── 1
+                  g * x  +  g * x                g = 1 spread
+                                               over x's shape
+
+What a call does to `g` stands in the derivative table: for each function one vector-Jacobian product (VJP) per
+argument, for multiply `g * y` and `g * x`. VJPs are NumPy programs. Given arrays, they run at NumPy's speed; given
+Tensors, they are recorded as any other calls, which is how derivatives have derivatives.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.derivatives.table import CONSTANT, ITEM, LEAF, PACK, RULES, Parts, Rule, filled
+from tinygrad_np.errors import explained, freed, no_derivative
+from tinygrad_np.gradients import conjugated, owned, unbroadcast
+from tinygrad_np.recording import Scope, state
+
+__all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "toposort"]
+
+NOTHING: Mapping[str, Any] = {}
+next_number = itertools.count().__next__
+new, ndarray = object.__new__, np.ndarray
+
+
+class Node:
+    """One recorded call, `out = function(*args, **kwargs)`, or a leaf: an array that no recorded call made.
+
+    Attributes:
+        rule: the function's row of the derivative table; `LEAF` for a leaf.
+        args, kwargs: the arguments, as plain arrays and constants. `args` is None once the graph is freed.
+        parents: for each of `args` the node that made it; None if it is a constant.
+        out: the result, or the leaf's array. Once the graph is freed, its shape and dtype; None if it was several.
+        number: counts nodes as they are made, so each has a higher number than its parents.
+        scope: the innermost module call that it was made in, or None.
+        grad: the gradient that a leaf has accumulated. name: what the user calls the result. notes: those of `debug`.
+    """
+
+    # Nodes point only backwards, so there are no cycles: drop the loss, and the graph is freed at once.
+    __slots__ = ("args", "grad", "kwargs", "name", "notes", "number", "out", "parents", "rule", "scope")
+
+    def __init__(
+        self, rule: Rule, args: Any, kwargs: Mapping[str, Any], parents: Sequence[Any], out: Any, scope: Scope | None
+    ) -> None:
+        self.rule, self.args, self.kwargs, self.parents, self.out = rule, args, kwargs, parents, out
+        self.number, self.scope = next_number(), scope
+        self.grad: np.ndarray | None = None
+        self.name: str | None = None
+        self.notes: dict[str, Any] | None = None
+
+
+class Box:
+    """An array, `data`, and the node that made it, or None. `Tensor` is a Box with NumPy's interface."""
+
+    __slots__ = ("data", "node")
+    data: np.ndarray
+    node: Node | None
+    kind: type[Any]  # the class of results: Tensor
+
+
+def apply(
+    function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any] = NOTHING, rule: Rule | None = None
+) -> Any:
+    """Call a function on the arrays of its arguments; record the call if one of them requires a gradient."""
+    arrays, parents, tracked = [], [], False
+    for arg in args:
+        node = None
+        if isinstance(arg, Box):
+            node, arg = arg.node, arg.data
+        arrays.append(arg)
+        parents.append(node)
+        if node is not None:
+            tracked = True
+    if rule is None:
+        rule = RULES.get(function)
+    now = state.get()
+    record = tracked and now.enabled and rule is not CONSTANT
+    if record and (rule is None or (len(parents) > len(rule.vjps) and any(parents[len(rule.vjps) :]))):
+        raise no_derivative(function, rule, parents)
+    started = perf_counter() if now.watches else 0.0
+    try:
+        out = function(*arrays, **kwargs) if kwargs else function(*arrays)
+    except ValueError as error:
+        raise explained(error, function, arrays)  # noqa: B904 (it names its cause)
+    if not record:
+        return out if rule is None or rule is CONSTANT else box(out, None)
+    node = Node(rule, arrays, kwargs, parents, out, now.scope)  # the whole of recording
+    for watch in now.watches:
+        watch.recorded(node, perf_counter() - started)
+    return box(out, node)
+
+
+def box(out: Any, node: Node | None) -> Any:
+    """The Tensor of what a call returned. Of several arrays each becomes one, made by a node for that item."""
+    if type(out) is not ndarray:
+        if isinstance(out, (tuple, list)):
+            items = [np.asarray(item) for item in out]
+            made = [node and Node(ITEM, [items, i], NOTHING, [node, None], x, node.scope) for i, x in enumerate(items)]
+            boxes = map(box, items, made)
+            return type(out)(*boxes) if hasattr(out, "_fields") else type(out)(boxes)
+        out = np.asarray(out)
+    boxed = new(Box.kind)
+    boxed.data = out
+    boxed.node = node if out.dtype.kind in "fc" else None  # integers and booleans have no derivative
+    return boxed
+
+
+def toposort(roots: Iterable[Node]) -> list[Node]:
+    """The recorded calls behind `roots`, the latest first: each stands before the calls that made its arguments."""
+    found = {root for root in roots if root.rule is not LEAF}
+    stack = list(found)
+    while stack:  # no recursion: a graph may be a million calls deep
+        for parent in stack.pop().parents:
+            if parent is not None and parent.rule is not LEAF and parent not in found:
+                found.add(parent)
+                stack.append(parent)
+    return sorted(found, key=attrgetter("number"), reverse=True)
+
+
+def leading_to(targets: set[Node], nodes: Iterable[Node]) -> set[Node]:
+    """The targets, and those of the nodes, given the earliest first, that were made from them."""
+    leading = set(targets)
+    for node in nodes:
+        if not leading.isdisjoint(node.parents):
+            leading.add(node)
+    return leading
+
+
+def backward(
+    starts: Mapping[Node, Any],
+    targets: Iterable[Node] | None = None,
+    retain_graph: bool = False,
+    create_graph: bool = False,
+) -> dict[Node, Any]:
+    """The gradients of the targets, by default all leaves, from those that each result starts with.
+
+    Args:
+        starts: for each result, the gradient of the loss with respect to it.
+        targets: the nodes whose gradients are wanted, leaves or not.
+        retain_graph: keep the arrays that the calls saved, for another backward pass.
+        create_graph: hand Tensors to the VJPs, so that the gradients have a graph of their own.
+
+    Raises:
+        GraphError: an earlier backward pass has freed the graph.
+    """
+    nodes = toposort(starts)
+    wanted = set(targets or ())
+    needed = None if targets is None else leading_to(wanted, reversed(nodes))
+    gradients, found = conjugated(starts), {}
+    watches = state.get().watches
+    for node in nodes:
+        # Every call that used this result is later, so its turn has been: the gradient is complete.
+        g = gradients.pop(node, None)
+        if g is None:
+            continue
+        if node in wanted:
+            found[node] = g
+        if needed is not None and needed.isdisjoint(node.parents):
+            continue
+        if node.args is None:
+            raise freed(node.rule)
+        for watch in watches:
+            watch.reached(node, g)
+        values, kwargs, out = node.args, node.kwargs, node.out
+        if isinstance(g, Parts) and node.rule is not PACK and node.rule.name!="_cross_entropy":
+            g = filled(g, out)
+        if create_graph:
+            values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents, strict=False)]
+            out = box(out, node)
+        if not node.rule.positional:  # VJPs that take no arguments: a pack may have thousands
+            values = ()
+        for parent, vjp, arg in zip(node.parents, node.rule.vjps, node.args, strict=False):
+            if parent is None or vjp is None or (needed is not None and parent not in needed):
+                continue
+            part = vjp(g, out, *values, **kwargs) if kwargs else vjp(g, out, *values)
+            if type(part) is not ndarray or part.shape != arg.shape or part.dtype is not arg.dtype:
+                part = unbroadcast(part, arg, node.rule)
+                if part is None:  # zero
+                    continue
+            # An array that was used several times gets the sum of the gradients from all its uses.
+            gradients[parent] = gradients[parent] + part if parent in gradients else part
+            for watch in watches:
+                watch.derived(node, parent, part)
+        if not retain_graph:  # what is left can still be drawn
+            node.args = None
+            node.out = (out.shape, out.dtype) if hasattr(out, "shape") else None
+    found |= gradients  # what is left are those of leaves
+    return conjugated(found) if create_graph else owned(conjugated(found), starts.values())

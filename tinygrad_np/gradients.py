@@ -1,0 +1,101 @@
+"""What a gradient must be before it is added or handed out: its shape and dtype, its convention, its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+
+from tinygrad_np.derivatives.table import Parts, Rule
+from tinygrad_np.errors import DTypeError, GraphError, ShapeError
+
+__all__ = ["conjugated", "implied", "owned", "unbroadcast"]
+
+Key = TypeVar("Key")
+
+
+def unbroadcast(gradient: Any, array: Any, rule: Rule) -> Any:
+    """Bring a gradient to the shape and dtype of its argument: undo broadcasting by summing, and type promotion.
+
+    Where broadcasting repeated an element, its derivative is the sum over the repetitions. For a list of arrays the
+    gradient becomes `Parts`, one for each. None, for zero, stays None.
+
+    Raises:
+        ShapeError: the rule returned something else than a gradient for this argument.
+    """
+    if gradient is None:
+        return None
+    if isinstance(array, list):
+        if isinstance(gradient, Parts):
+            return gradient
+        if not isinstance(gradient, list):
+            gradient = unbroadcast(gradient, np.asarray(array), rule)
+        return Parts(enumerate(gradient))
+    if not hasattr(gradient, "shape"):
+        gradient = np.asarray(gradient)
+    extra = gradient.ndim - array.ndim
+    if (
+        gradient.dtype.kind not in "fciub"
+        or extra < 0
+        or any(n not in (1, m) for n, m in zip(array.shape, gradient.shape[extra:], strict=True))
+    ):
+        raise ShapeError(
+            f"a derivative of {rule.name} returned an array of shape {gradient.shape} and dtype {gradient.dtype} "
+            f"for an argument of shape {array.shape}, of which it must be the gradient"
+        )
+    if gradient.shape != array.shape:
+        repeated = [i for i, n in enumerate(gradient.shape) if i < extra or (array.shape[i - extra] == 1 and n != 1)]
+        gradient = np.reshape(np.sum(gradient, axis=tuple(repeated)), array.shape)
+    if gradient.dtype != array.dtype:
+        if gradient.dtype.kind == "c" and array.dtype.kind != "c":
+            gradient = np.real(gradient)
+        gradient = gradient.astype(array.dtype)
+    return gradient
+
+
+def conjugated(gradients: Mapping[Key, Any]) -> dict[Key, Any]:
+    """Change between the conventions for complex gradients inside and outside of a backward pass.
+
+    Outside, the gradient of a real L with respect to z is dL/dRe z + i dL/dIm z, as in PyTorch: it points uphill.
+    Inside, gradients are the conjugates of that, so that the rule of a holomorphic function is g times its derivative.
+    """
+    return {key: np.conj(g) if g.dtype.kind == "c" else g for key, g in gradients.items()}
+
+
+def owned(gradients: dict[Key, Any], others: Iterable[Any]) -> dict[Key, np.ndarray]:
+    """The gradients as arrays that own their memory: none shares it with another, nor with the others given."""
+    taken = set(map(id, others))
+    for key, gradient in gradients.items():
+        if type(gradient) is not np.ndarray:
+            gradient = np.asarray(gradient)
+        if gradient.base is not None or id(gradient) in taken:
+            gradient = gradient.copy()
+        taken.add(id(gradient))
+        gradients[key] = gradient
+    return gradients
+
+
+def implied(gradient: Any, out: np.ndarray) -> Any:
+    """The gradient to start from for the result `out`: the user's, or 1 for a scalar.
+
+    Raises:
+        GraphError: none was given for a result that is not a scalar.
+        DTypeError: none was given for a complex result.
+        ShapeError: it has another shape than the result.
+    """
+    if gradient is None:
+        if out.size != 1:
+            raise GraphError(
+                f"a gradient can be implied only for a scalar, but the result has shape {out.shape}; "
+                "reduce it first, for example with .sum() or .mean(), or pass a gradient of its shape"
+            )
+        if out.dtype.kind == "c":
+            raise DTypeError(
+                "a gradient can be implied only for a real result, but this one is complex; "
+                "take its real part, or another real function of it, or pass a gradient"
+            )
+        return np.array(1, out.dtype, ndmin=out.ndim)
+    if np.shape(gradient) != out.shape:
+        raise ShapeError(f"the given gradient has shape {np.shape(gradient)}, but the result has shape {out.shape}")
+    return gradient
