@@ -33,7 +33,7 @@ _DTYPES |= {"U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64"}
 _DTYPES |= {"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64"}
 
 # The largest header, in bytes, that `save` writes and `load` reads: a thousand arrays and as many epochs take a tenth
-# of it. As Python objects a header takes 30 times its size, so the format's own limit, 100 MB, would not protect memory.
+# of it. As Python objects a header takes 30 times its size, so the format's own limit of 100 MB is no protection.
 MAX_HEADER = 4 * 2**20
 
 _STARTS_OF_PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

@@ -76,9 +76,9 @@ class Module:
         """Compute `forward` with the same arguments, and record the calls in it as this module's.
 
         Returns:
-            What `forward` returns. For type checkers that is a Tensor, which it is as soon as a parameter takes part.
-            A module without parameters gives an array for an array. One that returns something else, such as a tuple,
-            may declare a `__call__` with that type.
+            What `forward` returns. Type checkers take it for a Tensor, which it is as soon as a parameter takes part; a
+            module without parameters gives an array for an array. If `forward` returns something else, such as a
+            tuple, tell them so by `typing.cast`.
 
         Raises:
             ShapeError: shapes do not fit; the message names the module by its path.
