@@ -3,6 +3,7 @@
 import copy
 import inspect
 import math
+import typing
 
 import numpy as np
 import pytest
@@ -53,6 +54,18 @@ def test_modules_are_found_by_their_attributes():
     model = Network()
     assert [name for name, _ in model.named_modules()] == ["", "layers", "layers.0", "layers.1", "layers.2", "norm"]
     assert next(iter(model.modules())) is model
+
+
+def test_children_are_the_modules_of_a_modules_own_attributes():
+    model = Network()
+    assert list(model.named_children()) == [("layers", model.layers), ("norm", model.norm)]
+    assert list(model.children()) == [model.layers, model.norm]
+    assert list(nn.Linear(2, 2).children()) == []
+
+
+def test_a_child_that_stands_in_two_places_comes_under_both_names():
+    layer = nn.Linear(2, 2)
+    assert list(nn.Sequential(layer, nn.Tanh(), layer).named_children())[2] == ("2", layer)
 
 
 def test_a_parameter_that_is_replaced_or_deleted_is_no_longer_found():
@@ -442,6 +455,11 @@ def test_an_error_of_numpys_inside_a_module_names_the_layer_too():
 
     with pytest.raises(ShapeError, match=r"^1 Adds\(\): add of arrays of shapes \(2, 4\), \(3,\)"):
         nn.Sequential(nn.ReLU(), Adds())(np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize("module", [nn.Module, nn.Sequential, nn.Linear, nn.CrossEntropyLoss])
+def test_a_type_checker_knows_that_calling_a_module_gives_a_tensor(module):
+    assert typing.get_type_hints(module.__call__)["return"] is Tensor
 
 
 def test_every_layer_has_a_docstring():

@@ -1,15 +1,15 @@
 """Checkpoints: the state of a model, or of a whole training run, in one file that holds no code.
 
 The format is safetensors (https://github.com/huggingface/safetensors): a JSON header, then the bytes of the arrays.
-Nothing is pickled, so loading a file from a stranger runs nothing. What is saved is a dict, nested at will: a state
-dict by itself, or one among the other things that a run needs to go on.
+Nothing is pickled, so loading a file from a stranger runs no code. What is saved is a dict, nested to any depth: a
+state dict by itself, or beside everything else that a run needs to resume.
 
 An array is stored under its keys joined by dots. A file of `model.state_dict()` therefore has PyTorch's names, such as
 `layers.0.weight`; one of `{"model": model.state_dict(), "epoch": 3}` has `model.layers.0.weight`. Everything else is
 JSON in the header's metadata, under `tinygrad_np`: the dict with null in place of each array, and for each array the
-keys that lead to it, since dots alone do not tell `{"a": {"b.c": array}}` from `{"a.b": {"c": array}}`. A checksum
-before the JSON covers all of it and tells a damaged file from a sound one. Files that other programs wrote lack this
-entry, and are read as a flat dict of arrays. The same contents make the same bytes.
+keys that lead to it, because dots alone do not tell `{"a": {"b.c": array}}` from `{"a.b": {"c": array}}`. A checksum
+before the JSON covers the JSON and the arrays, and tells a damaged file from a sound one. Files of other programs lack
+this entry, and are read as a flat dict of arrays. The same contents make the same bytes.
 """
 
 import json
@@ -25,13 +25,15 @@ from numpy.typing import NDArray
 from tinygrad_np import files
 from tinygrad_np.errors import CheckpointError
 
-# What the format calls the dtypes that it shares with NumPy. Its C64 is left out: older readers do not know it.
+__all__ = ["MAX_HEADER", "CheckpointNotFoundError", "load", "save"]
+
+# The format's names of the dtypes that it shares with NumPy. Its C64 is left out: older readers do not know it.
 _DTYPES = {"BOOL": "bool", "F16": "float16", "F32": "float32", "F64": "float64"}
 _DTYPES |= {"U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64"}
 _DTYPES |= {"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64"}
 
-# The bytes of header that `save` writes and `load` reads: a thousand arrays and as many epochs take a tenth of it. As
-# Python's objects it takes 30 times as much, so the format's own limit of 100 MB would be none.
+# The largest header, in bytes, that `save` writes and `load` reads: a thousand arrays and as many epochs take a tenth
+# of it. As Python objects a header takes 30 times its size, so the format's own limit of 100 MB is no protection.
 MAX_HEADER = 4 * 2**20
 
 _STARTS_OF_PICKLES = (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -40,19 +42,25 @@ _Keys = tuple[str | int, ...]
 
 
 class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
-    """There is no file at the path given."""
+    """There is no file at the given path."""
 
 
 def save(path: str | os.PathLike[str], contents: Mapping[str, Any]) -> None:
-    """Writes `contents` to the file `path`, whole or not at all.
+    """Write a dict to a file, whole or not at all.
 
-    Keys are strings, with or without dots. Values are arrays (bool, and integers and floats of up to 64 bits; any
-    shape and memory layout), None, bool, int of any size, float including NaN and the infinities, str, and lists and
-    dicts of these. `load` gives back an equal dict, with these differences: tuples become lists, NumPy scalars become
-    0-d arrays, and arrays are writable, contiguous and little-endian.
+    `load` gives back an equal dict, with these differences: tuples become lists, NumPy scalars become 0-d arrays, and
+    arrays are writable, contiguous and little-endian.
 
-    Raises CheckpointError for a key or value of another kind, naming it, or if all but the arrays takes more than
-    `MAX_HEADER` bytes; and FileWriteError if the file cannot be written.
+    Args:
+        path: of the file; one that exists is replaced.
+        contents: a dict. Keys are strings, with or without dots. Values are arrays (bool, and integers and floats of
+            up to 64 bits; any shape and memory layout), None, bool, int of any size, float including NaN and the
+            infinities, str, and lists, tuples and dicts of these.
+
+    Raises:
+        CheckpointError: a key or value is of another kind, and the message names it; or everything except the arrays
+            takes more than `MAX_HEADER` bytes.
+        FileWriteError: the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -84,13 +92,18 @@ def save(path: str | os.PathLike[str], contents: Mapping[str, Any]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the dict that `save` wrote to the file `path`, or the arrays of another program's safetensors file.
+    """Read the dict that `save` wrote to a file, or the arrays of another program's safetensors file.
 
-    Arrays of dtype bfloat16, which NumPy does not have, are returned as float32, which holds each of their values.
+    Args:
+        path: of the file.
 
-    Raises CheckpointError if the file is damaged, is no safetensors file, has arrays of dtypes that `save` does not
-    take, or a header of more than `MAX_HEADER` bytes; and CheckpointNotFoundError, which is also a FileNotFoundError,
-    if there is no file.
+    Returns:
+        The dict. Arrays of dtype bfloat16, which NumPy does not have, become float32, which holds all of their values.
+
+    Raises:
+        CheckpointNotFoundError: there is no such file. The error is also a FileNotFoundError.
+        CheckpointError: the file is damaged, is not a safetensors file, has arrays of dtypes that `save` does not
+            take, or has a header of more than `MAX_HEADER` bytes.
     """
     name = repr(os.fspath(path))
     try:
@@ -101,7 +114,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"cannot load {name}: {files.reason(error)}; give a file that may be read") from error
     except (
         safetensors.SafetensorError,
-        # What a made-up header can lead to:
+        # What a made-up header can cause:
         ValueError,
         TypeError,
         LookupError,
@@ -117,7 +130,7 @@ def _name(keys: _Keys) -> str:
 
 
 def _take_arrays(value: Any, keys: _Keys, arrays: dict[_Keys, NDArray[Any]]) -> Any:
-    """Returns `value`, found under `keys`, as JSON can hold it: each array in it goes to `arrays` and leaves None."""
+    """Make `value`, found under `keys`, ready for JSON: move each array in it to `arrays`, and leave None there."""
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
@@ -142,7 +155,7 @@ def _take_arrays(value: Any, keys: _Keys, arrays: dict[_Keys, NDArray[Any]]) -> 
 
 
 def _checksum(description: str, tensors: Mapping[str, NDArray[Any]]) -> str:
-    """Returns the CRC-32 of all that a checkpoint says, in 8 hexadecimal digits."""
+    """The CRC-32 of everything in a checkpoint, in 8 hexadecimal digits."""
     checksum = zlib.crc32(description.encode())
     for name, array in sorted(tensors.items()):
         checksum = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), checksum)
@@ -151,14 +164,16 @@ def _checksum(description: str, tensors: Mapping[str, NDArray[Any]]) -> str:
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:
-    """Returns the content of the file, if its header and its size agree."""
-    files.size_of(path)  # for its errors
+    """Read the content of the file, after checking that its header and its size agree."""
+    files.size_of(path)  # raises an error unless it is a regular file
     with open(path, "rb") as file:
         start = file.read(8)
-        if start[:2] in _STARTS_OF_PICKLES and _header_length(start) > MAX_HEADER:  # a length may start so, too
+        if (
+            start[:2] in _STARTS_OF_PICKLES and _header_length(start) > MAX_HEADER
+        ):  # the length of a small header may start with the same bytes
             raise ValueError("it is a pickle or a zip archive, as torch.save writes")
         _check_header_length(start)
-        # This maps the file and does not read it, lest a huge one of another kind fill the memory.
+        # This maps the file without reading it, so that a huge file of another kind does not fill the memory.
         safetensors.safe_open(path, framework="numpy")
         file.seek(0)
         return file.read()
@@ -187,7 +202,7 @@ def _decode(data: bytes) -> dict[str, Any]:
 
     header = json.loads(data[8 : 8 + _header_length(data)])
     metadata = header.get("__metadata__") or {}
-    # The name stands before the entry and within it, so that one damaged place does not turn it into another program's.
+    # The entry's name stands in its text, too: so damage in one place does not make the file pass as another program's.
     if "tinygrad_np" not in str(metadata):
         return tensors
     checksum, _, description = metadata.get("tinygrad_np", "").partition(" ")

@@ -1,8 +1,8 @@
 """The exceptions of this project.
 
-Every error raised on purpose derives from `TinygradNpError` and from the built-in exception that a user would
-expect, so that both `except TinygradNpError` and `except ValueError` work. Messages say what was given, what was
-expected, and what to do.
+Every error raised on purpose derives from `TinygradNpError` and from the built-in exception that a user would expect,
+so that both `except TinygradNpError` and `except ValueError` work. Messages say what was given, what was expected, and
+what to do.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -10,6 +10,25 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
+
+__all__ = [
+    "AnomalyError",
+    "ArgumentError",
+    "ArgumentTypeError",
+    "CheckpointError",
+    "DTypeError",
+    "DataError",
+    "FileWriteError",
+    "GradcheckError",
+    "GraphError",
+    "NoDerivativeError",
+    "RenderError",
+    "ShapeError",
+    "TinygradNpError",
+    "explained",
+    "freed",
+    "no_derivative",
+]
 
 
 class TinygradNpError(Exception):
@@ -21,14 +40,14 @@ class ArgumentError(TinygradNpError, ValueError):
 
 
 class ArgumentTypeError(TinygradNpError, TypeError):
-    """An argument is of a kind that makes no sense there, such as a function where a module should be."""
+    """An argument is of the wrong type, such as a function where a module should be."""
 
 
 class ShapeError(TinygradNpError, ValueError):
-    """Arrays whose shapes do not fit together, or not to the operation.
+    """The shapes of arrays do not fit each other, or do not fit the operation.
 
     Attributes:
-        modules: the `nn.Module`s that the error has left on its way out, the outermost first.
+        modules: the `nn.Module`s in whose calls the error arose, the outermost first. The message names them.
     """
 
     def __init__(self, message: str) -> None:
@@ -47,31 +66,31 @@ class ShapeError(TinygradNpError, ValueError):
 
 
 class DTypeError(TinygradNpError, TypeError):
-    """An array of a dtype that the operation cannot take, such as integers that should require a gradient."""
+    """An array has a dtype that the operation cannot take, such as integers that should require a gradient."""
 
 
 class GraphError(TinygradNpError, RuntimeError):
-    """The graph cannot do what was asked: it was freed, or it does not lead where it should."""
+    """The graph cannot give what was asked for: it was freed, or it does not lead to the Tensors in question."""
 
 
 class NoDerivativeError(TinygradNpError, TypeError):
-    """A function, or an argument of it, that has no derivative rule was applied to a Tensor that requires grad."""
+    """A Tensor that requires grad was passed to a function, or as an argument, that has no derivative rule."""
 
 
 class DataError(TinygradNpError, ValueError):
-    """A dataset, or a file of one, that cannot be read as what it should be."""
+    """A dataset, or one of its files, cannot be read as what it should be."""
 
 
 class CheckpointError(TinygradNpError, ValueError):
-    """A checkpoint that cannot be written, read, or loaded into this model."""
+    """A checkpoint cannot be written, read, or loaded into this model."""
 
 
 class FileWriteError(TinygradNpError, OSError):
-    """A file that cannot be written; what stood in its place before is unchanged."""
+    """A file cannot be written; what was in its place before is unchanged."""
 
 
 class GradcheckError(TinygradNpError, AssertionError):
-    """A derivative that differs from its central difference."""
+    """A derivative differs from its central difference."""
 
 
 class AnomalyError(TinygradNpError, RuntimeError):
@@ -79,7 +98,7 @@ class AnomalyError(TinygradNpError, RuntimeError):
 
 
 class RenderError(TinygradNpError, RuntimeError):
-    """A picture that cannot be drawn, for want of a program or of a known format."""
+    """A picture cannot be drawn: a program is missing, or the format is unknown."""
 
 
 # What the engine says

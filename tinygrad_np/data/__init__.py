@@ -1,8 +1,8 @@
 """Datasets: reading them from files, and handing them out in minibatches.
 
-The readers take files as they are found: MNIST and its relatives in IDX format, Kaggle's CSV, Keras's npz. All of them
-end in a `Dataset` of plain NumPy arrays. A file is an untrusted input: whatever is wrong with it ends in a `DataError`
-that names it, within the memory that `files.MAX_BYTES` allows, and nothing is ever unpickled.
+The readers take files as they are published: MNIST and its relatives in IDX format, Kaggle's CSV, Keras's npz. They
+return plain NumPy arrays, most of them as a `Dataset`. A file is an untrusted input: whatever is wrong with it raises a
+`DataError` that names it, within the memory that `opening.MAX_BYTES` allows, and nothing is ever unpickled.
 
     dataset = data.load("path/to/fashion-mnist")
     images = data.to_inputs(dataset.train_images)
@@ -13,12 +13,12 @@ that names it, within the memory that `files.MAX_BYTES` allows, and nothing is e
 from tinygrad_np.data.csv import load_csv
 from tinygrad_np.data.dataset import Dataset
 from tinygrad_np.data.distortions import distort
-from tinygrad_np.data.files import MissingFileError
 from tinygrad_np.data.idx import load_idx
 from tinygrad_np.data.loading import load
 from tinygrad_np.data.minibatches import batches, split, to_inputs
 from tinygrad_np.data.mnist import load_mnist
 from tinygrad_np.data.npz import load_npz
+from tinygrad_np.data.opening import MissingFileError
 
 __all__ = [
     "Dataset",

@@ -1,4 +1,4 @@
-"""Kaggle's CSV form of MNIST and its relatives: a line for an image, its label first, then its pixels row by row."""
+"""Kaggle's CSV form of MNIST and its relatives: a line for each image, first its label, then its pixels row by row."""
 
 from __future__ import annotations
 
@@ -13,21 +13,29 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from tinygrad_np.data.dataset import Dataset, Part, check_part, join_parts
-from tinygrad_np.data.files import FilePath, check_directory, open_file
+from tinygrad_np.data.opening import FilePath, check_directory, open_file
 from tinygrad_np.errors import DataError
+
+__all__ = ["load_csv", "load_csv_directory"]
 
 MAX_LINE = 4 * 2**20  # characters: an image of 1000 x 1000; NumPy takes many times this memory to split a line
 BYTE_ORDER_MARK = "\xef\xbb\xbf"  # UTF-8's, read as Latin-1; spreadsheets write it
 
 
 def load_csv(path: FilePath) -> Part:
-    """Images and labels of a CSV file with lines `label,pixel,pixel,...`, with or without a header `label,...`.
+    """Read the images and labels of a CSV file.
 
-    Images have the shape (N, side, side), or (N, features) if the number of pixels is not a square. They are uint8 if
-    all values are whole numbers from 0 to 255, else float32 with the values as they are.
+    Args:
+        path: of a file with lines `label,pixel,pixel,...`, with or without a header `label,...`.
 
-    Raises MissingFileError if there is no such file, and DataError if it is not such a table, if it holds NaN or
-    infinity, or if a label is not a class number.
+    Returns:
+        The images, of shape (N, side, side), or (N, features) if the number of pixels is not a square; uint8 if all
+        values are whole numbers from 0 to 255, else float32 with the values as they are. And the labels, int64 of
+        shape (N,).
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it is not such a table, it holds NaN or infinity, or a label is not a class number.
     """
     path = os.fspath(path)
     try:
@@ -42,9 +50,19 @@ def load_csv(path: FilePath) -> Part:
 
 
 def load_csv_directory(directory: FilePath) -> Dataset:
-    """The dataset in `train.csv` and, if it is there, `test.csv`.
+    """Read the dataset in the files `train.csv` and, if it is there, `test.csv`.
 
     The test.csv of a Kaggle competition has no labels, so nothing can be tested with it, and it is left out.
+
+    Args:
+        directory: where the files are, in the form that `load_csv` reads.
+
+    Returns:
+        The dataset; without a test.csv that has labels its test part is empty.
+
+    Raises:
+        MissingFileError: there is no such directory, or no train.csv in it.
+        DataError: a file is not as `load_csv` expects it, or the two do not fit together.
     """
     directory = check_directory(directory)
     train_path, test_path = os.path.join(directory, "train.csv"), os.path.join(directory, "test.csv")
@@ -63,7 +81,7 @@ def _starts_with(line: str, word: str) -> bool:
 
 
 def _read_table(path: str, dtype: DTypeLike) -> NDArray[Any]:
-    """The numbers of the file, of shape (lines, columns), if all of them fit into `dtype`."""
+    """Read the numbers of the file, of shape (lines, columns). Raises DataError unless all of them fit into `dtype`."""
     number = 0
 
     def lines(text: TextIO) -> Iterator[str]:
@@ -76,9 +94,9 @@ def _read_table(path: str, dtype: DTypeLike) -> NDArray[Any]:
             yield line.removeprefix(BYTE_ORDER_MARK) if number == 1 else line
 
     try:
-        # Latin-1, since NumPy (2.4) looks characters up in C's table of 256 to parse integers, and crashes beyond it.
+        # Latin-1: to parse integers NumPy (2.4) looks characters up in C's table of 256, and crashes beyond it.
         with open_file(path) as file, io.TextIOWrapper(file, "latin-1") as text, warnings.catch_warnings():
-            # Of numbers that do not fit NumPy before 2.4 only warns, and of a file without numbers any NumPy.
+            # NumPy before 2.4 only warns of numbers that do not fit; every NumPy only warns if there are no numbers.
             warnings.filterwarnings("error", message="loadtxt")
             return np.loadtxt(lines(text), dtype, delimiter=",", comments=None, ndmin=2)
     except UserWarning as error:
@@ -86,5 +104,5 @@ def _read_table(path: str, dtype: DTypeLike) -> NDArray[Any]:
     except (ValueError, DeprecationWarning) as error:
         if isinstance(error, DataError):
             raise
-        reason = str(error).partition(" at row")[0]  # which NumPy counts from 0 or from 1, and without the header
+        reason = str(error).partition(" at row")[0]  # NumPy counts rows from 0 or from 1, and without the header
         raise DataError(f"{path!r}: line {number}: {reason}; expected label,pixel,pixel,...") from error

@@ -1,4 +1,4 @@
-"""The dataset that every reader ends in, and the checks that its arrays pass before anyone trains on them."""
+"""The `Dataset` that the readers return, and the checks that its arrays pass before anyone trains on them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_np.data.files import MAX_BYTES
+from tinygrad_np.data.opening import MAX_BYTES
 from tinygrad_np.errors import DataError
+
+__all__ = ["Dataset", "Part", "check_part", "join_parts"]
 
 MAX_CLASSES = 2**16  # a stray label of a billion would ask for a network with a billion outputs
 
@@ -19,9 +21,14 @@ Part = tuple[NDArray[Any], NDArray[np.int64]]
 class Dataset(NamedTuple):
     """Images with their class labels, for training and for testing.
 
-    Images are uint8 (0 to 255) or float32 (as the file has them), of shape (N, rows, columns), (N, rows, columns,
-    channels) or (N, features). Labels are int64 of shape (N,), from 0. Images of both parts have the same dtype, and
-    the same shape but for N. A dataset that comes without a test part has test arrays of length 0.
+    The images of both parts have the same dtype, and the same shape except for N. A dataset that comes without a test
+    part has test arrays of length 0.
+
+    Attributes:
+        train_images: uint8 (0 to 255) or float32 (as the file has them), of shape (N, rows, columns), (N, rows,
+            columns, channels) or (N, features).
+        train_labels: int64 of shape (N,), from 0.
+        test_images, test_labels: the same for testing.
     """
 
     train_images: NDArray[Any]
@@ -31,24 +38,33 @@ class Dataset(NamedTuple):
 
     @property
     def num_classes(self) -> int:
-        """The highest label for training, plus one."""
+        """The number of classes: the highest label for training, plus one."""
         return int(self.train_labels.max()) + 1
 
     @property
     def num_features(self) -> int:
-        """How many values make up one image."""
+        """The number of values in one image."""
         return math.prod(self.train_images.shape[1:])
 
 
 def check_part(images: NDArray[Any], labels: NDArray[Any], source: str) -> Part:
-    """Images as uint8 or float32 and labels as int64, of one part of a dataset; `source` names it in errors.
+    """Check one part of a dataset, and bring its images to uint8 or float32 and its labels to int64.
 
-    Images of shape (N, ...) that are not uint8 become so if all their values are whole numbers from 0 to 255; in
-    floating point at least one of them must then be above 1, for else they are taken as scaled already. All other
-    images become float32, with their values as they are. Labels may be of any real dtype, of shape (N,) or (N, 1).
+    Images that are not uint8 become uint8 if all their values are whole numbers from 0 to 255; floating-point images
+    also need a value above 1, because without one they count as scaled already. All other images become float32, with
+    their values as they are.
 
-    Raises DataError for shapes or dtypes that do not fit, no images, NaN or infinity, or labels that are not class
-    numbers.
+    Args:
+        images: shape (N, ...), any real dtype.
+        labels: shape (N,) or (N, 1), any real dtype.
+        source: the name of this part in error messages.
+
+    Returns:
+        The images, of the same shape, and the labels, of shape (N,).
+
+    Raises:
+        DataError: shapes or dtypes do not fit, there are no images, images hold NaN or infinity, or labels are not
+            class numbers.
     """
     if images.ndim < 2 or images.dtype.kind not in "biuf":
         raise DataError(f"{source}: images of {_describe(images)}, expected numbers of shape (N, rows, columns)")
@@ -64,10 +80,19 @@ def check_part(images: NDArray[Any], labels: NDArray[Any], source: str) -> Part:
 
 
 def join_parts(train: Part, test: Part | None, path: str) -> Dataset:
-    """The dataset of two parts from `check_part`, of which the test part may be absent; `path` names it in errors.
+    """Make a dataset of two parts that `check_part` returned.
 
-    Raises DataError if the images of the two have different shapes or dtypes, or if a label for testing is above all
-    for training: no network can learn it, and one stray label would ask for a network with that many outputs.
+    Args:
+        train: the images and labels for training.
+        test: those for testing, or None if there are none.
+        path: the name of the dataset in error messages.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        DataError: the images of the two parts have different shapes or dtypes; or a label for testing is above all
+            labels for training: no network can learn it, and one stray label would ask for as many outputs.
     """
     images, labels = train
     test_images, test_labels = test or (images[:0], labels[:0])
@@ -89,7 +114,7 @@ def _check_images(images: NDArray[Any], source: str) -> NDArray[Any]:
         return images
     lowest, highest = float(images.min()), float(images.max())
     largest = float(np.finfo(np.float32).max)
-    if not (-largest <= lowest and highest <= largest):  # in this form it is true of NaN, too
+    if not (-largest <= lowest and highest <= largest):  # written so that NaN is refused, too
         raise DataError(f"{source}: images hold NaN, infinity, or values beyond float32")
     if lowest >= 0 and highest <= 255 and (images.dtype.kind in "iu" or highest > 1):
         pixels = images.astype(np.uint8)
@@ -102,7 +127,7 @@ def _check_labels(labels: NDArray[Any], source: str) -> NDArray[np.int64]:
     if labels.size * 8 > MAX_BYTES:
         raise DataError(f"{source}: {labels.size} labels take more than the limit of {MAX_BYTES} bytes")
     lowest, highest = labels.min(), labels.max()
-    if not (lowest >= 0 and highest < MAX_CLASSES):  # in this form it is true of NaN, too
+    if not (lowest >= 0 and highest < MAX_CLASSES):  # written so that NaN is refused, too
         raise DataError(f"{source}: labels from {lowest} to {highest}, expected class numbers, 0 to {MAX_CLASSES - 1}")
     classes = labels.astype(np.int64)
     if not np.array_equal(classes, labels):

@@ -1,7 +1,7 @@
-"""Images distorted at random: the same digits, as if they had been written once more.
+"""Distorting images at random: the same digits, as if they had been written once more.
 
-To train on images that are new in every epoch keeps a network from learning them by heart. On handwritten digits it is
-worth more than the choice of the network (Simard et al. 2003; Ciresan et al. 2010).
+A network that sees new images in every epoch cannot learn them by heart. On handwritten digits this is worth more than
+the choice of the network (Simard et al. 2003; Ciresan et al. 2010).
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_np.errors import ArgumentError, ShapeError
+
+__all__ = ["distort"]
 
 _Floats = NDArray[np.float32]
 
@@ -33,22 +35,22 @@ def distort(
     elastic: float = 37.0,
     smoothing: float = 5.0,
 ) -> _Floats:
-    """Each image under an affine map and an elastic deformation of its own, drawn at random.
+    """Distort each image by an affine map and an elastic deformation of its own, both drawn at random.
 
-    The pixel at p, as seen from the middle of the image, becomes the image's value at A p + t + d(p), interpolated
-    between the four pixels around it; outside of the image all is 0. A rotates, scales each axis and shears, t shifts,
-    and d is the elastic deformation: noise for each pixel and axis, smoothed by a Gaussian.
+    The pixel at p, measured from the middle of the image, takes the image's value at A p + t + d(p), interpolated
+    between the four pixels around that place; outside the image all values are 0. A rotates, scales each axis and
+    shears, t shifts, and d is the elastic deformation: noise for each pixel and axis, smoothed by a Gaussian.
 
     The method is that of Simard, Steinkraus & Platt 2003, "Best Practices for Convolutional Neural Networks Applied to
     Visual Document Analysis", section 2; the defaults are about those of Ciresan et al. 2010, "Deep, Big, Simple Neural
     Nets for Handwritten Digit Recognition", section 3.
 
     Args:
-        images: shape (N, height, width), uint8 or floating point, 0 where there is nothing.
+        images: shape (N, height, width), uint8 or floating point, 0 in the background.
         generator: where the randomness comes from.
-        strength: multiplies all the magnitudes below; at least 0, which leaves the images as they are.
+        strength: multiplies all the magnitudes below; at least 0. At 0 the images keep their values.
         rotation: the largest angle, in degrees.
-        scaling: the largest change of the width, and of the height, as a share of it.
+        scaling: the largest change of the width, as a share of the width; the same for the height.
         shear: the largest shift of a row, as a share of its distance to the middle.
         translation: the largest shift along each axis, in pixels.
         elastic: multiplies the smoothed noise, which is uniform from -1 to 1 before; "alpha" in the papers.
@@ -58,8 +60,8 @@ def distort(
         The distorted images: the same shape and the same scale of values, float32.
 
     Raises:
-        ShapeError: images of another shape.
-        ArgumentError: a strength below 0, or a smoothing that is not above 0.
+        ShapeError: the images do not have shape (N, height, width).
+        ArgumentError: the strength is below 0 or not finite, or the smoothing is not above 0.
 
     >>> digits = np.zeros((2, 28, 28), np.uint8)
     >>> digits[:, 4:24, 13:15] = 255
@@ -75,10 +77,12 @@ def distort(
         raise ArgumentError(f"smoothing {smoothing}; expected a number of pixels above 0")
     _, height, width = images.shape
     middle = np.array([(height - 1) / 2, (width - 1) / 2])
-    # A column for each pixel: its place, and a 1 that what is to be added is multiplied by.
+    # A column for each pixel: its place, and a 1 for the shift of the affine map.
     pixels = np.ones((3, height * width), np.float32)
     pixels[:2] = np.indices((height, width)).reshape(2, -1) - middle[:, None]
-    down = _gaussian(height, smoothing) * np.float32(2 * strength * elastic)  # 2, for noise from -0.5 to 0.5
+    down = _gaussian(height, smoothing) * np.float32(
+        2 * strength * elastic
+    )  # 2, because the noise goes from -0.5 to 0.5
     across = _gaussian(width, smoothing)
 
     distorted = np.empty(images.shape, np.float32)
@@ -101,13 +105,13 @@ def distort(
 
 
 def _gaussian(size: int, sigma: float) -> _Floats:
-    """The matrix, shape (size, size), that smooths rows or columns multiplied by it, with 0 beyond their ends."""
+    """A matrix of shape (size, size). A product with it smooths rows or columns, as if they went on with zeros."""
     distance = np.arange(size)[:, None] - np.arange(size)
     return np.exp(-0.5 * (distance / sigma) ** 2).astype(np.float32) / np.float32(sigma * math.sqrt(2 * math.pi))
 
 
 def _interpolate(images: NDArray[Any], y: _Floats, x: _Floats) -> _Floats:
-    """The values of each image at the places y, x, both of shape (N, places), which are overwritten."""
+    """The values of each image at the places y, x, both of shape (N, places). Overwrites y and x."""
     n, height, width = images.shape
     padded = np.zeros((n, height + 3, width + 3), np.float32)
     padded[:, 1:-2, 1:-2] = images

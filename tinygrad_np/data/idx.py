@@ -1,8 +1,8 @@
 """The IDX format, in which MNIST and its relatives are published, plain or gzip'd.
 
 A file is two zero bytes, a byte for the dtype, a byte for the number of dimensions, the dimensions as big-endian
-32-bit integers, and then the values (described at the foot of yann.lecun.com/exdb/mnist). The decompression is a loop
-around zlib rather than the gzip module: it makes no more than the header declares, and half of the copies.
+32-bit integers, and then the values (described at the foot of yann.lecun.com/exdb/mnist). Decompression is a loop
+around zlib rather than the gzip module: it unpacks no more than the header declares, and copies half as much.
 """
 
 from __future__ import annotations
@@ -17,24 +17,33 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_np.data.files import DEFLATE_RATIO, MAX_BYTES, FilePath, open_file
+from tinygrad_np.data.opening import DEFLATE_RATIO, MAX_BYTES, FilePath, open_file
 from tinygrad_np.errors import DataError
+
+__all__ = ["load_idx"]
 
 DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MAX_DIMENSIONS = 64  # NumPy's limit; the format's is 255
 GZIP_MAGIC = b"\x1f\x8b"
 CHUNK = 2**16
 
-Read = Callable[[int], bytes]  # at most so many of the next bytes; none at the end
+Read = Callable[[int], bytes]  # returns at most as many bytes as it is asked for, and none at the end
 
 
 def load_idx(path: FilePath, sha256: str | None = None) -> NDArray[Any]:
-    """The array of an IDX file, in the machine's byte order; gzip'd or not is told by the content, not by the name.
+    """Read the array of an IDX file.
 
-    If `sha256` is given, as hexadecimal digits, the uncompressed content must have this checksum.
+    Args:
+        path: of the file. Its content, not its name, tells whether it is gzip'd.
+        sha256: the checksum that the uncompressed content must have, in hexadecimal digits; None for any.
 
-    Raises MissingFileError if there is no such file, and DataError if it is damaged, is not IDX, is not of exactly the
-    size that its header declares, declares nothing or more than `files.MAX_BYTES`, or has another checksum.
+    Returns:
+        The array, of the shape and dtype that the file declares, in the machine's byte order.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it is damaged, is not IDX, does not have exactly the size that its header declares, declares no
+            bytes or more than `opening.MAX_BYTES`, or has another checksum.
     """
     path = os.fspath(path)
     with open_file(path) as file:
@@ -54,7 +63,7 @@ def load_idx(path: FilePath, sha256: str | None = None) -> NDArray[Any]:
 
 
 def _read_array(read: Read, room: int, path: str) -> tuple[bytes, NDArray[Any]]:
-    """The header and the array, still in the file's byte order; there can be no more than `room` bytes of it."""
+    """Read the header, and the array in the file's byte order. An array of more than `room` bytes is refused unread."""
     magic = bytearray(4)
     if _fill(read, magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in DTYPES or not 1 <= magic[3] <= MAX_DIMENSIONS:
         raise DataError(f"{path!r}: starts with bytes {magic.hex(' ')}, which is not the start of an IDX file")
@@ -79,7 +88,7 @@ def _read_array(read: Read, room: int, path: str) -> tuple[bytes, NDArray[Any]]:
 
 
 def _fill(read: Read, buffer: bytearray | memoryview) -> int:
-    """How many bytes of `buffer` could be filled before the end."""
+    """Read until `buffer` is full or the file ends, and return the number of bytes read."""
     filled = 0
     while filled < len(buffer) and (piece := read(min(CHUNK, len(buffer) - filled))):
         buffer[filled : filled + len(piece)] = piece
@@ -88,7 +97,7 @@ def _fill(read: Read, buffer: bytearray | memoryview) -> int:
 
 
 def _inflating(file: BinaryIO) -> Read:
-    """A `read` of what the gzip file decompresses to, which raises EOFError or zlib.error where that is damaged."""
+    """A `read` for the uncompressed content of a gzip file; it raises EOFError or zlib.error if the file is damaged."""
     inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header, and its checksum at the end
 
     def read(size: int) -> bytes:
@@ -107,7 +116,7 @@ def _inflating(file: BinaryIO) -> Read:
 
 
 def _check_sha256(header: bytes, array: NDArray[Any], expected: str, path: str) -> None:
-    import hashlib  # here, since it costs 3 ms that only checked files are worth
+    import hashlib  # here, because it costs 3 ms, which only files with a checksum need
 
     digest = hashlib.sha256(header)
     digest.update(array.ravel().data)

@@ -1,4 +1,4 @@
-"""From a dataset to what a training step takes: network inputs, validation splits and minibatches."""
+"""From a dataset to the input of a training step: network inputs, validation splits and minibatches."""
 
 from __future__ import annotations
 
@@ -11,14 +11,23 @@ from numpy.typing import NDArray
 
 from tinygrad_np.errors import ArgumentError, DTypeError
 
+__all__ = ["batches", "split", "to_inputs"]
+
 
 def to_inputs(images: NDArray[Any]) -> NDArray[np.float32]:
-    """Images of shape (N, ...) as network inputs of shape (N, features), float32.
+    """Turn images into rows of network inputs.
 
-    uint8 is divided by 255, which brings it into [0, 1]. Floating point stays as it is, whatever its range: whoever
-    made it has scaled it, and to guess a scale from the values would treat training and test images differently.
+    uint8 is divided by 255, which brings it into [0, 1]. Floating point keeps its values, whatever their range: whoever
+    made them has scaled them, and a scale guessed from the values would differ between training and test images.
 
-    Raises DTypeError for other dtypes.
+    Args:
+        images: shape (N, ...), uint8 or floating point.
+
+    Returns:
+        The inputs, float32 of shape (N, features).
+
+    Raises:
+        DTypeError: the images have another dtype.
 
     >>> to_inputs(np.array([[[0, 51], [102, 255]]], np.uint8))
     array([[0. , 0.2, 0.4, 1. ]], dtype=float32)
@@ -33,9 +42,18 @@ def to_inputs(images: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def split(count: int, fraction: float, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The indices of `count` samples in random order, in two parts: those to keep, and the `fraction` held out.
+    """Split samples at random into those to train on and those held out.
 
-    Raises ArgumentError if `fraction` is not between 0 and 1, or if one of the parts would be empty.
+    Args:
+        count: the number of samples.
+        fraction: the share of them to hold out, between 0 and 1.
+        generator: where the randomness comes from.
+
+    Returns:
+        The indices of the samples to keep and of those held out, in random order.
+
+    Raises:
+        ArgumentError: `fraction` is not between 0 and 1, or one of the parts would be empty.
 
     >>> kept, held_out = split(10, 0.2, np.random.default_rng(0))
     >>> len(kept), len(held_out)
@@ -51,13 +69,21 @@ def split(count: int, fraction: float, generator: np.random.Generator) -> tuple[
 def batches(
     *arrays: NDArray[Any], batch_size: int, generator: np.random.Generator | None = None
 ) -> Iterator[tuple[NDArray[Any], ...]]:
-    """Minibatches: tuples with the same `batch_size` rows of each of the arrays, once through all rows.
+    """Hand out the rows of arrays in minibatches, each row once.
 
-    With a generator the rows come shuffled, by one permutation drawn when the iteration starts, and every batch is a
-    copy. Without one they come in order, and batches are views: writing into them writes into the arrays. The last
-    batch is smaller if `batch_size` does not divide the number of rows.
+    With a generator the rows come in the order of one permutation, drawn when the iteration starts, and every batch is
+    a copy. Without one they come in order, and batches are views: writing into them writes into the arrays.
 
-    Raises ArgumentError if there is no array or no row, if lengths differ, or if `batch_size` is below 1.
+    Args:
+        *arrays: arrays of shape (N, ...), such as inputs and labels; N at least 1, and the same for all.
+        batch_size: the number of rows of a batch. The last one is smaller if `batch_size` does not divide N.
+        generator: shuffles the rows; None keeps their order.
+
+    Returns:
+        An iterator over the batches: tuples with the same rows of each array.
+
+    Raises:
+        ArgumentError: there is no array or no row, lengths differ, or `batch_size` is below 1.
 
     >>> for numbers, letters in batches(np.arange(3), np.array(["a", "b", "c"]), batch_size=2):
     ...     print(numbers, letters)
@@ -76,7 +102,7 @@ def batches(
 def _iterate(
     arrays: tuple[NDArray[Any], ...], batch_size: int, generator: np.random.Generator | None
 ) -> Iterator[tuple[NDArray[Any], ...]]:
-    # A function of its own, so that `batches` raises where it is called and not where its first batch is asked for.
+    # A generator of its own: so `batches` raises when it is called, not when the first batch is asked for.
     count = len(arrays[0])
     order = None if generator is None else generator.permutation(count)
     for start in range(0, count, batch_size):

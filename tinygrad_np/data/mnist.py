@@ -10,10 +10,12 @@ import os
 from collections.abc import Mapping
 
 from tinygrad_np.data.dataset import Dataset, Part, check_part, join_parts
-from tinygrad_np.data.files import FilePath, MissingFileError, check_directory
 from tinygrad_np.data.idx import load_idx
+from tinygrad_np.data.opening import FilePath, MissingFileError, check_directory
 
-# Of the uncompressed files, since the same content can be compressed in many ways.
+__all__ = ["MNIST_SHA256", "load_idx_directory", "load_mnist"]
+
+# Checksums of the uncompressed files, because the same content can be compressed in many ways.
 MNIST_SHA256 = {
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
@@ -23,17 +25,34 @@ MNIST_SHA256 = {
 
 
 def load_mnist(directory: FilePath) -> Dataset:
-    """MNIST itself: 60,000 and 10,000 images of 28 x 28, uint8, checked to be the published data to the last bit.
+    """Load MNIST, and check by its checksums that it is the published data to the last bit.
 
-    Raises MissingFileError if one of the four files is missing, and DataError if one is damaged or is not MNIST's.
+    Args:
+        directory: where the four IDX files are, plain or gzip'd.
+
+    Returns:
+        60,000 images for training and 10,000 for testing, uint8 of 28 x 28, with labels from 0 to 9.
+
+    Raises:
+        MissingFileError: there is no such directory, or one of the four files is missing.
+        DataError: a file is damaged or is not MNIST's.
     """
     return load_idx_directory(directory, MNIST_SHA256)
 
 
 def load_idx_directory(directory: FilePath, sha256: Mapping[str, str] | None = None) -> Dataset:
-    """The dataset in four IDX files with MNIST's names, plain or gzip'd, with `-` or `.` before `idx`.
+    """Load the dataset in four IDX files with MNIST's names, plain or gzip'd, with `-` or `.` before `idx`.
 
-    `sha256` maps file names to checksums as `load_idx` takes them. Errors are those of `load_idx` and `check_part`.
+    Args:
+        directory: where the files are.
+        sha256: maps file names, as in `MNIST_SHA256`, to checksums, as `load_idx` takes them; others are not checked.
+
+    Returns:
+        The dataset.
+
+    Raises:
+        MissingFileError: there is no such directory, or one of the four files is missing.
+        DataError: `load_idx` cannot read a file, or the arrays are not images and their labels.
     """
     directory = check_directory(directory)
     sha256 = sha256 or {}
@@ -49,9 +68,9 @@ def load_idx_directory(directory: FilePath, sha256: Mapping[str, str] | None = N
 
 
 def _find(directory: str, name: str) -> str:
-    """The path of the file. One that turns out to be no file is what the reader will complain of, if there is no other.
+    """The path of the file under any of its names; of something else with such a name only if there is no such file.
 
-    Archives of MNIST are about in which `train-images-idx3-ubyte` is a directory beside `train-images.idx3-ubyte`.
+    Some archives of MNIST have a directory `train-images-idx3-ubyte` beside the file `train-images.idx3-ubyte`.
     """
     variants = (name, name.replace("-idx", ".idx"))
     paths = [os.path.join(directory, variant + suffix) for variant in variants for suffix in ("", ".gz")]

@@ -12,28 +12,36 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from tinygrad_np.data.dataset import Dataset, check_part, join_parts
-from tinygrad_np.data.files import DEFLATE_RATIO, MAX_BYTES, FilePath, open_file
+from tinygrad_np.data.opening import DEFLATE_RATIO, MAX_BYTES, FilePath, open_file
 from tinygrad_np.errors import DataError
 from tinygrad_np.files import reason
 
 if TYPE_CHECKING:
     from zipfile import ZipFile
 
-MAX_READ = 2**19  # bytes; NumPy reads arrays by half of this
-NUMPYS_METHODS = (0, 8)  # zip's numbers of stored and deflated; zipfile unpacks bzip2 whole, a kilobyte to gigabytes
+__all__ = ["load_npz"]
+
+MAX_READ = 2**19  # bytes; NumPy reads arrays in pieces of half this size
+NUMPYS_METHODS = (0, 8)  # zip's numbers for stored and deflated; zipfile unpacks bzip2 whole, a kilobyte to gigabytes
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 
 
 def load_npz(path: FilePath) -> Dataset:
-    """The dataset in the arrays x_train, y_train, x_test and y_test of an .npz file.
+    """Load the dataset in an .npz file.
 
-    Images of shape (N, ...) keep their shape, and become uint8 or float32 as `check_part` says; labels are of shape
-    (N,) or (N, 1).
+    Args:
+        path: of a file with the arrays x_train, y_train, x_test and y_test: images of shape (N, ...), and labels of
+            shape (N,) or (N, 1).
 
-    Raises MissingFileError if there is no such file, and DataError if it is damaged, lacks one of the arrays, declares
-    one of more than `files.MAX_BYTES`, holds a pickle in place of one, or if the arrays are not a dataset.
+    Returns:
+        The dataset. Images keep their shape, and become uint8 or float32 as `check_part` says.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it is damaged, lacks one of the arrays, declares one of more than `opening.MAX_BYTES`, holds a
+            pickle in place of one, or the arrays are not a dataset.
     """
-    import zipfile  # here, since it costs 10 ms that no other format needs
+    import zipfile  # here, because it costs 10 ms, which no other format needs
 
     path = os.fspath(path)
     try:
@@ -41,7 +49,7 @@ def load_npz(path: FilePath) -> Dataset:
             open_file(path) as file,
             _SmallReads(file) as reader,
             zipfile.ZipFile(reader) as archive,
-            warnings.catch_warnings(action="ignore"),  # those of Python's parser, on what a header is made to say
+            warnings.catch_warnings(action="ignore"),  # of Python's parser, about a made-up header
         ):
             missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
             if missing:
@@ -52,7 +60,7 @@ def load_npz(path: FilePath) -> Dataset:
             )
     except DataError:
         raise
-    except Exception as error:  # zipfile and NumPy's parser of headers answer damage with a dozen kinds
+    except Exception as error:  # zipfile and NumPy's parser of headers raise a dozen kinds for damage
         raise DataError(f"{path!r}: cannot be read as an .npz file: {reason(error)}; get the file again") from error
     train = check_part(x_train, y_train, f"{path!r}: train")
     test = check_part(x_test, y_test, f"{path!r}: test")
@@ -60,9 +68,9 @@ def load_npz(path: FilePath) -> Dataset:
 
 
 class _SmallReads(io.BufferedReader):
-    """Refuses to read much at once, which zipfile does for an archive's table of contents only.
+    """Refuses to read much at once. Only for an archive's table of contents does zipfile try to.
 
-    It parses all of the table before anyone can ask what is in the archive; one of 9 MB takes it seconds.
+    It parses the whole table before anyone can ask what is in the archive; a table of 9 MB takes it seconds.
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
@@ -72,7 +80,7 @@ class _SmallReads(io.BufferedReader):
 
 
 def _read_array(archive: ZipFile, name: str, room: int, source: str) -> NDArray[Any]:
-    """The array of one member, once its header and the archive agree that it has the size it claims."""
+    """Read the array of one member, after checking that its header and the archive agree about its size."""
     member = archive.getinfo(name)
     if member.file_size > MAX_BYTES:
         raise DataError(f"{source}: declares {member.file_size} bytes, more than the limit of {MAX_BYTES}")

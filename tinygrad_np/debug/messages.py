@@ -101,7 +101,7 @@ def within(scope: Scope | None) -> str:
     if scope is None:
         return ""
     module, path = scope.module(), module_path(scope)
-    holds_others = module is None or any(True for _ in module._children())
+    holds_others = module is None or any(True for _ in module.named_children())
     shown = scope.kind.__name__ if holds_others else repr(module)
     return f" in {path} ({shown})" if path else f" in {shown}"
 

@@ -284,7 +284,7 @@ class _Calls:
     def begin(self, module: Module) -> Layer:
         """Make a row that says what the module is and holds."""
         kind = type(module).__name__
-        if not any(module._children()):
+        if not any(module.named_children()):
             kind += f"({module.extra_repr()})"
         row = Layer(self.names[module], kind, len(self.running))
         for parameter in {value for value in vars(module).values() if isinstance(value, Parameter)}:

@@ -1,6 +1,8 @@
-"""Initialisers: they fill a parameter's array in place from a generator. Names are PyTorch's.
+"""Initialisers: functions that fill a parameter's array in place. Names are PyTorch's.
 
-A weight has shape (out_features, in_features); fan_in is in_features and fan_out is out_features.
+Each draws from the generator it is given, so that a seed fixes the initial values. A weight has shape
+(out_features, in_features); its fan_in is in_features and its fan_out is out_features. The initialisers named after
+a paper need such a weight, and raise a `ShapeError` for other shapes; the rest take any shape.
 """
 
 from __future__ import annotations
@@ -12,12 +14,30 @@ import numpy as np
 from tinygrad_np.errors import ShapeError
 from tinygrad_np.tensor import Tensor
 
+__all__ = [
+    "fans",
+    "kaiming_normal_",
+    "kaiming_uniform_",
+    "normal_",
+    "pytorch_default_",
+    "uniform_",
+    "xavier_normal_",
+    "xavier_uniform_",
+    "zeros_",
+]
+
 
 def fans(tensor: Tensor) -> tuple[int, int]:
-    """(fan_in, fan_out) of a weight of shape (out_features, in_features).
+    """How many inputs each output of a weight has, and how many outputs each input.
+
+    Args:
+        tensor: a weight of shape (out_features, in_features).
+
+    Returns:
+        fan_in and fan_out.
 
     Raises:
-        ShapeError: the tensor has another number of axes than two.
+        ShapeError: the tensor does not have two axes.
     """
     if tensor.ndim != 2:
         raise ShapeError(f"fans are defined for weights of shape (out_features, in_features), not {tensor.shape}")
@@ -31,7 +51,7 @@ def uniform_(tensor: Tensor, low: float, high: float, generator: np.random.Gener
 
 
 def normal_(tensor: Tensor, mean: float, std: float, generator: np.random.Generator) -> None:
-    """Draw from the normal distribution."""
+    """Draw from the normal distribution with this mean and standard deviation."""
     tensor.data[...] = generator.normal(mean, std, tensor.shape)
 
 
@@ -41,32 +61,47 @@ def zeros_(tensor: Tensor) -> None:
 
 
 def xavier_uniform_(tensor: Tensor, generator: np.random.Generator) -> None:
-    """Uniform within sqrt(6 / (fan_in + fan_out)). Glorot & Bengio (2010), equation 16; for tanh and sigmoid."""
+    """Uniform within sqrt(6 / (fan_in + fan_out)) of 0, for tanh and sigmoid.
+
+    Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010),
+    equation 16.
+    """
     bound = math.sqrt(6 / sum(fans(tensor)))
     uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_normal_(tensor: Tensor, generator: np.random.Generator) -> None:
-    """Normal with variance 2 / (fan_in + fan_out). Source: Glorot & Bengio (2010), equation 12."""
+    """Normal with variance 2 / (fan_in + fan_out), for tanh and sigmoid.
+
+    Source: Glorot & Bengio (2010), equation 12.
+    """
     normal_(tensor, 0, math.sqrt(2 / sum(fans(tensor))), generator)
 
 
 def kaiming_uniform_(tensor: Tensor, generator: np.random.Generator) -> None:
-    """Uniform with variance 2 / fan_in. Source: He et al. (2015), equation 10; for ReLU and its relatives."""
+    """Uniform with variance 2 / fan_in, for ReLU and its relatives.
+
+    Source: He et al., "Delving deep into rectifiers" (2015), equation 10.
+    """
     bound = math.sqrt(6 / fans(tensor)[0])
     uniform_(tensor, -bound, bound, generator)
 
 
 def kaiming_normal_(tensor: Tensor, generator: np.random.Generator) -> None:
-    """Normal with variance 2 / fan_in. Source: He et al. (2015), equation 10."""
+    """Normal with variance 2 / fan_in, for ReLU and its relatives. Source: He et al. (2015), equation 10."""
     normal_(tensor, 0, math.sqrt(2 / fans(tensor)[0]), generator)
 
 
 def pytorch_default_(tensor: Tensor, fan_in: int, generator: np.random.Generator) -> None:
-    """Uniform within 1 / sqrt(fan_in), for weight and bias alike.
+    """Uniform within 1 / sqrt(fan_in) of 0, for weight and bias alike.
 
     Source: PyTorch's `Linear.reset_parameters`, which follows LeCun et al., "Efficient BackProp" (1998), section 4.6,
-    but for a factor sqrt(3) in the bound.
+    up to a factor of sqrt(3) in the bound.
+
+    Args:
+        tensor: a weight or a bias, any shape.
+        fan_in: the in_features of the layer, which the shape of a bias does not tell.
+        generator: where the randomness comes from.
     """
     bound = 1 / math.sqrt(fan_in) if fan_in else 0
     uniform_(tensor, -bound, bound, generator)

@@ -1,10 +1,12 @@
-"""The layers: thin modules over `functional`. N is the batch, `...` any axes; activations keep the shape."""
+"""The layers: thin modules over `functional`, under PyTorch's names and with its defaults.
+
+Shapes: N is the batch, `...` any axes. A layer computes in the dtype that NumPy gives its input and its parameters.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -13,20 +15,41 @@ from tinygrad_np import functional
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
+from tinygrad_np.tensor import Tensor
+
+__all__ = [
+    "GELU",
+    "BatchNorm1d",
+    "Dropout",
+    "Flatten",
+    "Identity",
+    "LayerNorm",
+    "LeakyReLU",
+    "Linear",
+    "LogSoftmax",
+    "ReLU",
+    "Sequential",
+    "Sigmoid",
+    "Softmax",
+    "Softplus",
+    "Tanh",
+]
 
 
 class Linear(Module):
     """The affine map x @ weight.T + bias, from shape (..., in_features) to shape (..., out_features).
 
+    `weight` has shape (out_features, in_features), `bias` shape (out_features,).
+
     Args:
         in_features, out_features: at least 1.
-        bias: whether there is a bias, of shape (out_features,). The weight has shape (out_features, in_features).
-        generator: draws the initial values, by PyTorch's default initialisation. `numpy.random.default_rng()` if None.
+        bias: whether there is a bias; without one, `bias` is None.
+        generator: draws the initial values, as `init.pytorch_default_` does. `numpy.random.default_rng()` if None.
         dtype: of the parameters.
 
     Raises:
-        ArgumentError: a number of features below 1.
-        ShapeError: when called with an input of another number of features.
+        ArgumentError: a number of features is below 1.
+        ShapeError: when called, if the last axis of the input does not have in_features.
 
     >>> Linear(784, 10)(np.zeros((32, 784), dtype=np.float32)).shape
     (32, 10)
@@ -50,7 +73,7 @@ class Linear(Module):
         for parameter in self.parameters():
             init.pytorch_default_(parameter, in_features, generator)
 
-    def forward(self, x: Any, relu: bool = False) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.linear(x, self.weight, self.bias)
 
     def extra_repr(self) -> str:
@@ -59,11 +82,13 @@ class Linear(Module):
 
 
 class Sequential(Module):
-    """Modules applied one after the other, under the names "0", "1" ...
+    """Modules applied one after the other. Their names are "0", "1" ...; `len`, iteration and an index find them.
 
-    Raises ArgumentTypeError for what is no module.
+    Args:
+        *modules: each takes the output of the one before. Without any, the output is the input.
 
-    A Linear followed by a ReLU is computed as one operation, `functional.linear_relu`.
+    Raises:
+        ArgumentTypeError: an argument is not a Module.
 
     >>> Sequential(Linear(2, 3), ReLU())
     Sequential(
@@ -72,85 +97,61 @@ class Sequential(Module):
     )
     """
 
-    _in_order: list[Module]
-    _calls: list[tuple[Module, Module | None]]
-
     def __init__(self, *modules: Module) -> None:
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
                 raise ArgumentTypeError(
                     f"Sequential takes modules, such as nn.ReLU(), but its argument number {i + 1} is {module!r}"
                 )
-            vars(self)[str(i)] = module
-        self._arrange()
+            setattr(self, str(i), module)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        self._arrange()
-
-    def __delattr__(self, name: str) -> None:
-        super().__delattr__(name)
-        self._arrange()
-
-    def _arrange(self) -> None:
-        """Find the modules in order, and pair each Linear with the ReLU that follows it."""
-        modules = [module for _, module in self._children()]
-        calls: list[tuple[Module, Module | None]] = []
-        for module in modules:
-            if calls and type(module) is ReLU and type(calls[-1][0]) is Linear and calls[-1][1] is None:
-                calls[-1] = (calls[-1][0], module)
-            else:
-                calls.append((module, None))
-        vars(self).update(_in_order=modules, _calls=calls)
-
-    def forward(self, x: Any) -> Any:
-        for module, relu in self._calls:
-            if relu is None:
-                x = module(x)
-            elif "forward" in module.__dict__ or "forward" in relu.__dict__:  # put in by hand
-                x = relu(module(x))
-            else:
-                x = relu(module(x))
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
+        for module in self.children():
+            x = module(x)
         return x
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._in_order)
+        return self.children()
 
     def __len__(self) -> int:
-        return len(self._in_order)
+        return len(list(self.children()))
 
     def __getitem__(self, index: int) -> Module:
-        return self._in_order[index]
+        return list(self.children())[index]
 
 
 class Identity(Module):
     """The input itself."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return x
 
 
 class Flatten(Module):
-    """From shape (N, ...) to shape (N, features)."""
+    """All axes but the first in one: from shape (N, ...) to shape (N, features)."""
 
-    def forward(self, x: Any) -> Any:
-        return np.reshape(x, (x.shape[0], math.prod(x.shape[1:])))
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
+        return x.reshape(x.shape[0], math.prod(x.shape[1:]))
 
 
 class ReLU(Module):
-    """See `functional.relu`."""
+    """max(x, 0) for each element, from shape (...) to shape (...). See `functional.relu`."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.relu(x)
 
 
 class LeakyReLU(Module):
-    """See `functional.leaky_relu`."""
+    """x where x > 0, else negative_slope * x; from shape (...) to shape (...). See `functional.leaky_relu`.
+
+    Args:
+        negative_slope: the derivative where x <= 0.
+    """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
@@ -158,59 +159,75 @@ class LeakyReLU(Module):
 
 
 class GELU(Module):
-    """See `functional.gelu`."""
+    """x times the normal distribution function of x, from shape (...) to shape (...). See `functional.gelu`.
 
-    def forward(self, x: Any) -> Any:
+    It is the tanh approximation, PyTorch's `GELU(approximate="tanh")`.
+    """
+
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.gelu(x)
 
 
 class Sigmoid(Module):
-    """See `functional.sigmoid`."""
+    """1 / (1 + exp(-x)) for each element, from shape (...) to shape (...). See `functional.sigmoid`."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.sigmoid(x)
 
 
 class Tanh(Module):
-    """The hyperbolic tangent, `numpy.tanh`."""
+    """The hyperbolic tangent of each element, from shape (...) to shape (...). It is `numpy.tanh`."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return np.tanh(x)
 
 
 class Softplus(Module):
-    """See `functional.softplus`."""
+    """log(1 + exp(x)) for each element, from shape (...) to shape (...). See `functional.softplus`."""
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.softplus(x)
 
 
 class Softmax(Module):
-    """See `functional.softmax`."""
+    """exp(x) / sum(exp(x)) over one axis, from shape (...) to shape (...). See `functional.softmax`.
+
+    Args:
+        axis: the axis along which the results are positive and sum to 1.
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.softmax(x, self.axis)
 
 
 class LogSoftmax(Module):
-    """See `functional.log_softmax`."""
+    """The logarithm of softmax over one axis, from shape (...) to shape (...). See `functional.log_softmax`.
+
+    Args:
+        axis: the axis along which the exponentials of the results sum to 1.
+    """
 
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.log_softmax(x, self.axis)
 
 
 class Dropout(Module):
-    """See `functional.dropout`; does nothing in evaluation mode.
+    """Set elements to zero at random and scale up the others, from shape (...) to shape (...).
+
+    In evaluation mode the output is the input. See `functional.dropout`.
 
     Args:
-        p: the probability of an element to be dropped.
+        p: the probability that an element is dropped, at least 0 and less than 1.
         generator: where the randomness comes from. `numpy.random.default_rng()` if None.
+
+    Raises:
+        ArgumentError: p is out of range.
     """
 
     def __init__(self, p: float = 0.5, generator: np.random.Generator | None = None) -> None:
@@ -219,7 +236,7 @@ class Dropout(Module):
         self.p = p
         self.generator = generator or np.random.default_rng()
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.dropout(x, self.p, self.generator, self.training)
 
     def extra_repr(self) -> str:
@@ -227,7 +244,18 @@ class Dropout(Module):
 
 
 class LayerNorm(Module):
-    """See `functional.layer_norm`; weight starts at 1 and bias at 0."""
+    """Standardise each sample over its last axes, then scale and shift; the shape (..., *normalized_shape) stays.
+
+    `weight` and `bias` have shape normalized_shape and start at 1 and 0. See `functional.layer_norm`.
+
+    Args:
+        normalized_shape: the lengths of the axes over which mean and variance are taken; an int is one axis.
+        eps: is added to the variance, so that a constant sample divides by more than 0.
+        dtype: of the parameters.
+
+    Raises:
+        ShapeError: when called, if the shape of the input does not end in normalized_shape.
+    """
 
     def __init__(
         self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, dtype: DTypeLike = np.float32
@@ -237,7 +265,7 @@ class LayerNorm(Module):
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype)
         self.bias = Parameter(np.zeros(self.normalized_shape), dtype=dtype)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -245,9 +273,22 @@ class LayerNorm(Module):
 
 
 class BatchNorm1d(Module):
-    """See `functional.batch_norm`, for inputs of shape (N, num_features); weight starts at 1 and bias at 0.
+    """Standardise each feature, then scale and shift, from shape (N, num_features) to shape (N, num_features).
 
-    `running_mean`, `running_var` and `num_batches_tracked` are buffers, part of the state, under PyTorch's names.
+    In training mode mean and variance are the batch's; in evaluation mode they are the running ones, which every call
+    in training mode moves towards the batch's. See `functional.batch_norm`.
+
+    `weight` and `bias` have shape (num_features,) and start at 1 and 0. The buffers `running_mean` and `running_var`,
+    of the same shape, and `num_batches_tracked`, a scalar, are part of the state, under PyTorch's names.
+
+    Args:
+        num_features: the number of columns of the input.
+        eps: is added to the variance, so that a constant feature divides by more than 0.
+        momentum: the share of the way that the running statistics move at each call.
+        dtype: of the parameters and the running statistics.
+
+    Raises:
+        ShapeError: when called, if the input does not have shape (N, num_features), or N is 1 in training mode.
     """
 
     def __init__(
@@ -260,7 +301,7 @@ class BatchNorm1d(Module):
         self.running_var = np.ones(num_features, dtype)
         self.num_batches_tracked = np.zeros((), np.int64)
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor:
         out = functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )

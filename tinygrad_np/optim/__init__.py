@@ -1,6 +1,6 @@
 """Optimizers, learning-rate schedules, gradient clipping and averages of weights: from gradients to new parameters.
 
-Nothing here knows how a gradient was made: a parameter is an array with a `.grad`. A training step reads
+Nothing here knows how a gradient was made: a parameter is an array with a `.grad`. A training step reads:
 
     loss.backward()
     optim.clip_grad_norm_(model.parameters(), 1.0)

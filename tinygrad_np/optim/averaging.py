@@ -1,4 +1,4 @@
-"""Averages of the weights over the steps of training, which are nearer to good weights than those of any step."""
+"""Averages of the weights over the steps of training. They are nearer to good weights than those of any one step."""
 
 from collections.abc import Iterable
 
@@ -9,26 +9,28 @@ from tinygrad_np.optim.arguments import require
 from tinygrad_np.optim.optimizers import CHUNK
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["ema_update_"]
+
 
 def ema_update_(averages: Iterable[Tensor], params: Iterable[Tensor], decay: float, step: int) -> None:
-    """Take the parameters after a step into their exponential moving averages, in place.
+    """Update the exponential moving averages of parameters in place, after a step of training.
 
         a = d a + (1 - d) p, d = min(decay, (1 + step) / (10 + step))
 
-    Polyak & Juditsky 1992, "Acceleration of Stochastic Approximation by Averaging", with weights that fade, as in
-    Tarvainen & Valpola 2017, "Mean teachers are better role models", section 3. At first d is smaller, as in
+    Source: Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992), with weights that fade,
+    as in Tarvainen & Valpola, "Mean teachers are better role models" (2017), section 3. At first d is smaller, as in
     TensorFlow's ExponentialMovingAverage, so that the averages soon forget where they started.
 
     Args:
-        averages: of the same number, shapes and dtypes as `params`, such as the parameters of a copy of the model.
-            They need no other state: to save them is to save that copy.
-        params: the parameters; read only.
+        averages: one Tensor for each parameter, of its shape and dtype, such as the parameters of a copy of the model.
+            There is no other state: save the copy, and the averages are saved.
+        params: the parameters, any shapes. They are only read.
         decay: at least 0 and less than 1; the averages are over about the last 1 / (1 - decay) steps.
-        step: how many steps came before, from 0.
+        step: the number of this step, from 0.
 
     Raises:
-        ArgumentError: a decay out of range, or averages and parameters that are not as many.
-        ShapeError: an average of another shape than its parameter.
+        ArgumentError: the decay is out of range, or the numbers of averages and of parameters differ.
+        ShapeError: an average does not have its parameter's shape.
 
     >>> p, average = Tensor([10.0]), Tensor([0.0])
     >>> ema_update_([average], [p], decay=0.999, step=0)
@@ -45,11 +47,11 @@ def ema_update_(averages: Iterable[Tensor], params: Iterable[Tensor], decay: flo
     share = 1 - min(decay, (1 + step) / (10 + step))
     for average, parameter in zip(averages, params, strict=True):
         a, p = average.data.reshape(-1), parameter.data.reshape(-1)
-        # In chunks that stay in the cache, as the optimizers work.
+        # In chunks that stay in the cache, as in the optimizers.
         for start in range(0, a.size, CHUNK):
             chunk = slice(start, start + CHUNK)
             difference = np.subtract(p[chunk], a[chunk])
             difference *= share
             a[chunk] += difference
-        if not average.data.flags.c_contiguous:  # and so `a` is a copy
+        if not average.data.flags.c_contiguous:  # then `a` is a copy
             average.data[...] = a.reshape(average.shape)

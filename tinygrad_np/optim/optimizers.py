@@ -1,11 +1,11 @@
-"""The optimizers: rules that turn a gradient into a step of the parameter.
+"""The optimizers: rules that turn a gradient into a step of its parameter.
 
 `Optimizer` holds what all rules share: the parameters, the arrays that a rule remembers between steps, and the walk
-over both. A rule is one method, `_update`, and reads like the lines of its paper.
+over both. A rule is one method, `_update`, which reads like the lines of its paper.
 
-An update of n numbers is a dozen NumPy calls. Written on whole arrays with temporaries, each call would stream its
-arrays through memory. So a parameter is updated in chunks small enough for all calls of a rule to work in the cache,
-in place, with scratch arrays that are made once.
+An update is a dozen NumPy calls. On whole arrays with temporaries, each call would stream its arrays through memory. So
+a parameter is updated in place, in chunks that stay in the cache during all calls of a rule, with scratch arrays that
+are made once.
 """
 
 import math
@@ -20,15 +20,17 @@ from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, Shape
 from tinygrad_np.optim.arguments import require
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
 Array = NDArray[Any]
 
 CHUNK = 32768
 """Elements updated at a time: enough to spread the cost of the calls, few enough to stay in the cache. Measured with
-Adam on float32, half of it is slower by a sixth, and twice or four times of it hardly faster."""
+Adam on float32, half as many are slower by a sixth, and two or four times as many hardly faster."""
 
 
 class Optimizer(ABC):
-    """What all optimizers share. They update `.data` in place: the array object of a parameter stays the same.
+    """Base class of the optimizers. They update `.data` in place: a parameter keeps its array object.
 
     Attributes:
         params: the parameters, in the order given.
@@ -42,15 +44,16 @@ class Optimizer(ABC):
         """Check the arguments and make the state.
 
         Args:
-            params: leaf Tensors that require grad, real floating point, of any shapes; any iterable of them.
+            params: any iterable of leaf Tensors that require grad, real floating point, of any shapes.
             lr: the learning rate, >= 0.
-            l2: the `weight_decay` of all optimizers but AdamW: l2 * p is added to each gradient, as the gradient of
-                the penalty l2 / 2 |p|^2 would; >= 0.
-            state_names: what the rule remembers for each parameter: arrays of its shape and dtype, zeros at first.
+            l2: the `weight_decay` of all optimizers except AdamW, >= 0. It adds l2 * p to each gradient, which is the
+                gradient of the penalty l2 / 2 |p|^2.
+            state_names: the names of what the rule remembers for each parameter: one array of the parameter's shape
+                and dtype each, zeros at first.
 
         Raises:
-            ArgumentError: no parameters, one of them twice, one that cannot be trained, or a number out of range.
-            DTypeError: a complex parameter.
+            ArgumentError: there are no parameters, one comes twice or cannot be trained, or a number is out of range.
+            DTypeError: a parameter is complex.
         """
         require(0 <= lr < math.inf, "lr", lr, "a finite number >= 0")
         require(0 <= l2 < math.inf, "weight_decay", l2, "a finite number >= 0")
@@ -65,8 +68,8 @@ class Optimizer(ABC):
         self._chunks = [self._views(i, p.data) for i, p in enumerate(self.params)]
 
     def _views(self, i: int, data: Array) -> tuple[Array, Array, list[Any]]:
-        """For parameter number `i`: its array, the same flat, and for each chunk the views that an update works on."""
-        flat = data.reshape(-1)  # a view, or if `data` is not contiguous a copy
+        """The array of parameter `i`, the same array flat, and for each chunk the views that an update works on."""
+        flat = data.reshape(-1)  # a view; a copy if `data` is not contiguous
         scratch = self._scratch[data.dtype]
         chunks = []
         for start in range(0, data.size, CHUNK):
@@ -79,7 +82,7 @@ class Optimizer(ABC):
         """Update every parameter that has a gradient. One whose `.grad` is None keeps its value and its state.
 
         Raises:
-            ShapeError: a gradient has another shape than its parameter.
+            ShapeError: a gradient does not have its parameter's shape.
         """
         lr = float(self.lr)  # a NumPy float64 would turn float32 arithmetic into float64
         for i, parameter in enumerate(self.params):
@@ -107,12 +110,15 @@ class Optimizer(ABC):
 
     @abstractmethod
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
-        """Do step `t`, counted from 1, on one chunk of a parameter.
+        """Update one chunk of a parameter in place.
 
         Args:
-            p, g: the chunk of n elements, to be updated in place, and its gradient, to be left alone.
-            state: the chunk of each array of the state, to be updated in place.
-            s: n elements of scratch to compute in.
+            lr: the learning rate.
+            t: the number of this parameter's step, from 1.
+            p: the chunk, shape (n,), to be updated.
+            g: its gradient, shape (n,), to be left alone.
+            state: the chunk of each array of the state, shape (n,), to be updated.
+            s: scratch of shape (n,) to compute in.
         """
 
     def zero_grad(self) -> None:
@@ -121,11 +127,12 @@ class Optimizer(ABC):
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Array]:
-        """What the optimizer remembers between steps, as copies: no learning rate, no other argument.
+        """What the optimizer remembers between steps, without the learning rate and its other arguments.
 
         Returns:
-            `step`, the number of steps that each parameter took, int64 of shape (number of parameters,); and for each
-            parameter i and each name that the optimizer documents, `name.i` of the parameter's shape and dtype.
+            Copies: `step`, the number of steps that each parameter took, int64 of shape (number of parameters,); and
+            for each parameter i and each name that the optimizer documents, `name.i`, of the parameter's shape and
+            dtype.
         """
         state: dict[str, Array] = {"step": np.array(self._steps, dtype=np.int64)}
         for i, (parameter, arrays) in enumerate(zip(self.params, self._state, strict=True)):
@@ -134,10 +141,13 @@ class Optimizer(ABC):
         return state
 
     def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
-        """Take over a state that `state_dict` of the same kind of optimizer returned, bit by bit.
+        """Restore a state that `state_dict` returned, bit by bit.
+
+        Args:
+            state: of an optimizer of the same class, with parameters of the same shapes and dtypes.
 
         Raises:
-            CheckpointError: arrays are missing, unknown, or of another shape or dtype. Nothing was changed then.
+            CheckpointError: arrays are missing or unknown, or have another shape or dtype. Then nothing is changed.
         """
         expected = self.state_dict()
         given = {key: np.asarray(value) for key, value in state.items()}
@@ -161,18 +171,25 @@ class Optimizer(ABC):
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with momentum and Nesterov's variant of it as in PyTorch.
+    """Stochastic gradient descent, with PyTorch's momentum and Nesterov momentum.
 
         g = g + weight_decay p
         b = momentum b + g                      remembered as `momentum`, if momentum > 0
         p = p - lr b                            or, with nesterov, p - lr (g + momentum b)
 
-    Polyak 1964, "Some methods of speeding up the convergence of iteration methods"; Sutskever et al. 2013, "On the
-    importance of initialization and momentum in deep learning", section 2. As in PyTorch, b sums gradients and `lr`
-    multiplies it when it is applied; in the paper b sums steps. They differ only while `lr` changes.
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); Sutskever et al., "On the
+    importance of initialization and momentum in deep learning" (2013), section 2. As in PyTorch, b sums gradients, and
+    `lr` multiplies it when it is applied; in the paper b sums steps. The two differ only while `lr` changes.
+
+    Args:
+        params: the parameters, as for every `Optimizer`.
+        lr: the learning rate, >= 0.
+        momentum: at least 0 and less than 1.
+        weight_decay: >= 0.
+        nesterov: whether to use Nesterov momentum, which needs a momentum above 0.
 
     Raises:
-        ArgumentError: a number out of range, or `nesterov` without momentum.
+        ArgumentError: a number is out of range, or `nesterov` is set without momentum.
 
     >>> p = Tensor([1.0, 2.0], requires_grad=True)
     >>> optimizer = SGD([p], lr=0.5)
@@ -217,10 +234,17 @@ class Adam(Optimizer):
         v = beta2 v + (1 - beta2) g^2           remembered as `exp_avg_sq`
         p = p - lr m_hat / (sqrt(v_hat) + eps), m_hat = m / (1 - beta1^t), v_hat = v / (1 - beta2^t)
 
-    Kingma & Ba 2015, "Adam: A Method for Stochastic Optimization", Algorithm 1, with its defaults.
+    Source: Kingma & Ba, "Adam: A Method for Stochastic Optimization" (2015), Algorithm 1, with its defaults.
+
+    Args:
+        params: the parameters, as for every `Optimizer`.
+        lr: the learning rate, >= 0.
+        betas: beta1 and beta2, each at least 0 and less than 1.
+        eps: >= 0; keeps the division finite.
+        weight_decay: >= 0.
 
     Raises:
-        ArgumentError: a number out of range.
+        ArgumentError: a number is out of range.
     """
 
     def __init__(
@@ -261,11 +285,15 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with the decay decoupled from the gradient: first p = p - lr weight_decay p, then Adam's step.
 
-    Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", Algorithm 2; as in PyTorch the decay is
-    multiplied by `lr`, and is 0.01 by default. The state has Adam's names and meaning.
+    Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (2019), Algorithm 2. As in PyTorch, the decay
+    is multiplied by `lr`, and is 0.01 by default. The state has Adam's names and meaning.
+
+    Args:
+        params, lr, betas, eps: as for `Adam`.
+        weight_decay: >= 0.
 
     Raises:
-        ArgumentError: a number out of range.
+        ArgumentError: a number is out of range.
     """
 
     def __init__(
@@ -286,17 +314,25 @@ class AdamW(Adam):
 
 
 class RMSprop(Optimizer):
-    """RMSprop: the gradient divided by a running root mean square of itself, with momentum as in PyTorch.
+    """RMSprop: the gradient divided by its running root mean square, with momentum as in PyTorch.
 
         g = g + weight_decay p
         v = alpha v + (1 - alpha) g^2           remembered as `square_avg`
         b = momentum b + g / (sqrt(v) + eps)    remembered as `momentum`, if momentum > 0
         p = p - lr b
 
-    Tieleman & Hinton 2012, "Neural Networks for Machine Learning", lecture 6.5; the defaults are PyTorch's.
+    Source: Tieleman & Hinton, "Neural Networks for Machine Learning" (2012), lecture 6.5; the defaults are PyTorch's.
+
+    Args:
+        params: the parameters, as for every `Optimizer`.
+        lr: the learning rate, >= 0.
+        alpha: at least 0 and less than 1.
+        eps: >= 0; keeps the division finite.
+        weight_decay: >= 0.
+        momentum: at least 0 and less than 1.
 
     Raises:
-        ArgumentError: a number out of range.
+        ArgumentError: a number is out of range.
     """
 
     def __init__(
@@ -333,6 +369,7 @@ class RMSprop(Optimizer):
 
 
 def _checked(params: Iterable[Tensor]) -> list[Tensor]:
+    """The parameters as a list, if each of them can be trained and comes once."""
     if isinstance(params, Tensor):
         raise ArgumentError("params must be an iterable of parameters, but is a single Tensor; pass [parameter]")
     checked: list[Tensor] = []
@@ -358,7 +395,7 @@ def _checked(params: Iterable[Tensor]) -> list[Tensor]:
             )
         checked.append(parameter)
     if not checked:
-        raise ArgumentError("params is empty; pass at least one parameter (a generator is empty once it was read)")
+        raise ArgumentError("params is empty; pass at least one parameter (a generator can be consumed only once)")
     return checked
 
 
@@ -367,6 +404,6 @@ def _describe(i: int, parameter: Tensor) -> str:
 
 
 def _some(keys: Iterable[str]) -> str:
-    """The keys for a message, at most three of them."""
+    """The keys as text for a message, at most three of them by name."""
     names = sorted(keys)
     return (", ".join(names[:3]) or "none") + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,14 +1,14 @@
 """Learning-rate schedules: plain functions from a step number to a learning rate.
 
-Each function here takes the shape of a schedule and returns the schedule itself. A schedule keeps nothing between
-calls, so a run's position in it is one integer, and resuming needs nothing else:
+Each function here takes the parameters of a schedule and returns the schedule. A schedule remembers nothing between
+calls: the step number is all that a run needs to resume.
 
     schedule = schedules.cosine(max_lr=0.1, total_steps=1000)
     for step in range(start, 1000):
         optimizer.lr = schedule(step)
 
-Steps count from 0. A step is whatever the caller counts, batches or epochs. A schedule of `total_steps` reaches its
-last value there and holds it from then on.
+Steps count from 0. A step is whatever the caller counts, batches or epochs. A schedule with `total_steps` keeps its
+last value from then on.
 """
 
 import math
@@ -16,14 +16,22 @@ from collections.abc import Callable
 
 from tinygrad_np.optim.arguments import require
 
+__all__ = ["Schedule", "constant", "cosine", "one_cycle", "step"]
+
 Schedule = Callable[[int], float]
 
 
 def constant(lr: float) -> Schedule:
-    """The same learning rate at every step.
+    """Keep the same learning rate at every step.
+
+    Args:
+        lr: the learning rate, finite and >= 0.
+
+    Returns:
+        The schedule.
 
     Raises:
-        ArgumentError: `lr` is negative or not finite.
+        ArgumentError: `lr` is out of range.
     """
     _require_lr("lr", lr)
     return lambda step_number: lr
@@ -34,8 +42,16 @@ def step(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
 
     The sequence and the defaults are those of PyTorch's `StepLR`.
 
+    Args:
+        lr: the learning rate at step 0, finite and >= 0.
+        step_size: the number of steps that share a learning rate, at least 1.
+        gamma: the factor, finite and > 0.
+
+    Returns:
+        The schedule.
+
     Raises:
-        ArgumentError: `lr` is negative, `step_size` no positive integer, or `gamma` not positive.
+        ArgumentError: a number is out of range, or `step_size` is not an integer.
 
     >>> schedule = step(1.0, step_size=2, gamma=0.5)
     >>> [schedule(n) for n in range(6)]
@@ -48,13 +64,21 @@ def step(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
 
 
 def cosine(max_lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
-    """Half a cosine wave, from `max_lr` at step 0 down to `final_lr` at step `total_steps`, and `final_lr` after it.
+    """Come down half a cosine wave, from `max_lr` at step 0 to `final_lr` at step `total_steps`, and stay there.
 
-    Loshchilov & Hutter 2017, "SGDR: Stochastic Gradient Descent with Warm Restarts", eq. 5, without restarts. The
-    sequence up to `total_steps` is that of PyTorch's `CosineAnnealingLR(T_max=total_steps, eta_min=final_lr)`.
+    Source: Loshchilov & Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts" (2017), eq. 5, without restarts.
+    The sequence up to `total_steps` is that of PyTorch's `CosineAnnealingLR(T_max=total_steps, eta_min=final_lr)`.
+
+    Args:
+        max_lr: the first learning rate, finite and >= 0.
+        total_steps: the step that reaches `final_lr`, at least 1.
+        final_lr: the last learning rate, finite and >= 0.
+
+    Returns:
+        The schedule.
 
     Raises:
-        ArgumentError: a learning rate is negative, or `total_steps` no positive integer.
+        ArgumentError: a number is out of range, or `total_steps` is not an integer.
 
     >>> schedule = cosine(1.0, total_steps=4)
     >>> [round(schedule(n), 3) for n in range(6)]
@@ -75,14 +99,23 @@ def one_cycle(
 ) -> Schedule:
     """Warm up from `max_lr / div_factor` to `max_lr`, then come down to far below the start.
 
-    Smith & Topin 2018, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates", in the
-    form and with the defaults of PyTorch's `OneCycleLR`: both phases are half cosine waves. The learning rate peaks at
-    step `pct_start * total_steps - 1`, is `max_lr / div_factor / final_div_factor` at the last step,
+    Source: Smith & Topin, "Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates" (2018),
+    in the form and with the defaults of PyTorch's `OneCycleLR`: both phases are half cosine waves. The learning rate
+    peaks at step `pct_start * total_steps - 1`, is `max_lr / div_factor / final_div_factor` at the last step,
     `total_steps - 1`, and stays there. Momentum is not cycled.
 
+    Args:
+        max_lr: the highest learning rate, finite and >= 0.
+        total_steps: the number of steps of both phases together, at least 1.
+        pct_start: the share of the steps that warm up, at least 0 and less than 1.
+        div_factor: `max_lr` divided by the first learning rate, finite and > 0.
+        final_div_factor: the first learning rate divided by the last, finite and > 0.
+
+    Returns:
+        The schedule.
+
     Raises:
-        ArgumentError: `max_lr` is negative, `total_steps` no positive integer, `pct_start` outside [0, 1), or a
-            factor not positive.
+        ArgumentError: a number is out of range, or `total_steps` is not an integer.
 
     >>> schedule = one_cycle(1.0, total_steps=10)
     >>> [round(schedule(n), 3) for n in range(11)]
@@ -107,7 +140,7 @@ def one_cycle(
 
 
 def _anneal(start: float, end: float, fraction: float) -> float:
-    """The point at `fraction`, from 0 to 1, of a half cosine wave from `start` to `end`."""
+    """The value of half a cosine wave from `start` to `end`, at `fraction` of the way, from 0 to 1."""
     return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
