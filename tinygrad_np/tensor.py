@@ -190,6 +190,11 @@ class Tensor:
         """The number of elements."""
         return self.data.size
 
+    @property
+    def flags(self) -> Any:
+        """The memory layout of the array, as `numpy.ndarray.flags`."""
+        return self.data.flags
+
     # Out of the graph
 
     def item(self) -> Any:
