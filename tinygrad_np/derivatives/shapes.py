@@ -213,7 +213,7 @@ def pad_axis(a, axis, widths, mode, lengths, ends):
 
 
 def pad(array, pad_width, mode="constant", **kwargs):
-    """Modes that repeat elements are an index; the others compute the edges and join them, one axis at a time."""
+    """Index the array where elements are repeated; else compute the edges and join them, one axis at a time."""
     if isinstance(pad_width, dict):
         pad_width = [pad_width.get(i, pad_width.get(i - array.ndim, 0)) for i in range(array.ndim)]
         pad_width = [np.broadcast_to(width, 2) for width in pad_width]
