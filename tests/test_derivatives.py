@@ -275,6 +275,11 @@ def test_the_slope_of_a_power_depends_on_its_exponent_at_every_exponent(exponent
     np.testing.assert_allclose(grad(slope, y), expected)
 
 
+def test_a_median_leaves_nan_out_and_is_shared_between_the_two_middle_elements():
+    assert slopes(np.nanmedian, [np.nan, 3.0, 1.0, np.nan, 2.0, 7.0]) == [[0.0, 0.5, 0.0, 0.0, 0.5, 0.0]]
+    assert slopes(np.nanmedian, [5.0, np.nan, 1.0, 2.0]) == [[0.0, 0.0, 0.0, 1.0]]
+
+
 @pytest.mark.parametrize("order", ["C", "F", "A"])
 @pytest.mark.parametrize("memory", ["C", "F"])
 def test_reshape_reads_and_writes_in_the_same_order_whatever_the_memory_layout(order, memory):
@@ -298,6 +303,20 @@ def test_reshape_reads_and_writes_in_the_same_order_whatever_the_memory_layout(o
 )
 def test_a_list_of_tensors_as_an_operand_broadcasts_as_the_array_it_stands_for(function):
     gradcheck(lambda a, b: function(a, b) * np.arange(1.0, 5.0).reshape(2, 2), [np.array(1.5), np.array(2.5)])
+
+
+# Differences
+
+
+def test_diff_joins_what_is_given_by_keyword():
+    a, b = random_arrays([(2, 3), (1, 3)])
+    gradcheck(lambda a, b: np.diff(a, axis=0, append=b), [a, b])
+    gradcheck(lambda a, b: np.diff(b, 2, axis=0, prepend=a, append=0.0), [a, b])
+
+
+def test_diff_taken_no_times_is_its_input_whatever_is_to_be_joined():
+    x, y = leaves(random_arrays([(3,), (1,)]))
+    np.testing.assert_array_equal(np.diff(x, 0, prepend=y).data, x.data)
 
 
 # New rows

@@ -29,6 +29,11 @@ def test_shape_and_dtype_are_those_that_numpy_gives(data):
     assert (t.shape, t.dtype, t.ndim, t.size) == (array.shape, array.dtype, array.ndim, array.size)
 
 
+def test_flags_tell_the_memory_layout_of_the_array():
+    t = Tensor(np.zeros((2, 3)))
+    assert (t.flags.fnc, t.T.flags.fnc) == (False, True)
+
+
 def test_a_dtype_can_be_asked_for():
     assert Tensor([1, 2], dtype=np.float32).dtype == np.float32
 

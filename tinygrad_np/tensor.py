@@ -205,6 +205,11 @@ class Tensor(Box):
         """The number of elements."""
         return self.data.size
 
+    @property
+    def flags(self) -> Any:
+        """The memory layout of the array, as `numpy.ndarray.flags`."""
+        return self.data.flags
+
     # Out of the graph
 
     def item(self) -> Any:

@@ -9,7 +9,7 @@ from tinygrad_np.derivatives.table import CONSTANT, RULES
 
 
 def name(function: Callable[..., Any]) -> str:
-    """The function's name as users write it after `np.`, or for what is no function of NumPy's, in words."""
+    """The function's name as users write it after `np.`; "indexing" for x[index]."""
     if function.__name__ == "getitem":
         return "indexing"
     prefix = function.__module__.removeprefix("numpy").strip(".")

@@ -1,11 +1,10 @@
 """Derivatives of element-wise functions: each output element depends on one element of each (broadcast) input.
 
-The formulas are the elementary ones (Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, ch. 3-4). At a
-kink, where two inputs of maximum or minimum are equal, each gets half of the gradient.
+The formulas are in Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, chapters 3 and 4. Where the two
+inputs of maximum or minimum are equal, each gets half of the gradient.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -34,15 +33,15 @@ derivative(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * mat
 # Powers and roots
 
 
-def power_base(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """y x^(y-1), and 0 rather than 0 * inf for the constant x^0 at x = 0."""
-    if type(y) in (int, float):
+def power_base(g, out, x, y):
+    """y x^(y-1). At x = 0 the constant x^0 has slope 0, not 0 * inf."""
+    if type(y) in (int, float):  # a constant exponent, whose value may choose a cheaper formula
         return g * (2 * x) if y == 2 else g * y * np.power(x, y - 1) if y else np.zeros_like(g)
     return g * y * np.power(np.where((x == 0) & (y == 0), 1, x), y - 1)
 
 
-def power_exponent(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """x^y log x, and 0, its limit, rather than 0 * -inf at x = 0."""
+def power_exponent(g, out, x, y):
+    """x^y log x. At x = 0 this is 0, its limit, not 0 * -inf."""
     return g * out * np.log(np.where(x == 0, 1, x))
 
 
@@ -68,8 +67,8 @@ derivative(np.log10, lambda g, out, x: g / (x * math.log(10)))
 derivative(np.log1p, lambda g, out, x: g / (x + 1))
 
 
-def log_share(x: Any, out: Any) -> Any:
-    """x - out, the logarithm of a term's share in a sum; where the sum is 0, and out -inf, its terms have no share."""
+def log_share(x, out):
+    """x - out, the logarithm of a term's share in the sum. Where the sum is 0, and out -inf, no term has a share."""
     return x - np.where(out == -np.inf, 0, out)
 
 
@@ -105,8 +104,8 @@ derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
 derivative(np.arctanh, lambda g, out, x: g / (1 - x * x))
 
 
-def sinc_vjp(g: Any, out: Any, x: Any) -> Any:
-    """(cos(pi x) - sinc(x)) / x or, near 0, where that is a difference of almost equal numbers, its Taylor series."""
+def sinc_vjp(g, out, x):
+    """(cos(pi x) - sinc(x)) / x. Near 0 the two terms cancel, so there the Taylor series is used."""
     small = np.absolute(x) < 0.03
     y = math.pi * np.where(small, x, 0)
     series = -y / 3 + y**3 / 30 - y**5 / 840 + y**7 / 45360
@@ -118,16 +117,16 @@ derivative(np.sinc, sinc_vjp)
 # Bessel functions
 
 
-def bessel_vjp(g: Any, out: Any, x: Any, order: int) -> Any:
-    """The mean of the functions of the orders beside this one; order -1 is order 1."""
+def bessel_vjp(g, out, x, order):
+    """The mean of the functions of the two neighbouring orders; order -1 is order 1."""
     return g * (bessel(x, abs(order - 1)) + bessel(x, order + 1)) / 2
 
 
 @differentiable(bessel_vjp)
-def bessel(x: Any, order: int) -> Any:
-    """The modified Bessel function I of whole order: the sum over k of (x / 2)^(2 k + order) / (k! (k + order)!).
+def bessel(x, order):
+    """The modified Bessel function I of integer order: the sum over k of (x / 2)^(2 k + order) / (k! (k + order)!).
 
-    Source: Abramowitz & Stegun, 9.6.10; its derivative is 9.6.26. The terms have one sign, so that none cancels.
+    Source: Abramowitz & Stegun, 9.6.10; for its derivative, 9.6.26. All terms have the same sign, so nothing cancels.
     """
     term = out = (x / 2) ** order / math.factorial(order)
     k = 0
@@ -143,14 +142,14 @@ derivative(np.i0, lambda g, out, x: g * bessel(x, 1))
 # Choices between inputs
 
 
-def to_chosen(g: Any, out: Any, x: Any, y: Any) -> Any:
-    """All of the gradient where the result is x alone, half of it where x and y are equal, none where it is y alone."""
+def to_chosen(g, out, x, y):
+    """The whole gradient where x won, half of it where x and y are equal, nothing where y won."""
     gradient, equal = g * (x == out), x == y
     return gradient - 0.5 * g * equal if equal.any() else gradient
 
 
-def absolute_vjp(g: Any, out: Any, x: Any) -> Any:
-    """The sign of x; for complex x its conjugate, conj(x) / |x|, which is not constant."""
+def absolute_vjp(g, out, x):
+    """sign(x) for real x, conj(x) / |x| for complex x."""
     return g * np.sign(x) if x.dtype.kind != "c" else g * np.conj(x) / np.where(out == 0, 1, out)
 
 
@@ -170,8 +169,8 @@ derivative(
 )
 
 
-def within(x: Any, low: Any, high: Any) -> Any:
-    """Where low <= x <= high, as clip has it: a bound that is None is none."""
+def within(x, low, high):
+    """Where low <= x <= high. As in clip, None means no bound."""
     return np.logical_and(True if low is None else x >= low, True if high is None else x <= high)
 
 
@@ -184,7 +183,7 @@ derivative(
     lambda g, out, a, a_min=None, a_max=None: np.where((a > a_max) | ~within(a_max, a_min, None), g, 0),
 )
 
-# Parts of complex numbers. Inside the walk gradients are conjugates (see graph.walk).
+# Parts of complex numbers. Rules get the conjugates of the gradients that users see (see graph.walk).
 
 derivative(np.conjugate, lambda g, out, x: np.conj(g))
 derivative(np.real, lambda g, out, val: np.real(g))
@@ -192,7 +191,7 @@ derivative(np.imag, lambda g, out, val: -1j * np.real(g))
 derivative(np.real_if_close, lambda g, out, a, tol=100: g)
 
 
-def angle(z: Any, deg: Any = False) -> Any:
+def angle(z, deg=False):
     radians = np.arctan2(np.imag(z), np.real(z))
     return radians * (180 / math.pi) if deg else radians
 
@@ -200,8 +199,8 @@ def angle(z: Any, deg: Any = False) -> Any:
 composite(np.angle, angle)
 
 
-def sign_vjp(g: Any, out: Any, x: Any) -> Any:
-    """0 for real x; the sign z / |z| of a complex number turns with its angle: d out = i out Im(dz / z)."""
+def sign_vjp(g, out, x):
+    """0 for real x. The sign z / |z| of a complex number turns with its angle: d out = i out Im(dz / z)."""
     if x.dtype.kind != "c":
         return np.zeros_like(g)
     return 1j * np.conj(out) * np.imag(g * out) / np.where(out == 0, 1, np.absolute(x))
@@ -210,12 +209,12 @@ def sign_vjp(g: Any, out: Any, x: Any) -> Any:
 derivative(np.sign, sign_vjp)
 
 
-def finite(x: Any, g: Any) -> Any:
-    """The gradient where x is finite, and 0 where it is not: there nan_to_num puts in constants."""
+def finite(x, g):
+    """The gradient where x is finite. Elsewhere nan_to_num puts constants, so it is 0."""
     return np.where(np.isfinite(x), g, 0)
 
 
-def nan_to_num_vjp(g: Any, out: Any, x: Any, *, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
+def nan_to_num_vjp(g, out, x, *, nan=0.0, posinf=None, neginf=None):
     if x.dtype.kind != "c":
         return finite(x, g)
     return finite(np.real(x), np.real(g)) + 1j * finite(np.imag(x), np.imag(g))
@@ -230,5 +229,3 @@ constant(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift
 constant(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal, np.isclose, np.allclose)
 constant(np.logical_and, np.logical_or, np.logical_not, np.logical_xor, np.array_equal, np.array_equiv, np.isin)
 constant(np.isnan, np.isinf, np.isfinite, np.isposinf, np.isneginf, np.isreal, np.iscomplex)
-constant(np.isrealobj, np.iscomplexobj, np.common_type, np.result_type, np.can_cast, np.min_scalar_type)
-constant(np.may_share_memory, np.shares_memory, np.array_repr, np.array_str, np.array2string)

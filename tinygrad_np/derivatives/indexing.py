@@ -1,22 +1,22 @@
 """Derivatives of functions that pick elements: by indices, by conditions, or by order.
 
-A picked element takes its gradient back to where it was; one picked several times gets the sum. For most functions
-`put_back` does that: the same function, applied to the numbers of the elements, says which element went where.
+The gradient of a picked element goes back to where the element was; an element picked several times gets the sum.
+For most functions `put_back` does that: the same function, applied to the elements' numbers, tells which went where.
 """
 
 from operator import getitem
-from typing import Any
 
 import numpy as np
 
+from tinygrad_np.derivatives.products import as_array
 from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable
 from tinygrad_np.errors import NoDerivativeError
 
 # Indexing
 
 
-def names_once(index: Any) -> bool:
-    """Whether an index surely names no element twice: if it has only integers, slices, None, Ellipsis and masks."""
+def names_once(index):
+    """Whether an index surely names no element twice: it holds only integers, slices, None, Ellipsis and masks."""
     return all(
         item is None
         or item is Ellipsis
@@ -27,7 +27,7 @@ def names_once(index: Any) -> bool:
 
 
 @differentiable(lambda g, out, values, index, shape: g[index])
-def scatter(values: Any, index: Any, shape: Any) -> Any:
+def scatter(values, index, shape):
     """Zeros of a shape, with values added at an index."""
     out = np.zeros(shape, values.dtype)
     if names_once(index):
@@ -42,13 +42,13 @@ derivative(getitem, lambda g, out, x, index: scatter(g, index, x.shape))
 # Functions that move elements
 
 
-def numbers(a: Any) -> Any:
-    """For each element its number, counted in the order of the last axis first."""
+def numbers(a):
+    """Number the elements, in C order."""
     return np.arange(a.size).reshape(a.shape)
 
 
-def put_back(g: Any, a: Any, moved: Any) -> Any:
-    """The gradient for `a` from that of a function of it that moved its elements as it moved `numbers(a)`."""
+def put_back(g, a, moved):
+    """Move the gradient back to the places in `a`. `moved` is the function's result for `numbers(a)`."""
     return np.reshape(scatter(np.ravel(g), np.ravel(moved), (a.size,)), a.shape)
 
 
@@ -92,18 +92,18 @@ derivative(
 )
 
 
-def insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
-    """Moves the elements of both arrays, counted through."""
-    arr, values = (np.stack(array) if isinstance(array, (list, tuple)) else array for array in (arr, values))
+def insert(arr, obj, values, axis=None):
+    """Number the elements of both arrays consecutively, let NumPy insert numbers, and look the elements up."""
+    arr, values = as_array(arr), as_array(values)
     elements = np.concatenate([np.ravel(arr), np.ravel(values)], dtype=arr.dtype, casting="unsafe")
-    of_values = np.arange(arr.size, elements.size).reshape(np.shape(values))
+    of_values = np.arange(arr.size, elements.size).reshape(values.shape)
     return elements[np.insert(numbers(arr), obj, of_values, axis)]
 
 
-def trim_zeros(filt: Any, *trim: Any, **axis: Any) -> Any:
-    """Cuts out a block, found by following one element that is not zero."""
-    filt = np.stack(filt) if isinstance(filt, (list, tuple)) else filt
-    block = np.trim_zeros(np.where(filt != 0, numbers(filt) + 1, 0), *trim, **axis)
+def trim_zeros(filt, trim="fb", axis=None):
+    """Let NumPy trim the elements' numbers. Where one of them went tells which block to cut out."""
+    filt = as_array(filt)
+    block = np.trim_zeros(np.where(filt != 0, numbers(filt) + 1, 0), trim, axis)
     start = np.zeros(filt.ndim, int)
     if block.any():
         place = np.argwhere(block)[0]
@@ -117,31 +117,21 @@ composite(np.trim_zeros, trim_zeros)
 # Order
 
 
-def sort_vjp(g: Any, out: Any, a: Any, axis: Any = -1, kind: Any = None, *, stable: Any = None) -> Any:
-    """Gives the gradient of the i-th smallest element of the result to the i-th smallest of the input."""
+def sort_vjp(g, out, a, axis=-1, kind=None, *, stable=None):
+    """Give the i-th smallest element of the input the gradient of the i-th element of the result."""
     flat, axis = (np.ravel(a), 0) if axis is None else (a, axis)
     ranks = np.argsort(np.argsort(flat, axis, "stable"), axis)
     return np.reshape(np.take_along_axis(g, ranks, axis), a.shape)
 
 
-def partition_vjp(g: Any, out: Any, a: Any, kth: Any, axis: Any = -1, kind: Any = "introselect") -> Any:
+def partition_vjp(g, out, a, kth, axis=-1, kind="introselect"):
     return sort_vjp(np.take_along_axis(g, np.argsort(out, axis, "stable"), axis), out, a, axis)
 
 
-def unique_vjp(
-    g: Any,
-    out: Any,
-    ar: Any,
-    return_index: Any = False,
-    return_inverse: Any = False,
-    return_counts: Any = False,
-    axis: Any = None,
-    *,
-    equal_nan: Any = True,
-) -> Any:
-    """Of equal elements the first is the one that stays."""
+def unique_vjp(g, out, ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
+    """Of equal elements, the first one stays and gets the gradient."""
     _, index = np.unique(ar, return_index=True, axis=axis, equal_nan=equal_nan)
-    g = g[0] if isinstance(g, list) else g
+    g = g[0] if return_index or return_inverse or return_counts else g
     return put_back(g, ar, index if axis is None else np.take(numbers(ar), index, axis))
 
 
@@ -153,16 +143,16 @@ composite(np.sort_complex, lambda a: np.sort(a) if a.dtype.kind == "c" else np.a
 # Choices between arrays
 
 
-def select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
-    """The first choice whose condition holds, so that the last is asked first."""
+def select(condlist, choicelist, default=0):
+    """Start from the last choice, so that the first whose condition holds wins."""
     chosen = default
     for condition, choice in reversed(list(zip(condlist, choicelist, strict=True))):
         chosen = np.where(condition, choice, chosen)
     return chosen
 
 
-def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Any:
-    """Picks from the stack of all choices."""
+def choose(a, choices, out=None, mode="raise"):
+    """Pick from the stack of all choices."""
     if out is not None:
         raise NoDerivativeError("the derivative of choose does not know the argument out=; leave it out")
     shape = np.broadcast_shapes(np.shape(a), *map(np.shape, choices))
@@ -170,10 +160,10 @@ def choose(a: Any, choices: Any, out: Any = None, mode: Any = "raise") -> Any:
     return np.ravel(stacked)[np.choose(a, list(numbers(stacked)), mode=mode)]
 
 
-def piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
-    """Gives each function the elements for which its condition is the last that holds; elsewhere is 0."""
+def piecewise(x, condlist, funclist, *args, **kw):
+    """Apply each function where its condition is the last that holds; elsewhere the result is 0."""
     which = np.piecewise(np.zeros(np.shape(x), int), condlist, list(range(1, len(funclist) + 1)))
-    out = np.where(False, x, 0)  # a Tensor, whichever functions are used
+    out = np.where(False, x, 0)  # a Tensor, even if all functions are constants
     for i, function in enumerate(funclist, 1):
         mask = which == i
         if mask.any():

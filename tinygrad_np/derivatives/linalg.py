@@ -2,20 +2,19 @@
 
 All rules take stacks of matrices, real and complex. The sources are Giles, "Collected matrix derivative results for
 forward and reverse mode algorithmic differentiation" (2008), and for complex matrices Boeddeker et al., "On the
-computation of complex-valued gradients with application to statistically optimum beamforming" (2017), and, where
-given, others. Where a source has the gradients conjugated, as PyTorch does, so has the rule between its first and
-its last lines.
+computation of complex-valued gradients with application to statistically optimum beamforming" (2017); others are named
+where they are used. Some sources conjugate the gradients, as PyTorch does: their rules do so in the first lines and
+undo it in the last.
 
-Eigenvectors and singular vectors are unique only up to their phases (for real ones: signs), and where values are equal
-not even that. The derivatives are those of functions that do not depend on the choice; where two values are equal and
-the function depends on their vectors one by one, they are infinite or not a number.
+Eigenvectors and singular vectors are unique only up to a phase (if real, a sign), and where values are equal not even
+that. The derivatives are right for functions that do not depend on the choice. If two values are equal and a function
+does depend on their single vectors, its derivatives are infinite or NaN.
 
-A function that reads only one triangle of a Hermitian matrix has derivatives with respect to that triangle only, each
-element of which counts for its mirror image as well.
+A function that reads only one triangle of a Hermitian matrix has derivatives with respect to that triangle only. Each
+element there counts for its mirror image as well.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -26,32 +25,32 @@ from tinygrad_np.errors import NoDerivativeError
 # Inverses and linear equations
 
 
-def adjoint(x: Any) -> Any:
-    """The conjugate of the transposed matrix."""
+def adjoint(x):
+    """The conjugate transpose of a matrix."""
     return np.conj(transposed(x))
 
 
-def inv_vjp(g: Any, out: Any, a: Any) -> Any:
+def inv_vjp(g, out, a):
     """-x.T g x.T for the inverse x. Giles, section 2.2.3."""
     return -np.matmul(np.matmul(transposed(out), g), transposed(out))
 
 
-def solve_right(g: Any, out: Any, a: Any, b: Any) -> Any:
-    """Giles, section 2.3.1. A b of one axis is a vector, else a stack of matrices."""
+def solve_right(g, out, a, b):
+    """Giles, section 2.3.1. If b has one axis it is a vector, else a stack of matrices."""
     if as_array(b).ndim == 1:
         return np.squeeze(np.linalg.solve(transposed(as_array(a)), column(g)), -1)
     return np.linalg.solve(transposed(as_array(a)), g)
 
 
-def solve_left(g: Any, out: Any, a: Any, b: Any) -> Any:
+def solve_left(g, out, a, b):
     right = solve_right(g, out, a, b)
     if as_array(b).ndim == 1:
         return -column(right) * row(out)
     return -np.matmul(right, transposed(out))
 
 
-def pinv_general(g: Any, out: Any, a: Any) -> Any:
-    """For matrices near a that have its rank. Golub & Pereyra, 1973, equation 4.12."""
+def pinv_general(g, out, a):
+    """The derivative among matrices of the same rank. Golub & Pereyra, 1973, equation 4.12."""
     m, n = a.shape[-2:]
     squared = np.matmul(out, adjoint(out))
     left = np.matmul(np.matmul(np.eye(m) - np.matmul(a, out), transposed(g)), squared)
@@ -60,11 +59,11 @@ def pinv_general(g: Any, out: Any, a: Any) -> Any:
     return inv_vjp(g, out, a) + np.conj(left + right)
 
 
-def pinv_vjp(g: Any, out: Any, a: Any, rcond: Any = None, hermitian: Any = False, *, rtol: Any = None) -> Any:
+def pinv_vjp(g, out, a, rcond=None, hermitian=False, *, rtol=None):
     return fold(pinv_general(g, out, unfold(a)), "L") if hermitian else pinv_general(g, out, a)
 
 
-def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
+def tensorsolve(a, b, axes=None):
     a, b = as_array(a), as_array(b)
     last = [] if axes is None else [axis % a.ndim for axis in axes]
     a = np.transpose(a, [axis for axis in range(a.ndim) if axis not in last] + last)
@@ -72,7 +71,7 @@ def tensorsolve(a: Any, b: Any, axes: Any = None) -> Any:
     return np.reshape(np.linalg.solve(np.reshape(a, (b.size, math.prod(shape))), np.ravel(b)), shape)
 
 
-def tensorinv(a: Any, ind: int = 2) -> Any:
+def tensorinv(a, ind=2):
     rows, columns = a.shape[:ind], a.shape[ind:]
     return np.reshape(np.linalg.inv(np.reshape(a, (math.prod(rows), math.prod(columns)))), columns + rows)
 
@@ -86,23 +85,23 @@ composite(np.linalg.tensorinv, tensorinv)
 # Determinants and traces
 
 
-def cofactors(a: Any) -> Any:
-    """The derivatives of the determinant: those of the matrix without a row and a column, with signs."""
+def cofactors(a):
+    """The derivative for each element: plus or minus the determinant of the matrix without its row and column."""
     n = a.shape[-1]
     others = np.array([[i for i in range(n) if i != left_out] for left_out in range(n)], dtype=int).reshape(n, -1)
     minors = a[..., others[:, None, :, None], others[None, :, None, :]]
     return np.linalg.det(minors) * (-1.0) ** np.add.outer(range(n), range(n))
 
 
-def det_vjp(g: Any, out: Any, a: Any) -> Any:
-    """det(a) a^-T (Giles, section 2.2.4); at singular matrices, which have no inverse, the cofactors that it equals."""
+def det_vjp(g, out, a):
+    """det(a) a^-T (Giles, section 2.2.4). This equals the cofactors, which singular matrices have too."""
     if np.all(out != 0):
         return column(column(g * out)) * transposed(np.linalg.inv(a))
     return column(column(g)) * cofactors(a)
 
 
-def slogdet_vjp(g: Any, out: Any, a: Any) -> Any:
-    """The logarithm has a^-T; the sign is constant or, if complex, turns with the imaginary part of the logarithm."""
+def slogdet_vjp(g, out, a):
+    """a^-T for the logarithm. A real sign is constant; a complex one turns with the logarithm's imaginary part."""
     sign, logarithm = g
     if a.dtype.kind == "c":
         turned = sign * out[0]
@@ -110,7 +109,7 @@ def slogdet_vjp(g: Any, out: Any, a: Any) -> Any:
     return column(column(logarithm)) * transposed(np.linalg.inv(a))
 
 
-def trace_vjp(g: Any, out: Any, a: Any, offset: Any = 0, axis1: Any = 0, axis2: Any = 1, dtype: Any = None) -> Any:
+def trace_vjp(g, out, a, offset=0, axis1=0, axis2=1, dtype=None):
     ones = np.eye(a.shape[axis1], a.shape[axis2], offset)
     return np.moveaxis(column(column(g)) * ones, (-2, -1), (axis1, axis2))
 
@@ -124,41 +123,41 @@ constant(np.linalg.matrix_rank)
 # Decompositions of Hermitian matrices
 
 
-def triangle(a: Any, uplo: str) -> Any:
-    """Ones in one triangle of a matrix, without the diagonal."""
+def triangle(a, uplo):
+    """Ones in one triangle, zeros on the diagonal and in the other triangle."""
     ones = np.tri(a.shape[-1], k=-1, dtype=a.dtype)
     return ones if uplo.upper() == "L" else ones.T
 
 
-def diagonal_part(a: Any) -> Any:
+def diagonal_part(a):
     return a * np.eye(a.shape[-1], dtype=a.dtype)
 
 
-def unfold(a: Any, uplo: str = "L") -> Any:
+def unfold(a, uplo="L"):
     """The Hermitian matrix that one triangle stands for."""
     half = a * triangle(a, uplo)
     return half + adjoint(half) + np.real(diagonal_part(a))
 
 
-def fold(g: Any, uplo: str) -> Any:
-    """The gradient for one triangle from that for the whole Hermitian matrix."""
+def fold(g, uplo):
+    """The gradient for one triangle, from the gradient for the whole Hermitian matrix."""
     return (g + adjoint(g)) * triangle(g, uplo) + np.real(diagonal_part(g))
 
 
-def scaled(vectors: Any, values: Any) -> Any:
-    """The columns of a matrix, each times a value."""
+def scaled(vectors, values):
+    """Multiply each column of a matrix by a value."""
     return vectors * row(values)
 
 
-def over_gaps(x: Any, values: Any) -> Any:
-    """x_ij / (values_j - values_i) off the diagonal, and 0 / 0 = 0: what does not depend on the vectors is fine."""
+def over_gaps(x, values):
+    """x_ij / (values_j - values_i) off the diagonal. Equal values give 0 if nothing depends on their vectors."""
     gaps = row(values) - column(values)
     off = 1 - np.eye(gaps.shape[-1])
     x = x * off
     return x / np.where((gaps == 0) & (x == 0), 1, gaps)
 
 
-def eigh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803 (NumPy's name)
+def eigh_vjp(g, out, a, UPLO="L"):  # noqa: N803 (NumPy's name)
     """Giles, section 3.1; Boeddeker et al., section 4.9."""
     values, vectors = out
     inner = over_gaps(np.matmul(transposed(vectors), g[1]), values)
@@ -166,12 +165,12 @@ def eigh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803 (N
     return fold(np.matmul(np.matmul(np.conj(vectors), inner), transposed(vectors)), UPLO)
 
 
-def eigvalsh_vjp(g: Any, out: Any, a: Any, UPLO: Any = "L") -> Any:  # noqa: N803
+def eigvalsh_vjp(g, out, a, UPLO="L"):  # noqa: N803
     vectors = np.linalg.eigh(a, UPLO)[1]
     return fold(np.matmul(scaled(np.conj(vectors), g), transposed(vectors)), UPLO)
 
 
-def cholesky_vjp(g: Any, out: Any, a: Any, *, upper: Any = False) -> Any:
+def cholesky_vjp(g, out, a, *, upper=False):
     """Murray, "Differentiation of the Cholesky decomposition", 2016, equation 10."""
     factor, g = (adjoint(out), adjoint(g)) if upper else (out, g)
     inner = np.matmul(transposed(factor), g)
@@ -187,8 +186,8 @@ derivative(np.linalg.cholesky, cholesky_vjp)
 # Decompositions of any matrices
 
 
-def eig_vjp(g: Any, out: Any, a: Any) -> Any:
-    """For vectors of length 1. van der Aa et al., "Computation of eigenvalue and eigenvector derivatives", 2007."""
+def eig_vjp(g, out, a):
+    """Eigenvectors have length 1. van der Aa et al., "Computation of eigenvalue and eigenvector derivatives", 2007."""
     values, vectors = out
     g_values, g_vectors = np.conj(g[0]), np.conj(g[1])
     inner = np.matmul(adjoint(vectors), g_vectors)
@@ -197,16 +196,16 @@ def eig_vjp(g: Any, out: Any, a: Any) -> Any:
     return np.conj(np.linalg.solve(adjoint(vectors), np.matmul(inner, adjoint(vectors))))
 
 
-def eigvals_vjp(g: Any, out: Any, a: Any) -> Any:
+def eigvals_vjp(g, out, a):
     vectors = np.linalg.eig(a)[1]
     return np.linalg.solve(transposed(vectors), column(g) * transposed(vectors))
 
 
-def first(vectors: Any, g: Any, k: int) -> tuple[Any, Any]:
-    """The first k of orthonormal columns, and their gradient, with that of the others.
+def first(vectors, g, k):
+    """The first k of orthonormal columns, and their gradient, to which that of the others is added.
 
-    The others complete them to a basis. Whatever does not depend on how, depends on the first ones alone:
-    with d(others) = -first d(first)^H others.
+    The others complete a basis. A function that does not depend on how they do so depends on the first ones alone:
+    d(others) = -first d(first)^H others.
     """
     if vectors.shape[-1] == k:
         return vectors, g
@@ -214,7 +213,7 @@ def first(vectors: Any, g: Any, k: int) -> tuple[Any, Any]:
     return few, g[..., :k] - np.matmul(others, np.matmul(adjoint(g[..., k:]), few))
 
 
-def svd_reduced(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
+def svd_reduced(gu, gs, gvh, u, s, vh):
     """Townsend, "Differentiating the singular value decomposition", 2016, section 1.1; Wan & Zhang, "Automatic
     differentiation for complex valued SVD", 2019, for the last term of complex ones."""
     v, gv = adjoint(vh), adjoint(gvh)
@@ -234,7 +233,7 @@ def svd_reduced(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
     return a
 
 
-def svd_vjp(g: Any, out: Any, a: Any, full_matrices: Any = True, compute_uv: Any = True, hermitian: Any = False) -> Any:
+def svd_vjp(g, out, a, full_matrices=True, compute_uv=True, hermitian=False):
     if compute_uv:
         u, s, vh = out
         k = s.shape[-1]
@@ -247,7 +246,7 @@ def svd_vjp(g: Any, out: Any, a: Any, full_matrices: Any = True, compute_uv: Any
     return fold(gradient, "L") if hermitian else gradient
 
 
-def qr_reduced(gq: Any, gr: Any, q: Any, r: Any) -> Any:
+def qr_reduced(gq, gr, q, r):
     """Walter & Lehmann, "Algorithmic differentiation of linear algebra functions", 2010; Roberts & Roberts, "QR and LQ
     decomposition matrix backpropagation algorithms for square, wide, and deep matrices", 2020, for wide ones."""
     k = q.shape[-1]
@@ -260,7 +259,7 @@ def qr_reduced(gq: Any, gr: Any, q: Any, r: Any) -> Any:
     return adjoint(np.linalg.solve(r, adjoint(gq + np.matmul(q, unfold(inner, "U")))))
 
 
-def qr_vjp(g: Any, out: Any, a: Any, mode: Any = "reduced") -> Any:
+def qr_vjp(g, out, a, mode="reduced"):
     if mode == "raw":
         raise NoDerivativeError("numpy.linalg.qr has no derivative for mode='raw'; use mode='reduced'")
     if mode == "r":
@@ -271,14 +270,14 @@ def qr_vjp(g: Any, out: Any, a: Any, mode: Any = "reduced") -> Any:
     return np.conj(qr_reduced(gq, np.conj(g[1][..., :k, :]), q, out[1][..., :k, :]))
 
 
-def lstsq_inverse(a: Any, rcond: Any, out: Any) -> Any:
-    """The pseudo-inverse that drops the same small singular values as lstsq does."""
+def lstsq_inverse(a, rcond, out):
+    """The pseudo-inverse that drops the same small singular values as lstsq."""
     eps = np.finfo(out[0].dtype).eps
     return np.linalg.pinv(a, max(a.shape) * eps if rcond is None else eps if rcond == -1 else rcond)
 
 
-def lstsq_left(g: Any, out: Any, a: Any, b: Any, rcond: Any = None) -> Any:
-    """x = pinv(a) b; the residuals are the squared distances between a x and b; then the rank and singular values."""
+def lstsq_left(g, out, a, b, rcond=None):
+    """lstsq returns x = pinv(a) b, the squared distances between a x and b, the rank and the singular values."""
     a, b = as_array(a), matrix(as_array(b))
     x, g_x = matrix(out[0]), matrix(g[0])
     gradient = pinv_general(np.matmul(g_x, b.T), lstsq_inverse(a, rcond, out), a)
@@ -288,7 +287,7 @@ def lstsq_left(g: Any, out: Any, a: Any, b: Any, rcond: Any = None) -> Any:
     return gradient
 
 
-def lstsq_right(g: Any, out: Any, a: Any, b: Any, rcond: Any = None) -> Any:
+def lstsq_right(g, out, a, b, rcond=None):
     a, b = as_array(a), as_array(b)
     gradient = np.matmul(lstsq_inverse(a, rcond, out).T, matrix(g[0]))
     if out[1].size:
@@ -296,8 +295,8 @@ def lstsq_right(g: Any, out: Any, a: Any, b: Any, rcond: Any = None) -> Any:
     return np.reshape(gradient, b.shape)
 
 
-def matrix(x: Any) -> Any:
-    """A vector as a column."""
+def matrix(x):
+    """Turn a vector into a column; leave a matrix as it is."""
     return column(x) if x.ndim == 1 else x
 
 
@@ -311,19 +310,19 @@ derivative(np.linalg.lstsq, lstsq_left, lstsq_right)
 # Norms
 
 
-def direction(x: Any) -> Any:
-    """The derivative of |x|: its sign, for complex x conj(x) / |x|; zero at zero."""
+def direction(x):
+    """The derivative of |x|: sign(x) or, for complex x, conj(x) / |x|; zero at zero."""
     return np.conj(x) / np.where(x == 0, 1, np.abs(x)) if x.dtype.kind == "c" else np.sign(x)
 
 
-def chosen(values: Any, best: Any, axes: Any) -> Any:
-    """Weights that pick the values equal to the best, each the same share."""
+def chosen(values, best, axes):
+    """Weights that pick the values equal to the best; several share equally."""
     picked = (values == best).astype(values.dtype)
     return picked / np.sum(picked, axis=axes, keepdims=True)
 
 
-def vector_norm_vjp(g: Any, out: Any, x: Any, order: Any, axes: Any) -> Any:
-    """(|x| / norm)^(p-1) times the direction of x; what has slope infinity or none at zero, gets zero there."""
+def vector_norm_vjp(g, out, x, order, axes):
+    """(|x| / norm)^(p-1) times the direction of x. Where x is zero the slope is taken to be zero."""
     if order == 0:
         return np.zeros_like(x)
     if abs(order) == math.inf:
@@ -334,8 +333,8 @@ def vector_norm_vjp(g: Any, out: Any, x: Any, order: Any, axes: Any) -> Any:
     return g * np.power(ratio, order - 1) * direction(x)
 
 
-def matrix_norm_vjp(g: Any, x: Any, order: Any) -> Any:
-    """Of the last two axes: the singular values' sum or extremes, or the extreme sums of a column's or row's |x|."""
+def matrix_norm_vjp(g, x, order):
+    """The sum or an extreme of the singular values, or the extreme sum of |x| over a column or row."""
     if order == "nuc" or abs(order) == 2:
         u, s, vh = np.linalg.svd(x, full_matrices=False)
         if order != "nuc":
@@ -346,7 +345,7 @@ def matrix_norm_vjp(g: Any, x: Any, order: Any) -> Any:
     return g * chosen(sums, best, (-2, -1)) * direction(x)
 
 
-def norm_vjp(g: Any, out: Any, x: Any, ord: Any = None, axis: Any = None, keepdims: Any = False) -> Any:
+def norm_vjp(g, out, x, ord=None, axis=None, keepdims=False):
     axes = tuple(range(x.ndim)) if axis is None else tuple(np.atleast_1d(axis).tolist())
     last = tuple(range(-len(axes), 0))
     if not keepdims:
@@ -361,8 +360,8 @@ def norm_vjp(g: Any, out: Any, x: Any, ord: Any = None, axis: Any = None, keepdi
     return np.moveaxis(gradient, last, axes)
 
 
-def vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any = 2) -> Any:
-    """The norm of all that lies along some axes, made one axis."""
+def vector_norm(x, /, *, axis=None, keepdims=False, ord=2):
+    """Merge the axes into one, and take the norm along it."""
     axes = tuple(range(x.ndim)) if axis is None else axis
     if isinstance(axes, tuple):
         moved = np.moveaxis(x, axes, range(len(axes)))
@@ -372,8 +371,8 @@ def vector_norm(x: Any, /, *, axis: Any = None, keepdims: Any = False, ord: Any 
     return np.linalg.norm(x, ord, axes, keepdims)
 
 
-def cond(x: Any, p: Any = None) -> Any:
-    """The ratio of the extreme singular values, or the norm times that of the inverse."""
+def cond(x, p=None):
+    """The ratio of the extreme singular values, or the norm of x times the norm of its inverse."""
     if p in (None, 2, -2):
         s = np.linalg.svd(x, compute_uv=False)
         return s[..., -1] / s[..., 0] if p == -2 else s[..., 0] / s[..., -1]

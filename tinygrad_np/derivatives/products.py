@@ -1,13 +1,12 @@
 """Derivatives of products of arrays.
 
 For matrices, out = x @ y has the VJPs g @ y.T and x.T @ g (Giles, "Collected matrix derivative results for forward
-and reverse mode algorithmic differentiation", 2008, section 2.2.2). Stacks of matrices broadcast; a vector counts as
-a matrix of one row on the left, of one column on the right. All products are linear in each factor: the derivative
-with respect to one factor is again a product, of the gradient and the other factors.
+and reverse mode algorithmic differentiation", 2008, section 2.2.2). Stacks of matrices broadcast. A vector is a row on
+the left and a column on the right. Every product is linear in each factor, so the derivative with respect to one factor
+is again a product: of the gradient and the other factors.
 """
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from tinygrad_np.derivatives.table import RULES, composite, derivative
 from tinygrad_np.errors import ShapeError
 
 
-def transposed(x: Any) -> Any:
+def transposed(x):
     """Swap the last two axes."""
     return x.T if x.ndim == 2 else np.swapaxes(x, -1, -2)
 
@@ -23,7 +22,7 @@ def transposed(x: Any) -> Any:
 # Matrices and vectors
 
 
-def matmul_left(g: Any, out: Any, x: Any, y: Any) -> Any:
+def matmul_left(g, out, x, y):
     if y.ndim == 1:
         return np.expand_dims(g, -1) * y
     if x.ndim == 1:
@@ -31,38 +30,38 @@ def matmul_left(g: Any, out: Any, x: Any, y: Any) -> Any:
     return np.matmul(g, transposed(y))
 
 
-def matmul_right(g: Any, out: Any, x: Any, y: Any) -> Any:
+def matmul_right(g, out, x, y):
     if x.ndim == 1:
         return np.expand_dims(g, -2) * np.expand_dims(x, -1) if y.ndim > 1 else g * x
     if y.ndim == 1:
         return np.squeeze(np.matmul(transposed(x), np.expand_dims(g, -1)), -1)
     if y.ndim == 2:
-        if x.ndim > 2:  # one product instead of a stack of them that would be summed
+        if x.ndim > 2:  # one product, instead of a stack of products to be summed
             rows = math.prod(x.shape[:-1])
             x, g = np.reshape(x, (rows, x.shape[-1])), np.reshape(g, (rows, g.shape[-1]))
-        if type(y) is np.ndarray and y.flags.fnc:  # y is W.T: give W a gradient that lies in memory as W does
+        if y.flags.fnc:  # y is W.T: give W a gradient with the memory layout of W
             return np.matmul(g.T, x).T
     return np.matmul(transposed(x), g)
 
 
-def column(x: Any) -> Any:
+def column(x):
     return np.expand_dims(x, -1)
 
 
-def row(x: Any) -> Any:
+def row(x):
     return np.expand_dims(x, -2)
 
 
-def matvec_vector(g: Any, out: Any, x1: Any, x2: Any) -> Any:
+def matvec_vector(g, out, x1, x2):
     return np.squeeze(np.matmul(transposed(x1), column(g)), -1)
 
 
-def vecmat_vector(g: Any, out: Any, x1: Any, x2: Any) -> Any:
+def vecmat_vector(g, out, x1, x2):
     return np.conj(np.squeeze(np.matmul(x2, column(g)), -1))
 
 
-def times_vectors(g: Any, other: Any, x: Any, axis: int) -> Any:
-    """The gradient times the other vectors, with the vectors' axis put back to where x has it."""
+def times_vectors(g, other, x, axis):
+    """Multiply the gradient by the other vectors, and move the vectors' axis back to where x has it."""
     product = column(g) * np.moveaxis(other, axis, -1)
     return np.moveaxis(product, -1, axis if axis < 0 else axis - x.ndim)
 
@@ -75,15 +74,14 @@ derivative(
     lambda g, out, x1, x2, *, axis=-1: times_vectors(g, np.conj(x1), x2, axis),
 )
 composite(np.linalg.vecdot, np.vecdot)
-if hasattr(np, "matvec"):  # since NumPy 2.2
-    derivative(np.matvec, lambda g, out, x1, x2: column(g) * row(x2), matvec_vector)
-    derivative(np.vecmat, vecmat_vector, lambda g, out, x1, x2: column(np.conj(x1)) * row(g))
+derivative(np.matvec, lambda g, out, x1, x2: column(g) * row(x2), matvec_vector)
+derivative(np.vecmat, vecmat_vector, lambda g, out, x1, x2: column(np.conj(x1)) * row(g))
 
 # Sums over any axes
 
 
-def pair_axes(x: Any, y: Any, axes: Any) -> tuple[list[int], list[int], list[int], list[int]]:
-    """The axes that tensordot sums over and those that it keeps: of x, of y, kept of x, kept of y."""
+def pair_axes(x, y, axes):
+    """The axes that tensordot sums over, of x and of y, and those that it keeps, of x and of y."""
     if isinstance(axes, (int, np.integer)):
         summed_x, summed_y = list(range(x.ndim - axes, x.ndim)), list(range(axes))
     else:
@@ -93,7 +91,7 @@ def pair_axes(x: Any, y: Any, axes: Any) -> tuple[list[int], list[int], list[int
     return summed_x, summed_y, kept_x, [axis for axis in range(y.ndim) if axis not in summed_y]
 
 
-def tensordot_left(g: Any, out: Any, a: Any, b: Any, axes: Any = 2) -> Any:
+def tensordot_left(g, out, a, b, axes=2):
     a, b = as_array(a), as_array(b)
     summed_a, summed_b, kept_a, kept_b = pair_axes(a, b, axes)
     product = np.tensordot(g, b, (list(range(len(kept_a), g.ndim)), kept_b))
@@ -101,7 +99,7 @@ def tensordot_left(g: Any, out: Any, a: Any, b: Any, axes: Any = 2) -> Any:
     return np.transpose(product, np.argsort(order))
 
 
-def tensordot_right(g: Any, out: Any, a: Any, b: Any, axes: Any = 2) -> Any:
+def tensordot_right(g, out, a, b, axes=2):
     a, b = as_array(a), as_array(b)
     summed_a, summed_b, kept_a, kept_b = pair_axes(a, b, axes)
     product = np.tensordot(a, g, (kept_a, list(range(len(kept_a)))))
@@ -109,46 +107,46 @@ def tensordot_right(g: Any, out: Any, a: Any, b: Any, axes: Any = 2) -> Any:
     return np.transpose(product, np.argsort(order))
 
 
-def as_array(x: Any) -> Any:
-    """A number or a nested list of numbers or Tensors as an array or Tensor."""
-    if isinstance(x, (list, tuple)):
+def as_array(x):
+    """Turn a number, or a nested list of numbers and Tensors, into an array or Tensor."""
+    if isinstance(x, (list, tuple)) and len(x) > 0:
         return np.stack([as_array(item) for item in x])
     return x if hasattr(x, "ndim") else np.asarray(x)
 
 
-def dot_axes(a: Any, b: Any) -> Any:
-    """What dot sums over: the last axis of a, the last but one of b; nothing if one of them is a number."""
+def dot_axes(a, b):
+    """dot sums over the last axis of a and the last but one of b, or over none if one of them is a number."""
     return [[-1], [max(b.ndim - 2, 0)]] if a.ndim and b.ndim else 0
 
 
-def inner_axes(a: Any, b: Any) -> Any:
+def inner_axes(a, b):
     return [[-1], [-1]] if a.ndim and b.ndim else 0
 
 
-def dot_left(g: Any, out: Any, a: Any, b: Any) -> Any:
+def dot_left(g, out, a, b):
     a, b = as_array(a), as_array(b)
     small = 0 < a.ndim <= 2 and 0 < b.ndim <= 2  # the same as matmul, which is faster
     return matmul_left(g, out, a, b) if small else tensordot_left(g, out, a, b, dot_axes(a, b))
 
 
-def dot_right(g: Any, out: Any, a: Any, b: Any) -> Any:
+def dot_right(g, out, a, b):
     a, b = as_array(a), as_array(b)
     small = 0 < a.ndim <= 2 and 0 < b.ndim <= 2
     return matmul_right(g, out, a, b) if small else tensordot_right(g, out, a, b, dot_axes(a, b))
 
 
-def inner_left(g: Any, out: Any, a: Any, b: Any) -> Any:
+def inner_left(g, out, a, b):
     a, b = as_array(a), as_array(b)
     return tensordot_left(g, out, a, b, inner_axes(a, b))
 
 
-def inner_right(g: Any, out: Any, a: Any, b: Any) -> Any:
+def inner_right(g, out, a, b):
     a, b = as_array(a), as_array(b)
     return tensordot_right(g, out, a, b, inner_axes(a, b))
 
 
-def like(x: Any, gradient: Any) -> Any:
-    """The gradient, which has the elements of x, in the shape of x."""
+def reshaped_like(x, gradient):
+    """Give the gradient, which np.ravel has flattened, the shape of x again."""
     return np.reshape(gradient, as_array(x).shape)
 
 
@@ -158,24 +156,24 @@ derivative(np.dot, dot_left, dot_right)
 derivative(np.inner, inner_left, inner_right)
 derivative(
     np.vdot,
-    lambda g, out, a, b: like(a, np.conj(g * np.ravel(as_array(b)))),
-    lambda g, out, a, b: like(b, g * np.conj(np.ravel(as_array(a)))),
+    lambda g, out, a, b: reshaped_like(a, np.conj(g * np.ravel(as_array(b)))),
+    lambda g, out, a, b: reshaped_like(b, g * np.conj(np.ravel(as_array(a)))),
 )
 derivative(
     np.outer,
-    lambda g, out, a, b: like(a, np.matmul(g, np.ravel(as_array(b)))),
-    lambda g, out, a, b: like(b, np.matmul(np.ravel(as_array(a)), g)),
+    lambda g, out, a, b: reshaped_like(a, np.matmul(g, np.ravel(as_array(b)))),
+    lambda g, out, a, b: reshaped_like(b, np.matmul(np.ravel(as_array(a)), g)),
 )
 composite(np.linalg.outer, np.outer)
 
 # Sums in index notation
 
 
-def index_lists(args: Any) -> tuple[list[Any], list[list[int]], list[int]]:
-    """The arguments of einsum as operands, their indices and the result's indices, all as plain lists of integers.
+def index_lists(args):
+    """Split the arguments of einsum into operands, their indices and the result's indices, as lists of integers.
 
-    Operands come after a string, or each before its list of indices. The axes that an ellipsis stands for get indices
-    of their own, the same for the last one of each operand, for the last but one, and so on.
+    A string comes before all operands, or a list of indices after each. An ellipsis stands for axes that broadcast: the
+    last one has the same index in every operand, so has the last but one, and so on.
     """
     if isinstance(args[0], str):
         inputs, arrow, output = args[0].replace(" ", "").partition("->")
@@ -191,42 +189,42 @@ def index_lists(args: Any) -> tuple[list[Any], list[list[int]], list[int]]:
         every = [index for term in terms for index in term if index is not ...]
         result = [...] * (width > 0) + sorted(index for index in set(every) if every.count(index) == 1)
     named = dict.fromkeys(index for term in terms for index in term if index is not ...)
-    numbers = {index: [width + i] for i, index in enumerate(named)}
+    number = {index: [width + i] for i, index in enumerate(named)}
 
-    def numbered(term: list[Any], own: int) -> list[int]:
-        return [i for index in term for i in (range(width - own, width) if index is ... else numbers[index])]
+    def numbered(term, own):
+        return [i for index in term for i in (range(width - own, width) if index is ... else number[index])]
 
     return operands, list(map(numbered, terms, widths)), numbered(result, width)
 
 
-def symbols(term: str) -> list[Any]:
+def symbols(term):
     """The letters of an operand's indices, with Ellipsis for three dots."""
     return [... if symbol == "." else symbol for symbol in term.replace("...", ".")]
 
 
-def einsum_vjp(position: int) -> Any:
+def einsum_vjp(position):
     """The VJP for the argument at a position: the einsum of the gradient and the other operands."""
 
-    def vjp(g: Any, out: Any, *args: Any, optimize: Any = False) -> Any:
+    def vjp(g, out, *args, optimize=False):
         operands, terms, result = index_lists(args)
         own = position - 1 if isinstance(args[0], str) else position // 2
         x, term = operands.pop(own), terms.pop(own)
-        lengths: dict[int, int] = {}
+        lengths = {}
         for operand, indices in zip([x, *operands], [term, *terms], strict=True):
             for index, length in zip(indices, operand.shape, strict=True):
                 lengths[index] = max(length, lengths.get(index, 1)) if length else 0
         factors = [g, result]
         for operand, indices in zip(operands, terms, strict=True):
             factors += [operand, indices]
-        target: list[int] = []
+        target = []
         for index in term:
-            if index in target:  # a diagonal: elements off it get nothing
+            if index in target:  # the operand's diagonal was read: elements off it get nothing
                 fresh = max([*lengths, *target]) + 1
                 factors += [np.eye(lengths[index], dtype=g.dtype), [index, fresh]]
                 lengths[fresh] = lengths[index]
                 target.append(fresh)
             else:
-                if index not in result:  # an index that is summed over, maybe of this operand alone
+                if index not in result:  # summed over, perhaps in this operand alone
                     factors += [np.ones(lengths[index], g.dtype), [index]]
                 target.append(index)
         return np.einsum(*factors, target, optimize=optimize is not False)
@@ -240,8 +238,8 @@ RULES[np.einsum].positional = 64  # any number of operands
 # Products of several matrices
 
 
-def multi_dot_vjp(g: Any, out: Any, arrays: Any) -> Any:
-    """For each factor: the factors before it transposed, times the gradient, times those behind it transposed."""
+def multi_dot_vjp(g, out, arrays):
+    """For each factor: the transposed factors before it, times the gradient, times the transposed ones after it."""
     first, last = arrays[0], arrays[-1]
     factors = [row(first) if first.ndim == 1 else first, *arrays[1:-1], column(last) if last.ndim == 1 else last]
     g = np.reshape(g, (factors[0].shape[0], factors[-1].shape[1]))
@@ -252,7 +250,7 @@ def multi_dot_vjp(g: Any, out: Any, arrays: Any) -> Any:
     ]
 
 
-def matrix_power_vjp(g: Any, out: Any, a: Any, n: Any) -> Any:
+def matrix_power_vjp(g, out, a, n):
     """The sum of (a.T)^k g (a.T)^(n-1-k): the upper right block of the power of [[a.T, g], [0, a.T]].
 
     Mathias, "A chain rule for matrix functions and applications", 1996, theorem 2.1.
@@ -269,8 +267,8 @@ derivative(np.linalg.matrix_power, matrix_power_vjp)
 # Products made of element-wise ones
 
 
-def kron(a: Any, b: Any) -> Any:
-    """Every element of a times the whole of b, side by side along every axis."""
+def kron(a, b):
+    """Multiply every element of a by the whole of b, and set the products side by side along every axis."""
     a, b = as_array(a), as_array(b)
     ndim = max(a.ndim, b.ndim)
     lengths_a = (1,) * (ndim - a.ndim) + a.shape
@@ -281,8 +279,8 @@ def kron(a: Any, b: Any) -> Any:
     return np.reshape(product, [n * m for n, m in zip(lengths_a, lengths_b, strict=True)])
 
 
-def cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: Any = None) -> Any:
-    """The vector product; a vector of two elements has a third one that is zero. Of two such, the third element."""
+def cross(a, b, axisa=-1, axisb=-1, axisc=-1, axis=None):
+    """The vector product. The third element of a short vector is zero; two short vectors give only the third."""
     if axis is not None:
         axisa, axisb, axisc = axis, axis, axis
     a, b = np.moveaxis(as_array(a), axisa, -1), np.moveaxis(as_array(b), axisb, -1)
@@ -305,10 +303,10 @@ composite(np.linalg.cross, lambda x1, x2, /, *, axis=-1: cross(x1, x2, axis=axis
 # Convolution
 
 
-def overlap(g: Any, n: int, m: int, mode: str, backwards: bool = False) -> Any:
-    """The gradient put to where the mode cuts it out of all n + m - 1 elements, among zeros.
+def overlap(g, n, m, mode, backwards=False):
+    """Pad the gradient with zeros where the mode cut elements off the full n + m - 1.
 
-    NumPy cuts as if the longer array came first, and correlate then turns the result around.
+    NumPy cuts as if the longer array came first, and correlate then reverses the result.
     """
     short = min(n, m)
     start = {"full": 0, "same": (short - 1) // 2, "valid": short - 1}[mode]
@@ -318,17 +316,17 @@ def overlap(g: Any, n: int, m: int, mode: str, backwards: bool = False) -> Any:
     return np.concatenate([np.zeros(start, g.dtype), g, np.zeros(rest, g.dtype)])
 
 
-def convolve_vjp(g: Any, a: Any, v: Any, mode: str) -> Any:
+def convolve_vjp(g, a, v, mode):
     a, v = np.ravel(as_array(a)), np.ravel(as_array(v))
     return np.convolve(overlap(g, a.size, v.size, mode), v[::-1], "valid")
 
 
-def correlate_left(g: Any, out: Any, a: Any, v: Any, mode: str = "valid") -> Any:
+def correlate_left(g, out, a, v, mode="valid"):
     a, v = as_array(a), as_array(v)
     return np.convolve(overlap(g, a.size, v.size, mode, backwards=True), np.conj(v), "valid")
 
 
-def correlate_right(g: Any, out: Any, a: Any, v: Any, mode: str = "valid") -> Any:
+def correlate_right(g, out, a, v, mode="valid"):
     a, v = as_array(a), as_array(v)
     return np.conj(np.convolve(overlap(g, a.size, v.size, mode, backwards=True), a[::-1], "valid")[::-1])
 

@@ -1,40 +1,39 @@
-"""Derivatives of functions along an axis whose elements keep their order: running sums and products, differences.
+"""Derivatives of functions for which the order along an axis counts: running sums and products, differences.
 
-Running sums and differences are linear: the VJP is the transposed map, which runs the other way along the axis.
+Running sums and differences are linear. The VJP of a linear map is the transposed one, which here runs backwards.
 """
-
-from typing import Any
 
 import numpy as np
 
+from tinygrad_np.derivatives.products import as_array
 from tinygrad_np.derivatives.table import composite, derivative, differentiable
 from tinygrad_np.errors import ArgumentError
 
 # Running sums and products
 
 
-def along(axis: int, index: Any) -> Any:
-    """An index of one axis, not negative, as an index of the array."""
+def along(axis, index):
+    """Index one axis, given as a number that is not negative, and leave the others whole."""
     return (slice(None),) * axis + (index,)
 
 
-def reverse(x: Any, axis: int) -> Any:
+def reverse(x, axis):
     return x[along(axis % x.ndim, slice(None, None, -1))]
 
 
-def sum_of_later(g: Any, axis: int) -> Any:
-    """For each element the sum of itself and those after it."""
+def sum_of_later(g, axis):
+    """For each element, the sum of itself and all later ones."""
     return reverse(np.cumsum(reverse(g, axis), axis=axis), axis)
 
 
-def cumsum_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None) -> Any:
+def cumsum_vjp(g, out, a, axis=None, dtype=None):
     return np.reshape(sum_of_later(g, 0 if axis is None else axis), a.shape)
 
 
-def cumprod_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None) -> Any:
-    """The sum over the later products of the gradient times the other factors: sum(g out) / a.
+def cumprod_vjp(g, out, a, axis=None, dtype=None):
+    """For each factor, the sum of g out over this and the later products, divided by the factor.
 
-    Where there are zeros: the product of the earlier factors times s_i = g_i + a_{i+1} s_{i+1}.
+    If there are zeros: the product of the earlier factors times s_i, where s_i = g_i + a_{i+1} s_{i+1}.
     """
     if axis is None:
         return np.reshape(cumprod_vjp(g, out, np.ravel(a), 0), a.shape)
@@ -48,8 +47,8 @@ def cumprod_vjp(g: Any, out: Any, a: Any, axis: Any = None, dtype: Any = None) -
     return np.moveaxis(earlier * np.stack(sums[::-1]), 0, axis)
 
 
-def without_initial(g: Any, axis: Any, include_initial: Any) -> Any:
-    """The gradient without that of the 0 or 1 that was put before the first element."""
+def without_initial(g, axis, include_initial):
+    """Drop what belongs to the 0 or 1 that was put before the first element."""
     return g[along((axis or 0) % g.ndim, slice(1, None))] if include_initial else g
 
 
@@ -73,45 +72,51 @@ composite(np.nancumprod, lambda a, *args, **kwargs: np.cumprod(np.where(np.isnan
 # Differences
 
 
-def length(x: Any, axis: int) -> int:
-    """How many elements diff puts before or after an array for its arguments prepend and append."""
-    return 0 if x is np._NoValue else np.shape(x)[axis] if np.ndim(x) else 1
+def differences_vjp(g, out, a, n, axis):
+    """Minus the differences of the gradient with a zero at both ends, n times over."""
+    zero = np.zeros((), g.dtype)
+    for _ in range(min(n, a.shape[axis])):  # beyond that there are no differences
+        g = -np.diff(g, axis=axis, prepend=zero, append=zero)
+    return g
 
 
-def diff_vjp(part: int) -> Any:
-    """The VJP for prepend (part 0), a (1) or append (2), which diff joins: -diff of the gradient with 0 around it."""
-
-    def vjp(
-        g: Any, out: Any, a: Any, n: Any = 1, axis: Any = -1, prepend: Any = np._NoValue, append: Any = np._NoValue
-    ) -> Any:
-        start, stop = length(prepend, axis), length(prepend, axis) + a.shape[axis]
-        zero = np.zeros((), g.dtype)
-        for _ in range(min(n, stop + length(append, axis))):  # not more often than leaves any difference
-            g = -np.diff(g, axis=axis, prepend=zero, append=zero)
-        return np.split(g, [start, stop], axis)[part]
-
-    return vjp
+@differentiable(differences_vjp)
+def differences(a, n, axis):
+    """Differences of neighbours, n times over."""
+    return np.diff(a, n, axis)
 
 
-def ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
-    """Differences of all elements in one row, between two other arrays."""
+def diff(a, n=1, axis=-1, prepend=None, append=None):
+    """Join `a` with what comes before and after it, then take differences. A number stands for a slice of length 1."""
+    a = as_array(a)
+    if n == 0 or (prepend is None and append is None):
+        return differences(a, n, axis)
+    slice_shape = list(a.shape)
+    slice_shape[axis] = 1
+    parts = [as_array(part) for part in (prepend, a, append) if part is not None]
+    parts = [part if part.ndim else np.broadcast_to(part, slice_shape) for part in parts]
+    return differences(np.concatenate(parts, axis), n, axis)
+
+
+def ediff1d(ary, to_end=None, to_begin=None):
+    """The differences of all elements in C order, with other elements put before and after."""
     row = np.ravel(ary)
     begin, end = (np.astype(np.ravel(() if part is None else part), row.dtype) for part in (to_begin, to_end))
     return np.concatenate([begin, row[1:] - row[:-1], end])
 
 
-derivative(np.diff, diff_vjp(1), None, None, diff_vjp(0), diff_vjp(2))
+composite(np.diff, diff)
 composite(np.ediff1d, ediff1d)
 
 
 @differentiable(
     lambda g, out, values, spacing, axis, edge_order: np.gradient(g, spacing, axis=axis, edge_order=edge_order)
 )
-def transposed_gradient(values: Any, spacing: Any, axis: Any, edge_order: Any) -> Any:
+def transposed_gradient(values, spacing, axis, edge_order):
     """The transposed map of np.gradient along an axis.
 
-    An element i of np.gradient is a sum of three neighbours, i - 1 to i + 1 or, at an edge, the three there, times
-    coefficients. Those of every third neighbour are read off from the gradient of an array that is 1 there, else 0.
+    Element i of np.gradient is a weighted sum of the elements i - 1 to i + 1 or, at an edge, of the three there. The
+    weights of every third element are the gradient of an array that is 1 at these elements and 0 elsewhere.
     """
     values = np.moveaxis(values, axis, -1)
     n = values.shape[-1]
@@ -119,18 +124,18 @@ def transposed_gradient(values: Any, spacing: Any, axis: Any, edge_order: Any) -
     out = np.zeros_like(values)
     for i in range(3):
         ones = (np.arange(n) % 3 == i).astype(values.dtype)
-        neighbour: Any = (..., np.minimum(first + (i - first) % 3, n - 1))
+        neighbour = (..., np.minimum(first + (i - first) % 3, n - 1))
         np.add.at(out, neighbour, values * np.gradient(ones, spacing, edge_order=edge_order))
     return np.moveaxis(out, -1, axis)
 
 
 @differentiable(lambda g, out, f, spacing, axis, edge_order: transposed_gradient(g, spacing, axis, edge_order))
-def gradient_along(f: Any, spacing: Any, axis: Any, edge_order: Any) -> Any:
+def gradient_along(f, spacing, axis, edge_order):
     return np.gradient(f, spacing, axis=axis, edge_order=edge_order)
 
 
-def gradient(f: Any, *spacings: Any, axis: Any = None, edge_order: Any = 1) -> Any:
-    """A gradient along each axis by itself; one number is the spacing of all, coordinates are those of one."""
+def gradient(f, *spacings, axis=None, edge_order=1):
+    """np.gradient one axis at a time. A single number is the spacing along every axis, else each axis has its own."""
     axes = range(np.ndim(f)) if axis is None else np.atleast_1d(axis).tolist()
     if not spacings or (len(spacings) == 1 and np.ndim(spacings[0]) == 0):
         spacings = (spacings or (1.0,)) * len(axes)
@@ -143,9 +148,9 @@ def gradient(f: Any, *spacings: Any, axis: Any = None, edge_order: Any = 1) -> A
 composite(np.gradient, gradient)
 
 
-def trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: Any = -1) -> Any:
-    """The trapezoidal rule: widths times the means of neighbours, summed."""
-    y = y if hasattr(y, "dtype") else np.asarray(y)
+def trapezoid(y, x=None, dx=1.0, axis=-1):
+    """The trapezoidal rule: the sum of widths times the means of neighbours."""
+    y = as_array(y)
     axis = axis % y.ndim
     if x is not None:
         dx = np.diff(x, axis=-1 if np.ndim(x) == 1 else axis)

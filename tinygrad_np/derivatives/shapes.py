@@ -3,28 +3,26 @@
 Functions that pick single elements are in `indexing`.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from tinygrad_np.derivatives.indexing import numbers, put_back, scatter
+from tinygrad_np.derivatives.products import as_array
 from tinygrad_np.derivatives.table import composite, constant, derivative
 from tinygrad_np.errors import NoDerivativeError
 
 # One array of another shape
 
 
-def inverse(axes: Any) -> Any:
+def inverse(axes):
     """The permutation that undoes a transposition."""
     return None if axes is None else np.argsort([axis % len(axes) for axis in axes])
 
 
-def layout(a: Any, order: str) -> Any:
-    """What order="A" and "K" mean for this array. A Tensor's elements are read in the order of its array."""
+def layout(a, order):
+    """The order, "C" or "F", that "A" and "K" mean for this array."""
     if order == "C" or order == "F":
         return order
-    return "F" if (a if isinstance(a, np.ndarray) else a.data).flags.fnc else "C"
+    return "F" if a.flags.fnc else "C"
 
 
 derivative(np.reshape, lambda g, out, a, shape=None, order="C", *, copy=None: np.reshape(g, a.shape, layout(a, order)))
@@ -47,10 +45,8 @@ derivative(np.astype, lambda g, out, x, dtype, *, copy=True: g)
 derivative(np.copy, lambda g, out, a, order="K": g)
 
 
-def full_like(
-    a: Any, fill_value: Any, dtype: Any = None, order: Any = "K", subok: Any = True, shape: Any = None
-) -> Any:
-    """Constant in `a`; every element is the fill value."""
+def full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None):
+    """Only the shape and dtype of `a` count; every element is the fill value."""
     empty = np.empty_like(a, dtype, shape=shape)
     return np.broadcast_to(fill_value, empty.shape).astype(empty.dtype)
 
@@ -58,30 +54,30 @@ def full_like(
 composite(np.full_like, full_like)
 
 constant(np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.empty_like)
-constant(np.result_type, np.can_cast, np.min_scalar_type, np.iscomplexobj, np.isrealobj)
-constant(np.shares_memory, np.may_share_memory)
+constant(np.common_type, np.result_type, np.can_cast, np.min_scalar_type, np.iscomplexobj, np.isrealobj)
+constant(np.shares_memory, np.may_share_memory, np.array_repr, np.array_str, np.array2string)
 
 # Several arrays of another shape
 
 
-def at_least(function: Any) -> Callable[..., Any]:
-    """np.atleast_1d and its like as reshapes."""
+def at_least(function):
+    """np.atleast_1d, 2d or 3d as a reshape."""
 
-    def reshaped(*arys: Any) -> Any:
+    def reshaped(*arys):
         arrays = tuple(np.reshape(a, function(np.empty(np.shape(a))).shape) for a in arys)
         return arrays if len(arrays) > 1 else arrays[0]
 
     return reshaped
 
 
-def broadcast_arrays(*args: Any, subok: bool = False) -> Any:
+def broadcast_arrays(*args, subok=False):
     shape = np.broadcast_shapes(*map(np.shape, args))
     return tuple(np.broadcast_to(a, shape) for a in args)
 
 
-def meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: Any = "xy") -> Any:
+def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
     grids = np.meshgrid(*(np.arange(np.size(x)) for x in xi), copy=copy, sparse=sparse, indexing=indexing)
-    return type(grids)(np.ravel(x)[grid] for x, grid in zip(xi, grids, strict=True))
+    return tuple(np.ravel(x)[grid] for x, grid in zip(xi, grids, strict=True))
 
 
 for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
@@ -92,11 +88,11 @@ composite(np.meshgrid, meshgrid)
 # Splitting: the gradient is a list, one for each piece.
 
 
-def split_vjp(g: Any, out: Any, ary: Any, indices_or_sections: Any, axis: Any = 0) -> Any:
+def split_vjp(g, out, ary, indices_or_sections, axis=0):
     joined = np.concatenate(g, axis)
     if joined.shape == ary.shape:
         return joined
-    # Indices that do not ascend make pieces that overlap.
+    # Indices that do not ascend give pieces that overlap.
     pieces = np.split(numbers(ary), indices_or_sections, axis)
     return put_back(np.concatenate(g, axis=None), ary, np.concatenate(pieces, axis=None))
 
@@ -111,48 +107,45 @@ derivative(
 derivative(np.dsplit, lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 2))
 derivative(np.unstack, lambda g, out, x, *, axis=0: np.stack(g, axis))
 
-# Joining: the derivative with respect to the list of arrays is a list of gradients.
+# Joining: the gradient for a list of arrays is a list of gradients.
 
 
-def concatenate_vjp(
-    g: Any, out: Any, arrays: Any, axis: Any = 0, *, dtype: Any = None, casting: Any = "same_kind"
-) -> Any:
+def concatenate_vjp(g, out, arrays, axis=0, *, dtype=None, casting="same_kind"):
     if axis is None:
         pieces = np.split(g, np.cumsum([np.size(a) for a in arrays[:-1]]))
-        return like(arrays, [np.reshape(piece, np.shape(a)) for piece, a in zip(pieces, arrays, strict=True)])
-    return like(arrays, np.split(g, np.cumsum([np.shape(a)[axis] for a in arrays[:-1]]), axis))
+        return pieces_like(arrays, [np.reshape(piece, np.shape(a)) for piece, a in zip(pieces, arrays, strict=True)])
+    return pieces_like(arrays, np.split(g, np.cumsum([np.shape(a)[axis] for a in arrays[:-1]]), axis))
 
 
-def stack_vjp(g: Any, out: Any, arrays: Any, axis: Any = 0, *, dtype: Any = None, casting: Any = "same_kind") -> Any:
-    return like(arrays, np.moveaxis(g, axis, 0))
+def stack_vjp(g, out, arrays, axis=0, *, dtype=None, casting="same_kind"):
+    return pieces_like(arrays, np.moveaxis(g, axis, 0))
 
 
-def like(arrays: Any, pieces: Any) -> Any:
-    """A list of gradients for a list of arrays; an array of them if one array served as the list."""
+def pieces_like(arrays, pieces):
+    """The gradients as a list for a list of arrays, stacked if the arrays were given as one array."""
     return list(pieces) if isinstance(arrays, (list, tuple)) else np.stack(list(pieces))
 
 
-def hstack(tup: Any, **kwargs: Any) -> Any:
+def hstack(tup, **kwargs):
     arrays = [np.atleast_1d(a) for a in tup]
     return np.concatenate(arrays, 0 if arrays[0].ndim == 1 else 1, **kwargs)
 
 
-def append(arr: Any, values: Any, axis: Any = None) -> Any:
-    """Numbers are arrays here: otherwise they would take the dtype of the other array, which NumPy promotes."""
-    arrays = [np.array(array) if isinstance(array, (int, float, complex)) else array for array in (arr, values)]
-    return np.concatenate(arrays, axis)
+def append(arr, values, axis=None):
+    """np.append makes arrays of numbers, whose dtypes then count for the result's."""
+    return np.concatenate([as_array(arr), as_array(values)], axis)
 
 
-def block(arrays: Any) -> Any:
-    """The innermost lists are joined along the last axis, those around them along the one before, and so on."""
+def block(arrays):
+    """Join the innermost lists along the last axis, the lists around them along the axis before, and so on."""
 
-    def depth(item: Any) -> int:
+    def depth(item):
         return 1 + depth(item[0]) if isinstance(item, list) else 0
 
-    def ndim(item: Any) -> int:
+    def ndim(item):
         return max(map(ndim, item)) if isinstance(item, list) else np.ndim(item)
 
-    def join(item: Any, axis: int) -> Any:
+    def join(item, axis):
         if isinstance(item, list):
             return np.concatenate([join(inner, axis + 1) for inner in item], axis)
         return np.reshape(item, (1,) * (dimensions - np.ndim(item)) + np.shape(item))
@@ -173,8 +166,8 @@ composite(np.append, append)
 composite(np.block, block)
 
 
-def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N803 (NumPy's name)
-    """The powers of x as columns: the products of ever more factors x."""
+def vander(x, N=None, increasing=False):  # noqa: N803 (NumPy's name)
+    """The powers of x as columns: running products of ones and x."""
     n = len(x) if N is None else N
     x = np.astype(x, np.promote_types(x.dtype, int))
     factors = [np.ones((len(x), 1), x.dtype), np.broadcast_to(np.expand_dims(x, 1), (len(x), max(n - 1, 0)))]
@@ -184,32 +177,28 @@ def vander(x: Any, N: Any = None, increasing: bool = False) -> Any:  # noqa: N80
 
 composite(np.vander, vander)
 
-# Padding, with the ramps for it
+# Padding, and the ramps that it can use
 
 
-def linspace_vjp(g: Any, fractions: Any, axis: Any) -> Any:
-    """The weighted sum over the points, each of which is start + fraction (stop - start)."""
+def linspace_vjp(g, fractions, axis):
+    """The weighted sum over the points. Each of them is start + fraction (stop - start)."""
     return np.sum(np.moveaxis(g, axis, -1) * fractions, axis=-1)
 
 
-def linspace_stop(
-    g: Any, out: Any, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, *, dtype: Any = None, axis: Any = 0
-) -> Any:
+def linspace_stop(g, out, start, stop, num=50, endpoint=True, *, dtype=None, axis=0):
     return linspace_vjp(g, np.linspace(0, 1, num, endpoint), axis)
 
 
-def linspace_start(
-    g: Any, out: Any, start: Any, stop: Any, num: Any = 50, endpoint: Any = True, *, dtype: Any = None, axis: Any = 0
-) -> Any:
+def linspace_start(g, out, start, stop, num=50, endpoint=True, *, dtype=None, axis=0):
     return linspace_vjp(g, 1 - np.linspace(0, 1, num, endpoint), axis)
 
 
 derivative(np.linspace, linspace_start, linspace_stop)
 
-STATISTICS: dict[str, Callable[..., Any]] = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
+STATISTICS = {"maximum": np.max, "minimum": np.min, "mean": np.mean, "median": np.median}
 
 
-def pad_axis(a: Any, axis: int, widths: Any, mode: str, lengths: Any, ends: Any) -> Any:
+def pad_axis(a, axis, widths, mode, lengths, ends):
     """Pad with a ramp or a statistic along one axis."""
     a = np.moveaxis(a, axis, 0)
     if mode == "linear_ramp":
@@ -223,8 +212,8 @@ def pad_axis(a: Any, axis: int, widths: Any, mode: str, lengths: Any, ends: Any)
     return np.moveaxis(np.concatenate([left, a, right]), 0, axis)
 
 
-def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
-    """As indexing where elements are repeated, else as joining of what is computed from them, axis after axis."""
+def pad(array, pad_width, mode="constant", **kwargs):
+    """Index the array where elements are repeated; else compute the edges and join them, one axis at a time."""
     if isinstance(pad_width, dict):
         pad_width = [pad_width.get(i, pad_width.get(i - array.ndim, 0)) for i in range(array.ndim)]
         pad_width = [np.broadcast_to(width, 2) for width in pad_width]
@@ -232,11 +221,11 @@ def pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> An
     if not repeats and mode not in ("constant", "linear_ramp", *STATISTICS):
         given = f"mode={mode!r}" + "".join(f", {name}={value!r}" for name, value in kwargs.items())
         raise NoDerivativeError(f"the derivative of pad does not know {given}; .detach() the input or pad otherwise")
-    # It also refuses wrong arguments as NumPy does.
+    # np.pad also checks the arguments.
     padding = np.pad(numbers(array) if repeats else np.zeros(array.shape, array.dtype), pad_width, mode, **kwargs)
     if repeats:
         return np.ravel(array)[padding]
-    settings: list[Any] = [pad_width, kwargs.get("stat_length"), kwargs.get("end_values", 0)]
+    settings = [pad_width, kwargs.get("stat_length"), kwargs.get("end_values", 0)]
     widths, lengths, ends = (np.broadcast_to(value, (array.ndim, 2)).tolist() for value in settings)
     if mode == "constant":
         inside = tuple(slice(before, before + n) for (before, _), n in zip(widths, array.shape, strict=True))
