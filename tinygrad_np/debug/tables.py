@@ -33,7 +33,7 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
 
 
 def in_seconds(seconds: float) -> str:
-    """Write a time, given in seconds, in a suitable unit, and none as a dash.
+    """Write a time, given in seconds, in a suitable unit, and zero as a dash.
 
     >>> [in_seconds(time) for time in (0, 2e-6, 0.0123, 100)]
     ['-', '2.0 us', '12.3 ms', '100.0 s']
@@ -42,7 +42,7 @@ def in_seconds(seconds: float) -> str:
 
 
 def in_bytes(count: float) -> str:
-    """Write an amount of memory, given in bytes, in a suitable unit (1 kB is 1000 bytes), and none as a dash.
+    """Write an amount of memory, given in bytes, in a suitable unit (1 kB is 1000 bytes), and zero as a dash.
 
     >>> [in_bytes(count) for count in (0, 4, 65536, 2e9)]
     ['-', '4 B', '65.5 kB', '2.0 GB']

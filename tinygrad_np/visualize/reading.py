@@ -167,7 +167,7 @@ class Reading:
         self.like = list(range(len(nodes)))  # for each call itself, or the call of the first round that is shown for it
         self.folds: dict[int, Fold] = {}  # for each repeated call that is shown, the innermost repetition
         self.fold_boxes: dict[Fold, Box] = {}
-        self.first_boxes: dict[Module | None, Box | Item] = {}  # of a module's first call
+        self.first_boxes: dict[Module | None, Box | Item] = {}  # of each module's first call
         self.hidden: dict[Item, int] = defaultdict(int)  # the number of parameters in each collapsed module
         self.unused: dict[Item, int] = defaultdict(int)  # and of those that are not in the graph
         self.order: dict[Item, tuple[int, int]] = {}

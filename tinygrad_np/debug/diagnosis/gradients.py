@@ -63,7 +63,7 @@ def missing(setup: Setup) -> Iterator[Finding]:
 
 
 def _end_of_history(setup: Setup) -> Node | None:
-    """The last recorded call that the loss does not depend on, nor another such call; None if there is none."""
+    """The last call off the path to the loss that no other such call uses; None if there is none."""
     leading = set(order([setup.loss._node]))
     ends = [node for node in setup.nodes if node not in leading]
     used = {parent for node in ends for parent in node.parents}

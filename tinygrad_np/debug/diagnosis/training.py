@@ -125,7 +125,7 @@ def _left_gradients(setup: Setup, start: Snapshot) -> Iterator[Finding]:
     if not left or not all(np.isfinite(gradient).all() for gradient in left.values()):
         return
     now = _compare(left, setup.gradients)
-    if setup.optimizer is None or not any(setup.optimizer.state_dict()["step"]):  # all of them come from here
+    if setup.optimizer is None or not any(setup.optimizer.state_dict()["step"]):  # no step since they were taken
         uncleared = round(now.times) >= 2 and now.likeness > 0.999 and abs(now.times / round(now.times) - 1) < 0.02
     elif now.larger > 1.7:
         before = _compare(left, _earlier_gradients(setup, start))
