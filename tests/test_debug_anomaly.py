@@ -140,7 +140,7 @@ def sqrt_of_a_negative_number(x):
     return np.sqrt(np.mean(x * x, axis=1) - np.mean(x * x) - 1)  # here
 
 
-@head("power", "not whole")
+@head("power", "not a whole number")
 def fractional_power_of_a_negative_number(x):
     return (-np.abs(x) - 1) ** 0.5  # here
 
@@ -217,7 +217,7 @@ def missing_values_in_the_data():
     Network()(x)
 
 
-@bug("linear_relu", "the data hold inf; the first is in row 2, column 3", "layers.0 (Linear(4, 8))")
+@bug("linear_relu", "the data contain inf; the first is in row 2, column 3", "layers.0 (Linear(4, 8))")
 def infinite_values_in_the_data():
     x = X.copy()
     x[2, 3] = np.inf
@@ -229,7 +229,7 @@ def missing_values_in_a_list():
     np.stack([tracked([1.0, 2.0]), np.array([np.nan, 1.0])]).sum().backward()  # here
 
 
-@bug("subtract", "the data hold NaN")
+@bug("subtract", "the data contain NaN")
 def missing_values_in_the_target():
     target = np.where(np.eye(6, 3) == 1, np.nan, 1)
     functional.mse_loss(Network()(X), target)  # here
@@ -301,7 +301,7 @@ def gradients_explode(x):
     return x * np.float32(1e30)
 
 
-@head("the derivative of divide", "by whose square")
+@head("the derivative of divide", "divided by their squares")
 def division_by_very_small_numbers(x):
     return 1 / (x * 0 + np.float32(1e-25))  # here
 
@@ -316,7 +316,7 @@ def a_second_derivative_that_is_infinite():
 # Bugs of memory
 
 
-@head("square", "assignment or an operation in place")
+@head("square", "in-place assignment or operation")
 def output_written_to_in_place(x):
     y = np.square(x)  # here
     x.data[0] = 0
@@ -585,12 +585,12 @@ def test_a_loss_of_a_forward_pass_outside_is_found_in_the_backward_pass_and_the_
         loss = function(x).sum()
     message = message_of(loss.backward)
     assert re.match(r"(the derivative of sqrt|log) made", message)
-    assert "put the forward pass into detect_anomaly() as well" in message
+    assert "run the forward pass inside detect_anomaly() as well" in message
 
 
 def test_a_gradient_that_is_not_finite_to_begin_with_is_told():
     y = tracked([1.0, 2.0]) * 2
-    assert "the pass was started with it" in message_of(lambda: y.backward([np.nan, 1.0]))
+    assert "the backward pass started with it" in message_of(lambda: y.backward([np.nan, 1.0]))
 
 
 def test_a_gradient_that_overflows_where_broadcasting_is_undone_is_found():

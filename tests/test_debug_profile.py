@@ -301,5 +301,5 @@ def test_tables_are_aligned_and_narrow_even_with_long_names():
 def test_a_table_by_something_else_names_what_there_is():
     with debug.profile() as profile:
         pass
-    with pytest.raises(ArgumentError, match='"operation", "module" or "place", not by \'layer\''):
+    with pytest.raises(ArgumentError, match='"operation", "module" or "place", not \'layer\''):
         profile.table("layer")

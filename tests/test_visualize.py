@@ -271,13 +271,13 @@ def test_what_is_not_finite_is_red_and_said_in_words_and_so_is_where_it_began():
     assert "gradient: 1 inf" in items(drawing)["x"].lines
     assert items(drawing)["log"].alarming
     assert drawing.source.count("#d00000") == 4
-    assert drawing.picture.notices == ["Values that are not finite come first from log."]
+    assert drawing.picture.notices == ["Values first become non-finite at log."]
 
 
 def test_gradients_that_are_not_finite_are_traced_to_where_they_began():
     x = Tensor([0.0, 4.0], requires_grad=True, name="x")
     drawing = visualize.draw(np.sum(np.sqrt(x * 1.0)), values=True)
-    assert drawing.picture.notices == ["Gradients that are not finite come first, on the way back, at multiply by 1."]
+    assert drawing.picture.notices == ["On the way back, gradients first become non-finite at multiply by 1."]
 
 
 def test_zero_gradients_are_told_apart_from_small_ones():
@@ -488,7 +488,7 @@ def test_a_large_graph_of_modules_is_collapsed_and_a_notice_says_so():
     layers = [nn.Sequential(*(kinds[i]() for i in generator.integers(0, 4, 5))) for _ in range(99)]
     model = nn.Sequential(*layers)
     drawing = visualize.draw(np.sum(model(Tensor(IMAGES, requires_grad=True))), model, values=True)
-    assert "collapsed, as by depth=1" in drawing.picture.notices[-1]
+    assert "collapsed, as with depth=1" in drawing.picture.notices[-1]
     assert len(items(drawing, "module")) == 99
 
 

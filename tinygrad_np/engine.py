@@ -177,7 +177,7 @@ def backward(
         for watch in watches:
             watch.reached(node, g)
         values, kwargs, out = node.args, node.kwargs, node.out
-        if isinstance(g, Parts) and node.rule is not PACK and node.rule.name!="_cross_entropy":
+        if isinstance(g, Parts) and node.rule is not PACK and node.rule.name != "_cross_entropy":
             g = filled(g, out)
         if create_graph:
             values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents, strict=False)]

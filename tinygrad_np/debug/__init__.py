@@ -1,4 +1,4 @@
-"""Tools for finding out what is wrong: anomalies, diagnosis, profiles, summaries, checks of derivatives."""
+"""Tools for finding out what is wrong: anomalies, diagnoses, profiles, summaries and checks of derivatives."""
 
 from tinygrad_np.debug.anomaly import detect_anomaly
 from tinygrad_np.debug.diagnosis import Diagnosis, Finding, diagnose

@@ -1,17 +1,18 @@
-"""Anomaly detection: finding the call where something went wrong, instead of where it came to light.
+"""Anomaly detection: find the call where something went wrong, not the one where it came to light.
 
-Within `detect_anomaly` every recorded call is looked at when it is made, and every derivative when it is taken. What
-is not finite is an error where it arises, with one exception. Values that were not finite to begin with, such as the
--inf of an attention mask or the NaN of missing data, may pass as long as they stay apart: they are an error once they
-spread, or once the result of which derivatives are taken depends on them.
+Inside `detect_anomaly` every recorded call is checked when it is made, and every derivative when it is taken. A value
+that is not finite is an error where it arises, with one exception: values that were not finite to begin with, such as
+the -inf of an attention mask or the NaN of missing data, may pass as long as they stay apart. They become an error once
+they spread, or once the result that is differentiated depends on them.
 
-Also every array that a call took or made gets a checksum, which is compared before the call's derivative is taken.
+Every call also keeps checksums of the arrays that it took and made. They are compared before its derivative is taken,
+so that an array that was overwritten in between is noticed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import sys
+import inspect
 import zlib
 from collections.abc import Iterator
 from operator import attrgetter
@@ -27,26 +28,28 @@ from tinygrad_np.engine import Node, backward
 from tinygrad_np.recording import Scope, watching
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["detect_anomaly"]
+
 PRODUCTS = ("linear", "matmul", "dot", "inner", "vecdot", "tensordot", "einsum")
-BOOKKEEPING = ("pack", "item")  # nodes for lists of arguments and for several results, which are no calls
+BOOKKEEPING = ("pack", "item")  # nodes for a list argument and for one of several outputs: not calls of NumPy
 
 
 @contextlib.contextmanager
 def detect_anomaly() -> Iterator[None]:
-    """Within it, this thread stops at the first call, or derivative, that makes a value that is not finite.
+    """Stop this thread at the first call or derivative that gives a value that is not finite.
 
-    Put the forward and the backward pass into it. The error names the function, the module, the file and line of the
-    call, what went in and came out, and mostly a likely cause. It is raised
+    Put the forward and the backward pass inside. The error names the function, the module, and the file and line of the
+    call, shows what went in and came out, and in most cases names a likely cause. It is raised
 
-    - at a call whose result is inf or NaN though what it was given is finite;
-    - at a call that takes in NaN from data or a parameter and spreads it, or a product that takes in inf;
-    - in the backward pass, if the result depends on a value that is not finite, wherever that comes from;
-    - in the backward pass, at a call whose derivative makes inf or NaN from a finite gradient;
-    - in the backward pass, at a call whose derivative needs an array that was overwritten since.
+    - at a call whose result is inf or NaN although its inputs are finite;
+    - at a call that takes NaN from data or a parameter and spreads it, or at a matrix product that takes in inf;
+    - in the backward pass, if the result depends on a value that is not finite, wherever that came from;
+    - in the backward pass, at a call whose derivative makes inf or NaN of a finite gradient;
+    - in the backward pass, at a call whose derivative needs an array that has been overwritten since.
 
-    NumPy's warnings about floating-point numbers are silent in it. Calls that are not recorded, because nothing in
-    them requires a gradient or because of `no_grad`, are not looked at, but what they made is where it is used. A
-    training step takes several times as long.
+    NumPy's floating-point warnings are silenced. A call that is not recorded, because none of its inputs requires a
+    gradient or because of `no_grad`, is not checked; its result is, where a recorded call uses it. A training step
+    takes several times as long.
 
     Raises:
         AnomalyError: something went wrong.
@@ -68,17 +71,17 @@ def detect_anomaly() -> Iterator[None]:
 
 
 class Detector:
-    """A watch that raises where something goes wrong.
+    """A watch that raises an error where something goes wrong.
 
     Attributes:
         node: the call whose derivative was taken last, or None.
         gradient: the gradient with respect to its output.
-        taken: the nodes that its derivative has contributed to.
-        scope, module: the module call that a call was made in last, and its name.
+        taken: the parents that its derivative has contributed to so far.
+        scope, module: the module call in which the last call was made, and its name.
 
-    It notes with each call its "place", its "module" (whose name is not to be had any more once the module is gone),
-    the "checksums" of its arrays, whether it is "finite", and, if it is part of a derivative that is itself recorded,
-    of which call, as "derivative of".
+    In each call's notes it keeps the "place"; the "module" by name, which cannot be found any more once the module is
+    gone; the "checksums" of the arrays; whether the result is "finite"; and for a call that is part of a recorded
+    derivative, of which call, as "derivative of".
     """
 
     def __init__(self) -> None:
@@ -100,7 +103,7 @@ class Detector:
         node.notes["module"] = self.module
         node.notes["checksums"] = [checksum(array) for array in saved(node)]
         node.notes["finite"] = is_finite(node.out)
-        # Of a derivative the result counts, for rules may choose among values: it is checked when it is known.
+        # Inside a rule only the final result is checked, when it is known: rules may discard values with np.where.
         if not node.notes["finite"] and self.node is None and not may_pass(node):
             raise value_error(origin(node))
 
@@ -122,26 +125,26 @@ class Detector:
             raise derivative_error(node, self.gradient, contribution, self.position(parent))
 
     def position(self, parent: Node) -> int:
-        """Which argument of the call the contribution to this parent, the latest one, is for."""
+        """Which argument of the call the latest contribution to this parent is for."""
         assert self.node is not None
         pairs = enumerate(zip(self.node.parents, self.node.rule.vjps, strict=False))
         positions = [i for i, (node, vjp) in pairs if node is parent and vjp is not None]
         return positions[self.taken.count(parent) - 1]
 
 
-# What is looked at
+# The checks
 
 
 def in_backward() -> bool:
-    """Whether this call is made by the rules, in a backward pass that is itself recorded."""
-    frame: Any = sys._getframe(1)
+    """Whether a rule makes this call, in a backward pass that is itself recorded."""
+    frame: Any = inspect.currentframe()
     while frame is not None and frame.f_code is not backward.__code__:
         frame = frame.f_back
     return frame is not None
 
 
 def plain(value: Any) -> Any:
-    """The same with arrays in the place of Tensors."""
+    """Replace Tensors by their arrays, also in lists; a dict becomes the list of its values."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, (list, tuple)):
@@ -150,13 +153,13 @@ def plain(value: Any) -> Any:
 
 
 def may_pass(node: Node) -> bool:
-    """Whether a call whose result is not finite was given such values, and does not spread them."""
+    """Whether a call with a result that is not finite was given such values, and does not spread them."""
     given = [
         (array, parent) for arg, parent in zip(node.args or (), node.parents, strict=False) for array in floats(arg)
     ]
     given += [(array, None) for array in floats(list(node.kwargs.values()))]
     if not has_nan(node.out):
-        if node.rule.name in PRODUCTS:  # whatever an infinity is multiplied with, it comes to nothing good
+        if node.rule.name in PRODUCTS:  # an infinity spoils every sum of products that it enters
             return False
         return any(not np.isfinite(array).all() for array, _ in given)
     if any(parent is not None and parent.rule is LEAF and np.isnan(array).any() for array, parent in given):
@@ -166,7 +169,7 @@ def may_pass(node: Node) -> bool:
 
 
 def origin(node: Node) -> Node:
-    """The first call that made the NaN in the result of this one or, if there are none, the infinities."""
+    """The first call that made the NaN in this call's result or, if there is none, the infinities."""
     nan = has_nan(node.out)
     found, stack = {node}, [node]
     while stack:
@@ -180,6 +183,7 @@ def origin(node: Node) -> Node:
 
 
 def saved(node: Node) -> list[np.ndarray]:
+    """The arrays that a call took and made."""
     return arrays([*(node.args or ()), node.out])
 
 
@@ -188,7 +192,7 @@ def checksum(array: np.ndarray) -> int:
 
 
 def check_not_overwritten(node: Node, gradient: Any) -> None:
-    """Raise if a saved array that a derivative depends on is another than when the call was made."""
+    """Raise an error if a saved array that the derivative depends on has changed since the call."""
     checksums = (node.notes or {}).get("checksums")
     if checksums is None or node.args is None:
         return
@@ -198,19 +202,19 @@ def check_not_overwritten(node: Node, gradient: Any) -> None:
 
 
 def matters(node: Node, gradient: Any, array: np.ndarray) -> bool:
-    """Whether the call's derivatives depend on the values in one of its arrays: whether they change with them."""
+    """Whether the call's derivatives depend on the values in one of its arrays: do they differ for two fillings?"""
     results = []
     for number in (-1.5, 0.5):
         other = np.full_like(array, number, subok=False)
         try:
             results.append(derivatives(node, gradient, array, other))
-        except Exception:  # with other values it cannot even be computed: an index, a matrix to be inverted
+        except Exception:  # other values are impossible, as for an index or a matrix to be inverted
             return True
     return not all(np.array_equal(one, two) for one, two in zip(*results, strict=True))
 
 
 def derivatives(node: Node, gradient: Any, array: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
-    """The call's contributions to all gradients, with another array in the place of one that it saved."""
+    """The call's contributions to all gradients, computed with `other` in place of the saved `array`."""
     args, out = replaced(list(node.args or ()), array, other), replaced(node.out, array, other)
     return [
         part

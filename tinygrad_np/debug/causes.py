@@ -1,7 +1,7 @@
 """Why a value or a gradient is not finite, in words: a table of likely causes for each function.
 
-A row says when it applies, what happened, and what to do. Rows are tried in order, and the first that applies is
-told; for a function without a row that applies nothing is said, rather than something wrong.
+A row says when it applies, what happened and what to do. Rows are tried in order, and the first that applies is
+reported. If none applies, nothing is said rather than something wrong.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ from tinygrad_np.debug.statistics import floats
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node
 
+__all__ = ["OF_GRADIENTS", "OF_VALUES", "likely_cause"]
+
 
 class Cause(NamedTuple):
-    """A row.
+    """A row of the table.
 
     Attributes:
-        when: is called with the arguments of the call, after its result and, for a derivative, the gradient of that;
-            returns whether the cause applies, or for element-wise functions where.
-        why: what happened. May name {dtype}, its {largest} number, and the logarithms {log} and {log2} of that.
-        remedy: what to do.
-        after: applies only if an input was made by the function of this name, or from its result by few more calls.
+        when: called as when(out, *args) with the result and the arguments of the call or, for a derivative, as
+            when(gradient, out, *args); returns whether the cause applies or, for an element-wise function, where.
+        why: what happened. May contain {dtype}, its {largest} number, and that number's logarithms {log} and {log2}.
+        remedy: what to do. May contain the same.
+        after: if given, the cause applies only if this function made an input, directly or a few calls earlier.
     """
 
     when: Callable[..., Any]
@@ -36,13 +38,16 @@ class Cause(NamedTuple):
 def likely_cause(
     table: dict[str, Sequence[Cause]], node: Node, bad: np.ndarray, values: Sequence[Any]
 ) -> tuple[str, str] | None:
-    """The cause and the remedy, if the table knows one.
+    """Look up why a result or a gradient is not finite.
 
     Args:
         table: `OF_VALUES` or `OF_GRADIENTS`.
-        node: the call; not freed.
-        bad: where the result, or the gradient for an input, is not finite.
-        values: what comes before the call's arguments: its result or, for a derivative, the gradient and its result.
+        node: the call; its arrays must not have been freed.
+        bad: where the result, or the gradient for an input, is not finite; booleans of the same shape.
+        values: what `Cause.when` takes before the arguments: [out] or, for a derivative, [gradient, out].
+
+    Returns:
+        The cause and the remedy, or None if no row applies.
     """
     made_by = functions_before(node)
     dtype = floats(values[-1])[0].dtype
@@ -52,7 +57,7 @@ def likely_cause(
             continue
         try:
             holds = np.asarray(cause.when(*values, *node.args))  # type: ignore[misc]
-        except (TypeError, ValueError, AttributeError):  # arguments of a form that the row was not written for
+        except (TypeError, ValueError, AttributeError):  # the row was not written for arguments of this form
             continue
         if holds.shape == bad.shape:
             holds = holds & bad
@@ -64,7 +69,7 @@ def likely_cause(
 
 
 def functions_before(node: Node, depth: int = 4) -> set[str]:
-    """The names of the functions whose results went into a call, over as many calls."""
+    """The names of the functions whose results led to a call's inputs, up to `depth` calls back."""
     names: set[str] = set()
     nodes = {node}
     for _ in range(depth):
@@ -82,7 +87,7 @@ def finite(*values: Any) -> bool:
 
 
 def large(*values: Any) -> bool:
-    """Whether all is finite, but some of it so large that few multiplications lead to overflow."""
+    """Whether all values are finite, but some of them so large that a few multiplications overflow."""
     return finite(*values) and any(
         (np.abs(array) > float(np.finfo(array.dtype).max) ** 0.25).any() for array in floats(values)
     )
@@ -93,14 +98,14 @@ def tiny(x: Any) -> Any:
 
 
 def rows(names: Sequence[str], causes: Sequence[Cause]) -> dict[str, Sequence[Cause]]:
-    """The same rows for several functions."""
+    """Give several functions the same rows."""
     return dict.fromkeys(names, causes)
 
 
 # Values
 
 DIVERGED = (
-    "numbers this large mostly mean that training has diverged: lower the learning rate, clip the gradients with "
+    "numbers this large usually mean that training has diverged: lower the learning rate, clip the gradients with "
     "optim.clip_grad_norm_, or scale the inputs"
 )
 HALF = Cause(
@@ -110,23 +115,23 @@ HALF = Cause(
 )
 HAND_WRITTEN = (
     "use functional.softmax, log_softmax or logsumexp, which subtract the maximum first, or functional.cross_entropy "
-    "of the logits"
+    "on the logits"
 )
 SAFE_FIRST = (
-    "if np.where is to discard these elements afterwards, make the argument safe before as well, for their gradients "
-    "would still be NaN: "
+    "if np.where discards these elements afterwards, make the argument safe before the call as well, because their "
+    "gradients would still be NaN: "
 )
 
 
 def logarithm(shift: int) -> list[Cause]:
-    """Of log(x + shift)."""
+    """The causes for log(x + shift)."""
     name = "log1p" if shift else "log"
     point = "-1" if shift else "0"
     return [
         Cause(
             lambda out, x: x == -shift,
-            "the logarithm of 0; softmax rounds probabilities that are very small to 0",
-            "use functional.log_softmax(x), or functional.cross_entropy(x, target) of the logits",
+            "the logarithm of 0; softmax rounds very small probabilities to 0",
+            "use functional.log_softmax(x), or functional.cross_entropy(x, target), on the logits",
             after="softmax",
         ),
         Cause(
@@ -155,26 +160,26 @@ def logarithm(shift: int) -> list[Cause]:
 
 
 def exponential(limit: str, doubled: bool = False) -> list[Cause]:
-    """Of functions that overflow above a limit, and below its negative if doubled."""
+    """The causes for a function that overflows above a limit and, if `doubled`, below the limit's negative."""
     arguments = f"less than -{limit} or more than {limit}" if doubled else f"more than {limit}"
     return [
         Cause(
             lambda out, x: np.isinf(out) & np.isfinite(x),
             f"overflow: for an argument of {arguments} the result is too large for {{dtype}}",
-            "functional has softmax, log_softmax, logsumexp, sigmoid and softplus, which do not overflow, to be used "
-            "instead of formulas with exp; else bound the argument, for example with np.minimum",
+            "functional has softmax, log_softmax, logsumexp, sigmoid and softplus, which do not overflow: use them "
+            "instead of formulas with exp; otherwise bound the argument, for example with np.minimum",
         )
     ]
 
 
 def outside(condition: Callable[..., Any], domain: str) -> list[Cause]:
-    """Of functions that are not defined everywhere."""
+    """The causes for a function that is not defined everywhere."""
     return [
         Cause(
             lambda out, x: condition(x),
             f"the argument is outside of {domain}",
-            "rounding may have taken it there: np.clip it, a little inside of the domain, because the derivative at "
-            "the ends is infinite",
+            "rounding may have taken it there: np.clip it to a little inside of the domain, because the derivative "
+            "at the ends is infinite",
         )
     ]
 
@@ -208,14 +213,14 @@ MEAN = [
     Cause(
         lambda out, x, *args: np.size(x) == 0,
         "the mean of no elements, 0 / 0",
-        "check the selection or the batch that it is taken over: it is empty",
+        "check why the selection or the batch that it is taken over is empty",
     )
 ]
 
 VARIANCE = [
     Cause(
         lambda out, x, *args: finite(x) and np.isnan(out).all(),
-        "there are no more elements to take the variance over than degrees of freedom subtracted, ddof: 0 / 0",
+        "the variance is taken over no more elements than ddof, the degrees of freedom subtracted: 0 / 0",
         "use ddof=0, or more elements",
     )
 ]
@@ -223,7 +228,7 @@ VARIANCE = [
 SOFTMAX = [
     Cause(
         lambda out, x, *args: np.isneginf(x).any() and not np.isposinf(x).any(),
-        "all elements along the axis are -inf, and softmax divides by their sum, 0: a mask masks everything in a row",
+        "all elements along the axis are -inf, so softmax divides by 0: a mask masks everything in a row",
         "leave at least one element in every row unmasked, or mask with a large finite number such as -1e9",
     )
 ]
@@ -231,8 +236,8 @@ SOFTMAX = [
 SINGULAR = [
     Cause(
         lambda out, *args: True,
-        "the matrix is singular, or nearly: its determinant is 0",
-        "add a small multiple of the identity to it, a + 1e-6 * np.eye(len(a))",
+        "the matrix is singular, or nearly so: its determinant is 0",
+        "add a small multiple of the identity: a + 1e-6 * np.eye(len(a))",
     )
 ]
 
@@ -247,7 +252,7 @@ OF_VALUES: dict[str, Sequence[Cause]] = {
         Cause(
             lambda out, x: x < 0,
             "the square root of a negative number",
-            "rounding may have made it negative: np.sqrt(np.maximum(x, 1e-12)); "
+            "rounding may have made it negative: use np.sqrt(np.maximum(x, 1e-12)); "
             f"{SAFE_FIRST}np.sqrt(np.where(x > 0, x, 1))",
         )
     ],
@@ -273,7 +278,7 @@ OF_VALUES: dict[str, Sequence[Cause]] = {
             ),
             Cause(
                 lambda out, x, y: (x < 0) & (y != np.rint(y)),
-                "a negative number to a power that is not whole",
+                "a negative number to a power that is not a whole number",
                 f"keep the base above 0, or take np.abs of it; {SAFE_FIRST}np.where(x > 0, x, 1) ** y",
             ),
             HALF,
@@ -293,16 +298,14 @@ OF_VALUES: dict[str, Sequence[Cause]] = {
     "_cross_entropy": [
         Cause(
             lambda out, logits, *args: not finite(logits),
-            "the logits hold inf",
+            "the logits contain inf",
             "mask with a large finite number such as -1e9 instead of -inf, or look for the overflow that made the inf",
         )
     ],
     **rows(("slogdet", "inv", "solve"), SINGULAR),
     "astype": [
         HALF,
-        Cause(
-            lambda out, *args: finite(args), "the numbers are too large for the dtype asked for", "choose a wider one"
-        ),
+        Cause(lambda out, *args: finite(args), "the numbers are too large for the new dtype", "choose a wider one"),
     ],
     "any": [
         HALF,
@@ -313,7 +316,7 @@ OF_VALUES: dict[str, Sequence[Cause]] = {
         ),
         Cause(
             lambda out, *args: infinite(args) and any(np.isnan(array).any() for array in floats(out)),
-            "an input holds inf, and inf - inf, 0 * inf and inf / inf are NaN",
+            "an input contains inf, and inf - inf, 0 * inf and inf / inf are NaN",
             "keep inf out of it: mask with a large finite number such as -1e9, or select with np.where",
         ),
     ],
@@ -324,7 +327,7 @@ OF_VALUES: dict[str, Sequence[Cause]] = {
 
 
 def infinite_at(point: str, condition: Callable[..., Any], safe: str, remedy: str) -> list[Cause]:
-    """Of functions whose slope is infinite somewhere: of inf, and of NaN where the gradient that arrives is 0."""
+    """The causes for a function whose slope is infinite somewhere: inf, or NaN where the incoming gradient is 0."""
     return [
         Cause(
             lambda g, out, *args: condition(out, *args) & (g == 0),
@@ -336,10 +339,11 @@ def infinite_at(point: str, condition: Callable[..., Any], safe: str, remedy: st
     ]
 
 
-EQUAL = "add small different numbers to the diagonal, or use only the values, not the vectors"
+EQUAL = "add small, different numbers to the diagonal, or use only the values and not the vectors"
 
 
 def repeated(values: Any) -> bool:
+    """Whether two values along the last axis are equal."""
     return bool(np.any(np.diff(np.sort(values, axis=-1), axis=-1) == 0))
 
 
@@ -362,7 +366,7 @@ OF_GRADIENTS: dict[str, Sequence[Cause]] = {
             ),
             Cause(
                 lambda g, out, x, y: x < 0,
-                "the derivative with respect to the exponent holds the logarithm of the base, which is negative",
+                "the derivative with respect to the exponent contains the logarithm of the base, which is negative",
                 "make the exponent a constant, with .detach(), or the base positive",
             ),
         ],
@@ -373,7 +377,7 @@ OF_GRADIENTS: dict[str, Sequence[Cause]] = {
             "-1 and 1",
             lambda out, x: np.abs(x) == 1,
             "np.where(np.abs(x) < 1, x, 0)",
-            "np.clip the argument to a little less than 1 in size, such as -1 + 1e-6 to 1 - 1e-6",
+            "np.clip the argument to a little inside of [-1, 1], such as -1 + 1e-6 to 1 - 1e-6",
         ),
     ),
     "arccosh": infinite_at(
@@ -401,7 +405,7 @@ OF_GRADIENTS: dict[str, Sequence[Cause]] = {
         ),
         Cause(
             lambda g, out, x, y: tiny(y) & np.isfinite(x),
-            "division by very small numbers, by whose square the gradient is divided: it is too large for {dtype}",
+            "division by very small numbers: the gradient is divided by their squares, too large for {dtype}",
             "keep the divisor away from 0, for example x / (y + 1e-6) if y >= 0",
         ),
     ],
@@ -410,7 +414,7 @@ OF_GRADIENTS: dict[str, Sequence[Cause]] = {
         [
             Cause(
                 lambda g, out, *args: repeated(out[0]),
-                "two eigenvalues are equal, and then the eigenvectors have no derivative",
+                "two eigenvalues are equal, so the eigenvectors have no derivative",
                 EQUAL,
             )
         ],
@@ -418,12 +422,12 @@ OF_GRADIENTS: dict[str, Sequence[Cause]] = {
     "svd": [
         Cause(
             lambda g, out, *args: repeated(out[1]),
-            "two singular values are equal, and then the singular vectors have no derivative",
+            "two singular values are equal, so the singular vectors have no derivative",
             EQUAL,
         ),
         Cause(
             lambda g, out, *args: bool(np.any(out[1] == 0)),
-            "a singular value is 0, and then the singular vectors have no derivative",
+            "a singular value is 0, so the singular vectors have no derivative",
             EQUAL,
         ),
     ],
@@ -442,7 +446,7 @@ OF_GRADIENTS: dict[str, Sequence[Cause]] = {
         Cause(
             lambda g, out, *args: large(g, out, args),
             "overflow: the gradient is too large for {dtype}, whose largest number is {largest}",
-            "gradients this large mostly mean that they explode from layer to layer: look at the initialisation and "
+            "gradients this large usually mean that they explode from layer to layer: look at the initialisation and "
             "the scale of the inputs, add normalisation, or lower the learning rate",
         ),
     ],

@@ -1,9 +1,10 @@
-"""Derivatives checked against central differences, which know nothing of the derivative table.
+"""Checks of derivatives against central differences, which know nothing of the derivative table.
 
-A function's outputs are contracted to one real number by random weights, always the same ones, so that one walk gives
-all derivatives and an error in any of them shows. The number's derivative with respect to an input element is then
-(f(x + eps) - f(x - eps)) / (2 eps), with an error of the order eps^2 from the truncation and 1e-16 / eps from the
-rounding, which is why float64 is asked for (Nocedal & Wright, Numerical Optimization, 2006, section 8.1).
+A function's outputs are contracted to one real number by random weights, the same ones each time, so that one backward
+pass gives all derivatives and an error in any of them shows. The derivative of that number with respect to an input
+element is then compared with (f(x + eps) - f(x - eps)) / (2 eps). The quotient has a truncation error of order eps^2
+and a rounding error of order 1e-16 / eps, which is why float64 is required (Nocedal & Wright, Numerical Optimization,
+2006, section 8.1).
 """
 
 from collections.abc import Callable, Sequence
@@ -15,33 +16,36 @@ from tinygrad_np.autograd import grad
 from tinygrad_np.errors import ArgumentError, DTypeError, GradcheckError
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["gradcheck", "gradgradcheck"]
+
 FLOAT64 = (np.dtype(np.float64), np.dtype(np.complex128))
 
 
 def gradcheck(
     function: Callable[..., Any], inputs: Any, eps: float = 1e-6, rtol: float = 1e-5, atol: float = 1e-7
 ) -> bool:
-    """Compare the gradients that the graph gives with central differences.
+    """Compare the gradients of a function with central differences.
 
     A gradient a passes against a difference quotient n if |a - n| <= atol + rtol * |n|. The gradient with respect to a
     complex z is dL/dRe(z) + i dL/dIm(z), as in PyTorch.
 
     Args:
-        function: is called with one Tensor for each input, and returns a Tensor of any shape, or a list or tuple of
-            them. It must give the same result each time. An output without a history counts as constant.
-        inputs: an array or Tensor, or a list or tuple of them, of dtype float64 or complex128. With respect to each of
-            them the gradient is checked. A Tensor that requires grad is handed over itself, so that a function may
-            also find it by other ways than its arguments, as a module finds its parameters; others become new
-            Tensors. No array is written to.
+        function: called with one Tensor for each input; returns a Tensor of any shape, or a list or tuple of them. It
+            must give the same result each time. An output without a history counts as constant.
+        inputs: an array or Tensor, or a list or tuple of them, of any shape and of dtype float64 or complex128. The
+            gradient is checked with respect to each. A Tensor that requires grad is passed on itself, so that the
+            function may also reach it other than by its arguments, as a module reaches its parameters; anything else
+            becomes a new Tensor. No array is written to.
         eps: the step, in the units of the inputs.
-        rtol, atol: the tolerances.
+        rtol, atol: the relative and the absolute tolerance.
 
     Returns:
         True.
 
     Raises:
-        GradcheckError: a gradient is wrong; says for which input and element. Or the function is not deterministic.
-        DTypeError: an input or an output is of another dtype.
+        GradcheckError: a gradient is wrong (the message says for which input and element), or the function is not
+            deterministic.
+        DTypeError: an input or an output has another dtype.
         ArgumentError: there are no inputs.
 
     >>> gradcheck(lambda x, y: np.sin(x) * y, [np.zeros((2, 3)), np.ones(3)])
@@ -59,7 +63,7 @@ def gradcheck(
     for i, (tensor, gradient) in enumerate(zip(tensors, _gradients(outputs, tensors, weights), strict=True)):
         numerical = _central_differences(function, tensors, tensor, weights, eps)
         difference = np.abs(gradient - numerical)
-        wrong = ~(difference <= atol + rtol * np.abs(numerical))  # so that nan is wrong
+        wrong = ~(difference <= atol + rtol * np.abs(numerical))  # so that NaN counts as wrong
         if wrong.any():
             worst = np.where(wrong, np.nan_to_num(difference, nan=np.inf), -1).argmax()
             index = tuple(map(int, np.unravel_index(worst, tensor.shape)))
@@ -76,8 +80,17 @@ def gradgradcheck(
 ) -> bool:
     """Compare second derivatives with central differences of the first: `gradcheck` of the function's gradients.
 
-    Arguments, result and errors are those of `gradcheck`. In an error message the inputs that come after the given
-    ones are the gradients with respect to the outputs, on which first derivatives depend as well.
+    In an error message the inputs after the given ones are the gradients with respect to the outputs, on which first
+    derivatives depend as well.
+
+    Args:
+        function, inputs, eps, rtol, atol: as for `gradcheck`.
+
+    Returns:
+        True.
+
+    Raises:
+        GradcheckError, DTypeError, ArgumentError: as for `gradcheck`.
 
     >>> gradgradcheck(np.tanh, np.linspace(-1, 1, 5))
     True
@@ -94,7 +107,7 @@ def gradgradcheck(
 
 
 def _leaves(inputs: Any) -> list[Tensor]:
-    """A Tensor that requires grad for each input."""
+    """Make a Tensor that requires grad of each input."""
     tensors = []
     for i, given in enumerate(inputs if isinstance(inputs, (list, tuple)) else [inputs]):
         tensor = given if isinstance(given, Tensor) and given.requires_grad else Tensor(given)
@@ -110,7 +123,7 @@ def _leaves(inputs: Any) -> list[Tensor]:
 
 
 def _outputs(function: Callable[..., Any], tensors: Sequence[Tensor]) -> list[Any]:
-    """What the function returns, as a list."""
+    """Call the function and return its outputs as a list."""
     result = function(*tensors)
     outputs = list(result) if isinstance(result, (list, tuple)) else [result]
     for i, array in enumerate(_arrays(outputs)):
@@ -127,7 +140,7 @@ def _arrays(outputs: Sequence[Any]) -> list[np.ndarray]:
 
 
 def _weights(outputs: Sequence[Any]) -> list[np.ndarray]:
-    """Random weights for the outputs, the same at each call."""
+    """Random weights for the outputs, of their shapes, the same ones each time."""
     generator = np.random.default_rng(0)
     weights = []
     for array in _arrays(outputs):
@@ -153,7 +166,7 @@ def _gradients(
 def _central_differences(
     function: Callable[..., Any], tensors: Sequence[Tensor], tensor: Tensor, weights: Sequence[np.ndarray], eps: float
 ) -> np.ndarray:
-    """The numerical gradient of the weighted sum of the outputs with respect to one of the tensors."""
+    """The numerical gradient of the weighted sum of the outputs with respect to `tensor`."""
     gradient = np.zeros_like(tensor.data)
     for index in np.ndindex(gradient.shape):
         for direction in (1, 1j) if gradient.dtype.kind == "c" else (1,):
@@ -169,9 +182,9 @@ def _central_differences(
 def _evaluate(
     function: Callable[..., Any], tensors: Sequence[Tensor], tensor: Tensor, index: tuple[int, ...], step: complex
 ) -> list[np.ndarray]:
-    """The outputs with a step added to one element of one of the tensors."""
+    """The outputs after adding a step to one element of `tensor`."""
     array = tensor.data
-    tensor.data = array.copy(order="K")  # what a function does may depend on the layout: np.ravel(x, order="A")
+    tensor.data = array.copy(order="K")  # keep the layout, which functions may depend on: np.ravel(x, order="A")
     tensor.data[index] += step
     try:
         return _arrays(_outputs(function, tensors))

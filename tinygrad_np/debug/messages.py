@@ -1,4 +1,4 @@
-"""What `detect_anomaly` says: the call, what went in and came out, a likely cause, and what to do."""
+"""What `detect_anomaly` reports: the call, what went in and came out, a likely cause, and what to do."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from tinygrad_np.engine import Node
 from tinygrad_np.errors import AnomalyError
 from tinygrad_np.recording import Scope
 
+__all__ = ["derivative_error", "gradient_error", "overwritten_error", "value_error", "within"]
+
 
 def value_error(node: Node) -> AnomalyError:
-    """Of a call whose result is not finite."""
+    """The error for a call whose result is not finite."""
     out = first_bad(node.out)
     given = [(i, array) for i, arg in enumerate(node.args or ()) for array in floats(arg)]
     given = [(i, array) for i, array in given if not is_finite(array)]
@@ -39,15 +41,15 @@ def value_error(node: Node) -> AnomalyError:
 
 
 def gradient_error(node: Node) -> AnomalyError:
-    """Of a gradient that is not finite though no derivative made it so."""
+    """The error for a gradient that is not finite although no derivative made it so."""
     return AnomalyError(
-        f"the gradient with respect to the result of {site(node)} is not finite, though no derivative made it so: the "
-        "pass was started with it, or finite gradients overflowed when they were added up"
+        f"the gradient with respect to the result of {site(node)} is not finite, although no derivative made it so: "
+        "the backward pass started with it, or finite gradients overflowed when they were added up"
     )
 
 
 def derivative_error(node: Node, gradient: Any, contribution: Any, i: int) -> AnomalyError:
-    """Of a call whose derivative with respect to its argument i is not finite."""
+    """The error for a call whose derivative with respect to argument `i` is not finite."""
     bad = first_bad(contribution)
     what = f"the derivative of {site(node)} made {amount(bad)} in the gradient for input {i + 1}{source(node, i)}"
     lines = inputs(node)
@@ -58,34 +60,35 @@ def derivative_error(node: Node, gradient: Any, contribution: Any, i: int) -> An
 
 
 def overwritten_error(node: Node, array: np.ndarray) -> AnomalyError:
-    """Of a call one of whose arrays has changed."""
+    """The error for a saved array that was overwritten."""
     i = next((i for i, arg in enumerate(node.args or ()) if any(array is one for one in arrays(arg))), None)
     what = "output" if i is None else f"input {i + 1}{source(node, i)}"
     parameter = i is not None and node.parents[i] is not None and node.parents[i].rule is LEAF  # type: ignore[union-attr]
     if parameter:
         cause = (
-            "an optimizer's step, or another change in place, between the forward and the backward pass",
+            "an optimizer's step, or another in-place change, between the forward and the backward pass",
             "call backward() before step(), and compute the loss again for another backward()",
         )
     else:
         cause = (
-            "an assignment or an operation in place on the array, or on one that shares its memory, after the call",
+            "an in-place assignment or operation, after the call, on the array or on one that shares its memory",
             "write to a copy, x.copy(), or compute a new array instead",
         )
-    head = f"{site(node)}: its {what} was overwritten after the call, and its derivative needs the old values"
+    head = f"{site(node)}: its {what} was overwritten after the call, but its derivative needs the old values"
     return error(head, [f"{what} now: {described(array)}"], cause, node)
 
 
 def error(what: str, lines: list[str], cause: tuple[str, str] | None, node: Node) -> AnomalyError:
+    """The error that says what happened, the facts, a line each, and the cause and the remedy if they are known."""
     if cause is not None:
         lines = [*lines, f"likely cause: {cause[0]}", f"what to do: {cause[1]}"]
     if "place" not in (node.notes or {}):
-        lines = [*lines, "for the file and line of the call, put the forward pass into detect_anomaly() as well"]
+        lines = [*lines, "for the file and line of the call, run the forward pass inside detect_anomaly() as well"]
     return AnomalyError("\n  ".join([what, *lines]))
 
 
 def site(node: Node) -> str:
-    """The function, and where it was called: "log at train.py:12 in layers.2 (Linear(3, 2))"."""
+    """The function and where it was called: "log at train.py:12 in layers.2 (Linear(3, 2))"."""
     notes = node.notes or {}
     text = node.rule.name.lstrip("_")
     if "place" in notes:
@@ -97,7 +100,7 @@ def site(node: Node) -> str:
 
 
 def within(scope: Scope | None) -> str:
-    """The module of a call: " in layers.2 (Linear(3, 2))", or " in Model" for the outermost."""
+    """The module of a call, as text: " in layers.2 (Linear(3, 2))", or " in Model" for the outermost one."""
     if scope is None:
         return ""
     module, path = scope.module(), module_path(scope)
@@ -107,7 +110,7 @@ def within(scope: Scope | None) -> str:
 
 
 def source(node: Node, i: int) -> str:
-    """Where an argument comes from."""
+    """Where an argument comes from, as text: " (parameter layers.0.weight)", " (from relu)", " (constant)"."""
     parent = node.parents[i] if i < len(node.parents) else None
     if parent is None:
         return " (constant)"
@@ -124,26 +127,26 @@ def source(node: Node, i: int) -> str:
 
 
 def cause_of_given(node: Node, i: int, wrong: np.ndarray, what: str) -> tuple[str, str] | None:
-    """Why an argument may hold what is not finite though no recorded call made it."""
+    """Why an argument is not finite although no recorded call made it so, and what to do; None if unknown."""
     parent = node.parents[i] if i < len(node.parents) else None
     index = first_index(wrong)
     if parent is None and wrong.size > 1:
         where = f"in row {index[0]}, column {index[1]}" if len(index) == 2 else f"at index {index}"
         return (
-            f"the data hold {what}; the first is {where}",
+            f"the data contain {what}; the first is {where}",
             "fill in or drop such values before training: np.where(np.isfinite(x), x, 0), or "
             "x[np.isfinite(x).all(axis=1)]",
         )
     if parent is not None and parent.rule is LEAF:
         return (
-            "an update has made it so: the gradient before was not finite, or the step was too large",
-            "put the steps before into detect_anomaly() as well; lower the learning rate, or clip the gradients",
+            "an update made it so: the gradient was not finite, or the step was too large",
+            "run the earlier steps inside detect_anomaly() as well; lower the learning rate, or clip the gradients",
         )
     return None
 
 
 def inputs(node: Node) -> list[str]:
-    """A line for each array, and for each floating-point number, among the arguments."""
+    """A line for each array and each floating-point number among the arguments."""
     return [
         f"input {i + 1}{source(node, i)}: {described(np.asarray(array))}"
         for i, arg in enumerate(node.args or ())
@@ -152,7 +155,7 @@ def inputs(node: Node) -> list[str]:
 
 
 def example(node: Node, bad: np.ndarray, gradient: Any = None) -> list[str]:
-    """A line with the first element that is not finite and, for element-wise functions, what it was made from."""
+    """A line with the first element that is not finite; for element-wise functions, also what it was made from."""
     index = first_index(~np.isfinite(bad))
     text = f"the first is at index {index}" if bad.ndim else ""
     name = node.rule.name
@@ -163,7 +166,7 @@ def example(node: Node, bad: np.ndarray, gradient: Any = None) -> list[str]:
             after = f" = {bad[index]}"
             if gradient is not None:
                 after = f", gradient of the output {number(gradient[index].item())}"
-        except (ValueError, TypeError, AttributeError, IndexError):  # the gradient for an input that was broadcast
+        except (ValueError, TypeError, AttributeError, IndexError):  # as for the gradient of a broadcast input
             return [text] if text else []
         call = f"{name}({', '.join(map(number, values))}){after}"
         text = f"{text}: {call}" if text else call
@@ -176,11 +179,12 @@ def first_bad(value: Any) -> np.ndarray:
 
 
 def first_index(wrong: np.ndarray) -> tuple[int, ...]:
+    """The index of the first True."""
     return tuple(int(i) for i in np.unravel_index(np.argmax(wrong), wrong.shape))
 
 
 def counts(array: np.ndarray) -> str:
-    """How many elements are not finite: "2 NaN, 1 -inf"."""
+    """How many elements are not finite, by kind: "2 NaN, 1 -inf"."""
     signs = array.real if array.dtype.kind == "c" else array
     negative = np.count_nonzero(np.isneginf(signs))
     nan = np.count_nonzero(np.isnan(array))
@@ -189,18 +193,19 @@ def counts(array: np.ndarray) -> str:
 
 
 def amount(array: np.ndarray) -> str:
-    """How many elements are not finite, of how many: "3 of 8 values non-finite (2 NaN, 1 -inf)"."""
+    """How many elements out of all are not finite: "3 of 8 values non-finite (2 NaN, 1 -inf)"."""
     if array.size == 1:
         return counts(array).removeprefix("1 ")
     return f"{count(~np.isfinite(array))} non-finite ({counts(array)})"
 
 
 def count(wrong: np.ndarray) -> str:
+    """How many elements out of all are True: "3 of 8 values"."""
     return f"{np.count_nonzero(wrong)} of {wrong.size} value{'s' * (wrong.size > 1)}"
 
 
 def described(array: np.ndarray) -> str:
-    """Shape, dtype, range of the finite elements, and how many are zero, infinite and NaN."""
+    """Shape, dtype, the range of the finite elements, and how many are zero, infinite and NaN."""
     kind = f"shape {array.shape} {array.dtype}"
     if array.size == 1:
         return f"{kind}, {number(array.item())}"

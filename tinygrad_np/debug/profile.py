@@ -19,26 +19,28 @@ from tinygrad_np.errors import ArgumentError
 from tinygrad_np.recording import Scope, watching
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["Cost", "Profile", "owners", "profile"]
+
 OTHER = "other: Python, unrecorded calls, optimizer"
 
 
 @contextlib.contextmanager
 def profile() -> Iterator[Profile]:
-    """Within it, this thread measures the time and the new memory of every recorded call and of its derivatives.
+    """Measure the time and the new memory of every recorded call of this thread, and of its derivatives.
 
-    What it gives prints as a table, the most expensive operation first. Its `table("module")` has a row for each
-    module, which includes the modules in it, and `table("place")` one for each line of the user's code; `rows` gives
-    the same as data. `visualize.draw` shows the costs of each call of a graph that was made within it.
+    The `Profile` that it gives prints as a table, the most expensive operation first. Its `table("module")` has a row
+    for each module, including the modules in it, and `table("place")` one for each line of your code; `rows` gives the
+    same as data. `visualize.draw(..., costs=True)` shows the costs of each call of a graph that was made inside.
 
-    Time is counted once. Forward is the time of the recorded NumPy calls, and backward that of their derivatives: with
-    `create_graph=True` the calls that a derivative is made of are recorded as well, and count as forward calls of
-    their own. All the rest of the time within the `with` is in the row "other": what Python does between the calls,
-    calls that are not recorded, such as the loading of data and the optimizer's, and the profile itself. That takes
-    about 25 us for each recorded call and its derivatives, some 10% of a training step of a 784-128-10 network at
-    batch 128. `detect_anomaly` and `trace` would distort the times.
+    Time is counted once. Forward is the time of the recorded NumPy calls, and backward that of their derivatives; with
+    `create_graph=True` the calls that a derivative consists of are recorded too, and count as forward calls of their
+    own. The rest of the time is in the row "other": Python between the calls, calls that are not recorded, such as
+    those of data loading and the optimizer, and the profiler itself. The profiler takes about 25 us for each recorded
+    call and its derivatives, some 10% of a training step of a 784-128-10 network at batch 128. Do not combine it with
+    `detect_anomaly` or `trace`, which distort the times.
 
-    Memory is that of the arrays that calls and derivatives return, without those that share it with an argument. It
-    counts what was newly taken, not what was in use at a time.
+    Memory is that of the arrays that calls and derivatives return, except those that share it with an argument. It
+    counts what was newly allocated, not what was in use at any one time.
 
     >>> from tinygrad_np import Tensor, debug
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -65,13 +67,13 @@ class Cost:
     """What some calls and their derivatives took.
 
     Attributes:
-        name: of the operation; or of the module, after the class of the outermost one, as in "MnistMLP.layers.0"; or
-            the place, as in "train.py:12".
+        name: the operation; or the module, after the class of the outermost one, as in "MnistMLP.layers.0"; or the
+            place, as in "train.py:12".
         calls: how many there were.
         forward_seconds, forward_bytes: the time of the calls, and the new memory of their results.
         backward_seconds, backward_bytes: the same for their derivatives.
-        seconds: all the time.
-        share: its part, from 0 to 1, in the time of the whole profile.
+        seconds: the time of both.
+        share: that time as a fraction, from 0 to 1, of the time of the whole profile.
     """
 
     name: str
@@ -84,7 +86,7 @@ class Cost:
     share: float = 0.0
 
     def add(self, other: Cost) -> None:
-        """Add what other calls took."""
+        """Add the costs of other calls."""
         self.calls += other.calls
         self.forward_seconds += other.forward_seconds
         self.forward_bytes += other.forward_bytes
@@ -94,20 +96,26 @@ class Cost:
 
 
 class Profile:
-    """The watch that `profile` gives. It keeps names and sums only, so that it grows with the code, not with time."""
+    """What `profile` gives; prints as a table.
+
+    It is a watch that keeps names and sums only, so it grows with the code, not with the running time.
+
+    Attributes:
+        seconds: the time inside the `with`; while that is open, until now.
+    """
 
     def __init__(self) -> None:
         self._costs: dict[tuple[str, str, str], Cost] = {}  # by operation, module and place
-        # The clock runs from where the next derivative begins; what was before `counted` is in some cost already.
+        # `_clock` is when the next derivative began; all time before `_counted` already belongs to some cost.
         self._started = self._counted = self._clock = perf_counter()
         self._stopped: float | None = None
-        self._paths: dict[tuple[Any, ...], str] = {}  # by the references of the modules being called: finding is slow
-        self._known: dict[int, int] = {}  # what owns the memory of the gradient that derivatives are being taken of
-        self._derivatives = 0.0, 0  # the time and memory of the derivatives of one call so far
+        self._paths: dict[tuple[Any, ...], str] = {}  # by the modules' weak references: searching is slow
+        self._known: dict[int, int] = {}  # owners of the memory of the gradient that is being passed on
+        self._derivatives = 0.0, 0  # time and memory of the derivatives of the current call so far
 
     @property
     def seconds(self) -> float:
-        """The time that the `with` took; within it, until now."""
+        """The time inside the `with`; while that is open, until now."""
         return (self._stopped or perf_counter()) - self._started
 
     def stop(self) -> None:
@@ -115,16 +123,22 @@ class Profile:
         self._stopped = perf_counter()
 
     def rows(self, by: str = "operation") -> list[Cost]:
-        """The costs by "operation", "module" or "place", the highest first, and at the end what is left.
+        """The costs by operation, module or place, the highest first, and then the rest of the time.
 
-        A module's costs include those of the modules in it, which come right after it. The shares of the rows add up
-        to 1 where none is a part of another.
+        A module's costs include those of the modules in it, whose rows come right after it. The shares add up to 1 over
+        rows of which none is part of another.
+
+        Args:
+            by: "operation", "module" or "place".
+
+        Returns:
+            A `Cost` for each.
 
         Raises:
             ArgumentError: `by` is something else.
         """
         if by not in ("operation", "module", "place"):
-            raise ArgumentError(f'a profile is by "operation", "module" or "place", not by {by!r}')
+            raise ArgumentError(f'by must be "operation", "module" or "place", not {by!r}')
         rows: dict[str, Cost] = {}
         for (operation, module, place), cost in self._costs.items():
             for name in {"operation": [operation.lstrip("_")], "module": _enclosing(module), "place": [place]}[by]:
@@ -141,14 +155,24 @@ class Profile:
         return costs
 
     def _total(self) -> Cost:
-        """What all recorded calls took."""
+        """The costs of all recorded calls together."""
         total = Cost("total")
         for cost in self._costs.values():
             total.add(cost)
         return total
 
     def table(self, by: str = "operation") -> str:
-        """The rows as text, with a total. Bytes are those of forward and backward together."""
+        """The rows as text, with a total. The bytes are those of forward and backward together.
+
+        Args:
+            by: "operation", "module" or "place".
+
+        Returns:
+            The table.
+
+        Raises:
+            ArgumentError: `by` is something else.
+        """
         header = [by, "calls", "forward", "backward", "time", "bytes", "share"]
         rows = [_cells(row, by) for row in self.rows(by)]
         total = replace(self._total(), seconds=self.seconds, share=1.0)
@@ -161,7 +185,7 @@ class Profile:
 
     def recorded(self, node: Node, seconds: float) -> None:
         now = perf_counter()
-        seconds = min(seconds, now - self._counted)  # without what was recorded within the call
+        seconds = min(seconds, now - self._counted)  # without the time of calls recorded inside this one
         args: Any = node.args
         view = type(node.out) is not np.ndarray or node.out.base is not None
         taken = _new_memory(node.out, owners(args) if view else set(map(id, args)))
@@ -173,7 +197,7 @@ class Profile:
         cost.seconds += seconds
         notes.update(seconds=seconds, bytes=taken)
         self._counted = perf_counter()
-        self._clock += seconds + self._counted - now  # for a derivative that is being made of recorded calls
+        self._clock += seconds + self._counted - now  # a derivative made of recorded calls does not count them again
 
     def reached(self, node: Node, gradient: Any) -> None:
         self._known = owners(gradient.values() if isinstance(gradient, Parts) else [gradient])
@@ -193,7 +217,7 @@ class Profile:
         self._counted = self._clock = perf_counter()
 
     def _account(self, node: Node) -> tuple[Cost, dict[str, Any]]:
-        """Where the costs of a call are added up, and its notes."""
+        """The cost that a call is added to, and the call's notes."""
         if node.notes is None:
             node.notes = {}
         notes = node.notes
@@ -219,12 +243,12 @@ class Profile:
 
 
 def _enclosing(module: str) -> list[str]:
-    """A module's path and those of all modules that it is in, the outermost first."""
+    """The dotted paths of a module and of all modules around it, the outermost first."""
     return list(accumulate(module.split("."), "{}.{}".format))
 
 
 def owners(values: Iterable[Any]) -> dict[int, int]:
-    """The identities of what owns the memory of arrays, Tensors and lists of them, each with its size in bytes."""
+    """Map `id(owner)` to bytes, for every buffer behind `values`: arrays, Tensors, and lists of them."""
     found: dict[int, int] = {}
     for value in values:
         if isinstance(value, (list, tuple)):
@@ -238,14 +262,14 @@ def owners(values: Iterable[Any]) -> dict[int, int]:
 
 
 def _new_memory(value: Any, known: Container[int]) -> int:
-    """How many bytes arrays take whose owners are not known."""
-    if type(value) is np.ndarray and value.base is None:  # the usual case, sooner
+    """The bytes of the arrays in `value` whose owners are not among the known ones."""
+    if type(value) is np.ndarray and value.base is None:  # the usual case, faster
         return 0 if id(value) in known else value.nbytes
     return sum(size for owner, size in owners([value]).items() if owner not in known)
 
 
 def _cells(row: Cost, by: str) -> list[str]:
-    """What a table shows of a row."""
+    """The cells of a row of the table."""
     name = row.name
     if by == "module" and "." in name:
         name = "  " * name.count(".") + name.partition(".")[2]

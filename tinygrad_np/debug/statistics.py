@@ -1,4 +1,4 @@
-"""What is worth knowing of an array, or of all arrays among arguments or results, at a glance."""
+"""Summaries of arrays, and the arrays among arguments or results."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ from typing import Any
 
 import numpy as np
 
+__all__ = ["Statistics", "arrays", "floats", "has_nan", "is_finite"]
+
 
 @dataclass(frozen=True)
 class Statistics:
-    """A summary of an array. Minimum, maximum, mean and norm are over its finite elements, and NaN if it has none.
+    """A summary of an array. Minimum, maximum, mean and norm cover its finite elements, and are NaN if it has none.
 
     Attributes:
-        size: how many elements there are.
-        minimum, maximum, mean: of complex elements, of their absolute values.
-        norm: the square root of the sum of the squares.
-        zeros: how many elements are zero.
-        nan, inf: how many are not a number, and how many infinite.
+        size: the number of elements.
+        minimum, maximum, mean: of the elements or, if they are complex, of their absolute values.
+        norm: the square root of the sum of the squared absolute values.
+        zeros: the number of elements that are zero.
+        nan, inf: the numbers of elements that are NaN and infinite.
     """
 
     size: int
@@ -31,7 +33,7 @@ class Statistics:
 
     @classmethod
     def of(cls, array: np.ndarray) -> Statistics:
-        """Of an array of numbers or booleans.
+        """Summarise an array of numbers or booleans, of any shape.
 
         >>> Statistics.of(np.array([0.0, 3.0, 4.0, np.inf]))
         Statistics(size=4, minimum=0.0, maximum=4.0, mean=2.3333333333333335, norm=5.0, zeros=1, nan=0, inf=1)
@@ -44,7 +46,7 @@ class Statistics:
         zeros = array.size - int(np.count_nonzero(array))
         if not finite.size:
             return cls(array.size, np.nan, np.nan, np.nan, np.nan, zeros, nan, inf)
-        wide = finite.astype(np.float64).ravel()  # in which sums of squares seldom overflow or lose small parts
+        wide = finite.astype(np.float64).ravel()  # so that the sum of squares seldom overflows or loses small terms
         with np.errstate(over="ignore"):
             return cls(
                 array.size,
@@ -59,7 +61,7 @@ class Statistics:
 
 
 def floats(value: Any) -> list[np.ndarray]:
-    """All floating-point arrays and numbers among arguments or results, as arrays."""
+    """All floating-point arrays and numbers, real or complex, among arguments or results, as arrays."""
     if isinstance(value, (list, tuple)):
         return [array for item in value for array in floats(item)]
     if isinstance(value, (np.ndarray, float, complex, np.generic)):
@@ -69,15 +71,17 @@ def floats(value: Any) -> list[np.ndarray]:
 
 
 def is_finite(value: Any) -> bool:
+    """Whether all floating-point values among arguments or results are finite."""
     return all(np.isfinite(array).all() for array in floats(value))
 
 
 def has_nan(value: Any) -> bool:
+    """Whether there is NaN among arguments or results."""
     return any(np.isnan(array).any() for array in floats(value))
 
 
 def arrays(value: Any) -> list[np.ndarray]:
-    """All arrays of numbers among arguments or results."""
+    """All arrays of numbers or booleans among arguments or results."""
     if isinstance(value, (list, tuple)):
         return [array for item in value for array in arrays(item)]
     return [value] if isinstance(value, np.ndarray) and value.dtype.kind in "biufc" else []

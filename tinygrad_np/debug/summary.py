@@ -1,4 +1,4 @@
-"""The summary of a model: what each layer makes of its input, what it holds, computes and keeps."""
+"""The summary of a model: what each layer makes of its input, and what it holds, computes and keeps."""
 
 from __future__ import annotations
 
@@ -24,34 +24,40 @@ from tinygrad_np.nn.module import Module, Parameter
 from tinygrad_np.recording import Scope, changed, watching
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["Layer", "Summary", "summary"]
+
 Shape = tuple[int, ...]
 
 
 def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLike = np.float32) -> Summary:
-    """What each call of a module in a training step returns, holds, computes and keeps, as a table.
+    """Tabulate what each module call of a training step returns, holds, computes and keeps.
 
-    The model is called twice, in training mode, on zeros; then all of it is as before: parameters, gradients, buffers,
-    modes, other attributes, and the states of the random generators that modules hold.
+    The model is called twice on zeros, in training mode. Afterwards everything is as before: parameters, gradients,
+    buffers, modes, other attributes, and the states of the random generators that modules hold.
 
-    Each row is of one call of a module and tells of that module alone, without the modules in it, so that the columns
-    add up to the totals below them:
+    Each row is about one call of a module, without the modules in it, so that the columns add up to the totals below
+    them:
 
-    - parameters that a row above has counted are shared, and count once;
+    - parameters that an earlier row has counted are shared, and count once;
     - multiply-adds are those of the matrix products, `numpy.einsum` and convolutions among the recorded calls. All
-      else counts 0, as it is little next to them;
+      else is little next to them, and counts 0;
     - activations are the arrays that the graph of a training step keeps for the backward pass, each in the row of the
-      recorded call that made it, or else first used it. Parameters, buffers and the input are none, and views take
-      nothing; nor does a ReLU that a Sequential computes in one operation with the Linear before it. What the loss
-      keeps comes on top.
+      recorded call that made it or, failing that, used it first. Parameters, buffers and the input do not count. Views
+      take no memory, and neither does a ReLU that a Sequential computes in one operation with the Linear before it.
+      What the loss keeps comes on top.
 
     Args:
-        input_shape: with the batch axis, such as (32, 784); a list of shapes for several inputs.
+        model: the module to summarise.
+        input_shape: with the batch axis first, such as (32, 784); a list of shapes for several inputs.
         dtype: of the inputs.
 
+    Returns:
+        The `Summary`, which prints as a table.
+
     Raises:
-        ShapeError: the model does not take such inputs; names the module.
-        ArgumentError: `input_shape` is no shape.
-        ArgumentTypeError: `model` is no module.
+        ShapeError: the model does not take such inputs; the message names the module.
+        ArgumentError: `input_shape` is not a shape.
+        ArgumentTypeError: `model` is not a Module.
 
     >>> from tinygrad_np import nn
     >>> summary(nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)), (32, 784))
@@ -98,13 +104,13 @@ class Layer:
     Attributes:
         name: dotted, as in `named_modules`; empty for the model itself.
         kind: for example "Linear(784, 128)".
-        depth: in how many module calls it was made.
+        depth: how many module calls it is nested in.
         output_shapes: of all arrays that it returned; None if the module was not called.
-        parameters: how many elements the module's own parameters have that no row above has counted.
-        frozen: how many of them require no gradient.
-        shared: how many elements its own parameters have that a row above has counted.
+        parameters: the number of elements of the module's own parameters, without those that an earlier row counted.
+        frozen: how many of these do not require a gradient.
+        shared: the number of elements of its own parameters that an earlier row counted.
         multiply_adds: of the call itself, without those of modules called in it.
-        activation_bytes: what the call itself made that the graph keeps.
+        activation_bytes: what the call itself made and the graph keeps.
     """
 
     name: str
@@ -120,14 +126,13 @@ class Layer:
 
 @dataclass(repr=False)
 class Summary:
-    """What `summary` gives; prints as a table.
+    """What `summary` returns; prints as a table.
 
     Attributes:
-        rows: one for each module call, in order, and at the end one for each module that has parameters and was not
-            called.
+        rows: one for each module call, in order, followed by one for each module with parameters that was not called.
         input_shapes, dtype: of the inputs.
-        parameters: how many elements the model's parameters have.
-        frozen: how many of them require no gradient.
+        parameters: the number of elements of the model's parameters.
+        frozen: how many of these do not require a gradient.
         parameter_bytes: the memory of the parameters.
         multiply_adds, activation_bytes: the sums over the rows.
     """
@@ -174,7 +179,7 @@ def _joined(shapes: Sequence[Shape]) -> str:
 
 
 def _shapes(given: Any) -> list[Shape]:
-    """The shapes of the inputs."""
+    """The shapes of the inputs, whether one was given or several."""
 
     def is_shape(value: Any) -> bool:
         return isinstance(value, (tuple, list)) and all(isinstance(n, (int, np.integer)) and n >= 0 for n in value)
@@ -191,7 +196,7 @@ def _shapes(given: Any) -> list[Shape]:
 
 @contextlib.contextmanager
 def _unchanged(model: Module) -> Iterator[None]:
-    """Within it, calls are recorded and nobody is told; after it, the model and the recording are as before."""
+    """Record calls without notifying watches; afterwards restore the model and the recording state."""
     modules = list(model.modules())
     attributes = [dict(vars(module)) for module in modules]
     arrays = [(array, array.copy()) for array in model.state_dict().values() if array.flags.writeable]
@@ -223,13 +228,13 @@ def _arrays(out: Any) -> list[Any]:
 
 
 def _kept(model: Module, out: Any, inputs: list[np.ndarray]) -> dict[Module, deque[int]]:
-    """For each module the bytes that the graph of `out` keeps of each of its calls, in order."""
+    """For each module, how many bytes the graph of `out` keeps of each of its calls, in order."""
     modules = set(model.modules())
     known = set(owners([*inputs, *model.state_dict().values()]))
     kept: dict[Scope, int] = defaultdict(int)
     for node in reversed(toposort(array.node for array in _arrays(out) if getattr(array, "node", None))):
         scope: Any = node.scope
-        while scope.module() not in modules:  # one that the model's attributes do not lead to
+        while scope.module() not in modules:  # a module that the model's attributes do not lead to
             scope = scope.outer
         made = {owner: size for owner, size in owners([node.args, node.out]).items() if owner not in known}
         known.update(made)
@@ -241,9 +246,9 @@ def _kept(model: Module, out: Any, inputs: list[np.ndarray]) -> dict[Module, deq
 
 
 def _layers(model: Module, inputs: list[np.ndarray]) -> list[tuple[Layer, Module]]:
-    """A row, but for the activations, for each call of a module; and for each that holds parameters and has none."""
+    """A row, still without activations, for each module call and for each uncalled module with parameters."""
     calls = _Calls(model)
-    for parameter in calls.frozen:  # so that what frozen layers compute is recorded as well
+    for parameter in calls.frozen:  # so that the calls of frozen layers are recorded as well
         parameter.requires_grad = True
     for module in model.modules():
         vars(module)["forward"] = calls.noted(module, module.forward)
@@ -257,7 +262,7 @@ def _layers(model: Module, inputs: list[np.ndarray]) -> list[tuple[Layer, Module
 
 
 class _Calls:
-    """A watch that makes a row for each module call, and adds to the innermost one the products recorded in it."""
+    """A watch that makes a row for each module call, and adds recorded products to the innermost open row."""
 
     def __init__(self, model: Module) -> None:
         self.names = {module: name for name, module in model.named_modules()}
@@ -267,7 +272,7 @@ class _Calls:
         self.running: list[Layer] = []
 
     def noted(self, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that does what `forward` does, and makes a row of it."""
+        """Wrap `forward` so that each call of it makes a row."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
             row = self.begin(module)
@@ -282,7 +287,7 @@ class _Calls:
         return call
 
     def begin(self, module: Module) -> Layer:
-        """Make a row that says what the module is and holds."""
+        """Add a row that says what the module is and holds."""
         kind = type(module).__name__
         if not any(module.named_children()):
             kind += f"({module.extra_repr()})"
@@ -313,19 +318,19 @@ class _Calls:
 
 
 def _sums_along_an_axis(node: Node) -> int:
-    """Each element of the result is a sum along one axis of the first argument."""
+    """Each element of the result is a sum over one axis of the first argument."""
     length: int = np.shape(_args(node)[0])[node.kwargs.get("axis", -1)]
     return np.size(node.out) * length
 
 
 def _sums_of_all_pairs(node: Node) -> int:
-    """Of arrays of m * k and k * n elements to one of m * n, which takes m * k * n: the root of the product of all."""
+    """m * k and k * n elements give m * n, with m * k * n products: the root of the product of all three sizes."""
     x, y = map(np.size, _args(node)[:2])
     return math.isqrt(x * y * np.size(node.out))
 
 
 def _einsum(node: Node) -> int:
-    """For each combination of indices the product of all operands."""
+    """The product of all operands, for each combination of indices."""
     operands, terms, _ = index_lists(_args(node))
     lengths: dict[int, int] = {}
     for operand, term in zip(operands, terms, strict=True):
@@ -335,7 +340,7 @@ def _einsum(node: Node) -> int:
 
 
 def _sliding(function: Callable[..., np.ndarray]) -> Callable[[Node], int]:
-    """The number of overlapping elements in each position, which are the same sums, but of ones."""
+    """The number of overlapping elements, over all positions: the same sums, but of ones."""
 
     def count(node: Node) -> int:
         x, y, *mode = _args(node)

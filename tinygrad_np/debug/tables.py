@@ -1,12 +1,20 @@
-"""Tables of text in columns, and the units in which they give times and memory."""
+"""Text tables, and times and memory in readable units."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+__all__ = ["aligned", "in_bytes", "in_seconds"]
+
 
 def aligned(*blocks: Sequence[Sequence[str]]) -> str:
-    """Rows of cells in columns, the first to the left and the others to the right, with a line between the blocks.
+    """Align rows of cells in columns, the first column left and the others right, with a line between blocks.
+
+    Args:
+        blocks: each a sequence of rows; every row is a sequence of as many cells.
+
+    Returns:
+        The table, without a line break at its end.
 
     >>> print(aligned([["module", "calls"]], [["layers.0", "1"], ["layers.2", "12"]]))
     module    calls
@@ -25,7 +33,7 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
 
 
 def in_seconds(seconds: float) -> str:
-    """A time in a unit that suits it, and a dash for none.
+    """Write a time, given in seconds, in a suitable unit, and zero as a dash.
 
     >>> [in_seconds(time) for time in (0, 2e-6, 0.0123, 100)]
     ['-', '2.0 us', '12.3 ms', '100.0 s']
@@ -34,7 +42,7 @@ def in_seconds(seconds: float) -> str:
 
 
 def in_bytes(count: float) -> str:
-    """An amount of memory in a unit that suits it, and a dash for none: 1 kB is 1000 bytes.
+    """Write an amount of memory, given in bytes, in a suitable unit (1 kB is 1000 bytes), and zero as a dash.
 
     >>> [in_bytes(count) for count in (0, 4, 65536, 2e9)]
     ['-', '4 B', '65.5 kB', '2.0 GB']
@@ -43,7 +51,7 @@ def in_bytes(count: float) -> str:
 
 
 def _scaled(amount: float, units: Sequence[str]) -> str:
-    """An amount of the first unit in the unit, each a thousand times the one before, that gives 1 to 999.9 of it."""
+    """Write an amount in the unit in which it is 1 to 999.9; each unit is a thousand times the one before."""
     if not amount:
         return "-"
     power = 0

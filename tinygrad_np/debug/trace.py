@@ -1,4 +1,4 @@
-"""Tracing: keeping what a drawing can show of every call, even after the backward pass has freed the graph."""
+"""Tracing: keep what a drawing can show of each call, even after the backward pass has freed the graph."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from tinygrad_np.debug.statistics import Statistics
 from tinygrad_np.engine import Node
 from tinygrad_np.recording import watching
 
+__all__ = ["trace"]
+
 
 class Tracer:
-    """A watch that notes for each call its "place", and the statistics of its "value" and of its "gradient"."""
+    """A watch that notes the "place" of each call and the statistics of its "value" and its "gradient"."""
 
     def recorded(self, node: Node, seconds: float) -> None:
         note_line(node)
@@ -35,7 +37,7 @@ class Tracer:
 
 @contextlib.contextmanager
 def trace() -> Iterator[None]:
-    """Within it, this thread keeps the statistics of every value and gradient, and where each call was made.
+    """Keep statistics of every value and gradient of this thread, and the line of code that made each call.
 
     `visualize.draw(loss, model, values=True)` then shows them even after `backward()`. The statistics take about as
     long as the calls themselves; no array is kept.

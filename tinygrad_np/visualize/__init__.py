@@ -1,7 +1,7 @@
-"""Pictures of the graph, for seeing what was computed from what, and for finding what went wrong.
+"""Pictures of the graph: what was computed from what, and where something went wrong.
 
-`draw` reads a graph into a `Picture` (picture.py) and changes nothing; a `Drawing` makes text in DOT, images and a page
-of it.
+`draw` reads a graph into a `Picture` (picture.py) and changes nothing; a `Drawing` turns that into text in DOT, images,
+and a page to explore.
 """
 
 from __future__ import annotations
@@ -29,28 +29,31 @@ IMAGES = (".svg", ".png", ".pdf")
 def draw(
     tensor: Tensor, model: Module | None = None, *, values: bool = False, costs: bool = False, depth: int | None = None
 ) -> Drawing:
-    """The graph that led to a tensor, as a drawing that shows itself in a notebook.
+    """Draw the graph that led to a tensor. The drawing shows itself in a notebook.
 
-    Operations are shown with the shape and dtype of their outputs, in a box for each module call they were made in;
-    parameters with their names and sizes; inputs that require a gradient, and constants, apart from those. Four or
-    more rounds of the same structure, such as equal layers or the steps of a loop, are folded into one. What is too
-    large even so is collapsed until it can be shown, and the drawing says what was done. Works before and after
+    Each operation is shown with the shape and dtype of its output, in a box for the module call that made it; each
+    parameter with its name and size; other inputs that require a gradient, and constants, look different. Four or more
+    rounds of the same structure, such as equal layers or the steps of a loop, are folded into one. If the graph is
+    still too large, modules are collapsed until it is not, and the drawing says so. This works before and after
     `backward()`, and changes neither the graph nor any gradient.
 
     Args:
-        tensor: the result to start from.
-        model: gives its modules and parameters their dotted names. Those of its parameters that the result does not
-            depend on are shown in grey. Without it, names are found from the modules that were called.
+        tensor: the result to start from, of any shape.
+        model: gives modules and parameters their dotted names. Those of its parameters that the result does not depend
+            on are shown in grey. Without a model, names come from the modules that were called.
         values: show the range, the mean and the share of zeros of every value, and the norm of its gradient, also by
-            colour; mark what is not finite. Before `backward()` everything is known; drawing takes the gradients
-            itself, from ones if the result is no scalar. After `backward()` only leaves are, and what was computed
-            within `debug.trace()`, which also notes the lines of code. Repetitions are not folded.
+            colour; mark what is not finite. Before `backward()` everything is known: the drawing takes the gradients
+            itself, from ones if the result is not a scalar. After `backward()` only the leaves are known, and what was
+            computed inside `debug.trace()`, which also notes the lines of code. Repetitions are not folded.
         costs: show the time and memory that `debug.profile()` has noted, also by colour. Repetitions are not folded.
-        depth: collapse the modules that are in more than so many module calls, themselves included; 0 collapses all.
+        depth: collapse modules that are nested deeper than this, counting the outermost as 1; 0 collapses all.
+
+    Returns:
+        The `Drawing`; its `render(path)` writes a file.
 
     Raises:
-        GraphError: the tensor does not require grad, so that there is no graph.
-        ArgumentTypeError: it is no Tensor.
+        GraphError: the tensor does not require grad, so there is no graph.
+        ArgumentTypeError: `tensor` is not a Tensor.
         ArgumentError: `depth` is negative.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
@@ -65,7 +68,7 @@ def draw(
 
 
 class Drawing:
-    """A picture of a graph.
+    """A picture of a graph, to be shown in a notebook or written to a file.
 
     Attributes:
         picture: what is shown, as items, edges and boxes.
@@ -77,20 +80,21 @@ class Drawing:
 
     @cached_property
     def source(self) -> str:
+        """The picture as text in DOT, the language of Graphviz."""
         return to_dot(self.picture)
 
     def render(self, path: str | os.PathLike[str]) -> Path:
-        """Write the drawing to a file, of the format that the name's suffix says; whole or not at all.
+        """Write the drawing to a file, in the format of its suffix, completely or not at all.
 
         Args:
-            path: ends in ".svg", ".png" or ".pdf" for an image, or in ".html" for a page to explore: zoom, search,
-                fold boxes, follow edges.
+            path: ends in ".svg", ".png" or ".pdf" for an image, or in ".html" for a page to explore: zoom, search, fold
+                boxes, follow edges.
 
         Returns:
             The path.
 
         Raises:
-            ArgumentError: another suffix.
+            ArgumentError: the path has another suffix.
             RenderError: Graphviz is not installed, or fails.
             FileWriteError: the file cannot be written.
         """
@@ -98,7 +102,7 @@ class Drawing:
         suffix = path.suffix.lower()
         if suffix not in (*IMAGES, ".html"):
             raise ArgumentError(
-                f"cannot tell from {str(path)!r} what to draw: its name must end in .svg, .png, .pdf or .html"
+                f"cannot tell the format from {str(path)!r}: the name must end in .svg, .png, .pdf or .html"
             )
         content = page.to_html(self.picture) if suffix == ".html" else lay_out(self.source, suffix[1:])
         write_atomically(path, content)
@@ -109,7 +113,7 @@ class Drawing:
         return f"<Drawing of {len(shown.items)} items and {len(shown.edges)} edges; .render('graph.svg') draws it>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """What notebooks show: the image, or without Graphviz the reason why there is none."""
+        """What a notebook shows: the image or, without Graphviz, the reason why there is none."""
         try:
             return {"image/svg+xml": lay_out(self.source, "svg").decode(), "text/plain": repr(self)}
         except RenderError as error:

@@ -1,7 +1,7 @@
 """A `Picture` as text in DOT, the language of Graphviz.
 
-Data flows from the top to the bottom. Parameters, and constants such as labels, stand beside the only operation that
-uses them, which keeps deep networks short. The notices and the legend come first.
+Data flows from top to bottom. A parameter, or a constant such as labels, stands beside the only operation that uses it,
+which keeps deep networks short. The notices and the legend come first.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from collections import defaultdict
 import graphviz
 
 from tinygrad_np.visualize.picture import Box, Edge, Item, Picture
+
+__all__ = ["to_dot"]
 
 FONT = "Helvetica,Arial,sans-serif"
 INK, LINES, GREY, ALARM = "#1f2933", "#3a434e", "#5f6b7a", "#d00000"
@@ -28,9 +30,12 @@ LONGEST = 60  # characters of a title or a line
 
 
 def to_dot(picture: Picture) -> str:
-    """The text in DOT. The nodes are named by the keys of the items, the clusters "cluster_" and the keys of boxes."""
+    """Write a picture as text in DOT.
+
+    Nodes are named by the keys of their items, clusters by "cluster_" and the keys of their boxes.
+    """
     whole = graphviz.Digraph("graph")
-    whole.attr(newrank="true", nslimit="2")  # ranks across boxes; a bound on the time for placing
+    whole.attr(newrank="true", nslimit="2")  # align ranks across boxes; limit the time for placing
     whole.attr(rankdir="TB", fontname=FONT, nodesep="0.25", ranksep="0.3", labelloc="t", labeljust="l")
     whole.attr("node", fontname=FONT, fontsize="11", fontcolor=INK, color=GREY, height="0.3")
     whole.attr("edge", fontname=FONT, fontsize="9", fontcolor=GREY, color="#8a96a3", arrowsize="0.6")
@@ -70,7 +75,7 @@ def to_dot(picture: Picture) -> str:
             whole.edge(edge.tail.key, edge.head.key, _text(label), style="dashed", constraint="false")
         elif edge not in placed:
             whole.edge(edge.tail.key, edge.head.key, _text(edge.label))
-    for box in reversed(picture.boxes):  # the inner ones first: a subgraph is copied when it is put in
+    for box in reversed(picture.boxes):  # the inner ones first, since adding a subgraph copies it
         graphs[box.outer].subgraph(graphs[box])
     source: str = whole.source
     return source
@@ -94,9 +99,9 @@ def _cluster(box: Box, depth: int) -> graphviz.Digraph:
 
 
 def _beside(picture: Picture) -> dict[Item, list[Edge]]:
-    """For each operation the edges from parameters and constants that nothing else uses, and that share its box."""
+    """For each operation, the edges from parameters and constants in its box that nothing else uses."""
     leaving: dict[Item, int] = defaultdict(int)
-    flowing = set()  # operations that something else than a parameter or constant flows into
+    flowing = set()  # operations with other inputs than parameters and constants
     for edge in picture.edges:
         leaving[edge.tail] += 1
         if edge.tail.kind not in ("parameter", "constant"):
@@ -110,6 +115,7 @@ def _beside(picture: Picture) -> dict[Item, list[Edge]]:
 
 
 def _label(item: Item) -> str:
+    """A table with the title and the lines of an item."""
     lines = "".join(
         f'<TR><TD><FONT POINT-SIZE="9" COLOR="{LINES}">{_escaped(line)}</FONT></TD></TR>' for line in item.lines
     )
@@ -118,7 +124,7 @@ def _label(item: Item) -> str:
 
 
 def _heading(picture: Picture) -> str:
-    """A table of the notices, a row each, and a row of the legend."""
+    """A table with a row for each notice and a row for the legend."""
     rows = [
         f'<TR><TD ALIGN="LEFT" BALIGN="LEFT"><FONT POINT-SIZE="11" COLOR="#8a5a12">{_wrapped(notice)}</FONT></TD></TR>'
         for notice in picture.notices
@@ -135,12 +141,12 @@ def _heading(picture: Picture) -> str:
 
 
 def _text(text: str) -> str:
-    """As a label that is shown as it stands."""
+    """A label that shows the text exactly as it stands."""
     return f"<{_escaped(text)}>" if text else ""
 
 
 def _escaped(text: str) -> str:
-    """For a label in Graphviz's likeness of HTML: one line, not too long."""
+    """The text for a label in Graphviz's likeness of HTML: on one line, and not too long."""
     text = _plain(text)
     if len(text) > LONGEST:
         text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
@@ -148,16 +154,17 @@ def _escaped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without line breaks, and without what XML has no way to say."""
+    """Replace line breaks, and characters that XML cannot represent, by spaces."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+", " ", text)
 
 
 def _wrapped(text: str) -> str:
-    """A long sentence in several lines."""
+    """Break a long sentence into lines."""
     return '<BR ALIGN="LEFT"/>'.join(map(html.escape, textwrap.wrap(_plain(text), 90)))
 
 
 def _tooltip(title: str, details: dict[str, str]) -> str:
+    """What hovering shows: the title, and a line for each detail."""
     lines = [title, *(f"{name}: {text}" for name, text in details.items())]
     escaped: str = graphviz.escape("\n".join(map(_plain, lines)))
     return escaped

@@ -1,4 +1,4 @@
-"""The layout of graphs by Graphviz: by its `dot` program where that works, else by the copy in pygraphviz."""
+"""Layout of graphs by Graphviz: by its `dot` program where that works, otherwise by the copy in pygraphviz."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import graphviz
 
 from tinygrad_np.errors import RenderError
 
+__all__ = ["lay_out"]
+
 
 def lay_out(source: str, format: str) -> bytes:
     """Place and draw the graph that a text in DOT describes.
@@ -15,6 +17,9 @@ def lay_out(source: str, format: str) -> bytes:
     Args:
         source: the text.
         format: one of Graphviz's output formats, such as "svg", "png", "pdf" or "json".
+
+    Returns:
+        The contents of a file in that format.
 
     Raises:
         RenderError: neither `dot` nor pygraphviz is installed, or Graphviz could not draw the graph.
@@ -28,14 +33,14 @@ def lay_out(source: str, format: str) -> bytes:
     except graphviz.ExecutableNotFound:
         problem = "Graphviz, which is not installed"
     except (subprocess.CalledProcessError, OSError) as error:
-        problem = f"a Graphviz that works, but the program dot failed ({_first_line(error)})"
+        problem = f"a working Graphviz, but its program dot failed ({_first_line(error)})"
     try:
-        import pygraphviz  # optional where there is a dot program
+        import pygraphviz  # not needed where there is a dot program
     except ImportError:
         raise RenderError(
-            f"drawing needs {problem}: install the package pygraphviz, which carries it "
-            "(python -m pip install pygraphviz), or Graphviz itself (such as apt-get install graphviz), "
-            "whose program dot must be on the PATH; .source has the graph as text without it"
+            f"drawing needs {problem}: install the package pygraphviz, which includes it "
+            "(python -m pip install pygraphviz), or Graphviz itself (for example apt-get install graphviz), "
+            "whose program dot must be on the PATH; .source has the graph as text and does not need it"
         ) from None
     try:
         drawn: bytes = pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
@@ -48,6 +53,7 @@ def lay_out(source: str, format: str) -> bytes:
 
 
 def _first_line(error: Exception) -> str:
+    """The first line of what the program wrote, or else of the error's message."""
     output = getattr(error, "stderr", None) or b""
     text = output.decode(errors="replace") if isinstance(output, bytes) else str(output)
     return next(iter((text.strip() or str(error)).splitlines()), type(error).__name__)

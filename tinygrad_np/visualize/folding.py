@@ -1,11 +1,11 @@
-"""Making large graphs small: calls grouped by the module calls they were made in, and repetitions found among them.
+"""Make large graphs small: group calls by the module calls they were made in, and fold repetitions.
 
-The graph becomes a tree. Its leaves are recorded calls, known by their position in the order of making; a `Group` holds
-what one module call made; a `Fold` holds rounds of the same structure, one after the other, of which a picture shows
-the first. Two stretches of a group are rounds of one repetition if they do the same operations on results of the same
-shapes, and take their inputs from the same places, counted from where they stand: so a loop that carries a state and
-uses one weight is a repetition, and so is a stack of equal layers, each with weights of its own. The first round may
-take its inputs from anywhere, since it has no round before it.
+The graph becomes a tree. Its leaves are recorded calls, known by their position in the order in which they were made. A
+`Group` holds what one module call made. A `Fold` holds successive rounds of the same structure, of which a picture
+shows only the first. Two stretches of a group are rounds of one repetition if they apply the same operations, with
+results of the same shapes, and take their inputs from the same places relative to themselves. So a loop that carries a
+state and uses one weight is a repetition, and so is a stack of equal layers, each with weights of its own. The first
+round may take its inputs from anywhere, since no round comes before it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,34 @@ from tinygrad_np.derivatives.table import ITEM, LEAF, PACK
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.recording import Scope
 
+__all__ = [
+    "Fold",
+    "Group",
+    "Unit",
+    "all_groups",
+    "calls_in_order",
+    "count_shown",
+    "fold",
+    "grouped",
+    "inputs_of",
+    "positions",
+    "source",
+]
+
 FEWEST_ROUNDS = 4
-LONGEST_ROUNDS = (1, 10, 100, 10**9)  # looked for in this order, so that a loop in a loop is folded first
+LONGEST_ROUNDS = (1, 10, 100, 10**9)  # tried in this order, so that a loop in a loop is folded first
 TRIES = 8  # how many later occurrences of a call are tried as the start of the next round
 
 
 @dataclass(eq=False, slots=True)
 class Group:
-    """What was made in one module call; the outermost group, of what no module made, has no scope.
+    """What one module call made; the outermost group has no scope, and holds what no module made.
 
     Attributes:
         scope: the module call.
-        depth: how many module calls it is in, itself included.
-        call: which of the calls of the same module it is, from 1.
-        units: what it holds, in the order of making.
+        depth: how many module calls it is nested in, itself included.
+        call: the number of this call among those of the same module, from 1.
+        units: what it holds, in the order in which it was made.
     """
 
     scope: Scope | None
@@ -44,7 +58,7 @@ class Group:
 
 @dataclass(eq=False, slots=True)
 class Fold:
-    """Rounds of the same structure, at least two of them, each as long as the first."""
+    """Successive rounds of the same structure, at least two, all equally long."""
 
     rounds: list[list[Unit]]
 
@@ -53,14 +67,15 @@ Unit = int | Group | Fold
 
 
 def calls_in_order(root: Node) -> list[Node]:
-    """The recorded calls that `root` was made by, each after those that made its arguments, without bookkeeping."""
+    """The recorded calls that led to `root`, each after those that made its arguments, without bookkeeping nodes."""
     return [node for node in reversed(toposort([root])) if node.rule is not PACK and node.rule is not ITEM]
 
 
 def inputs_of(node: Node) -> list[tuple[Node | np.ndarray, str]]:
-    """What a call was applied to: recorded calls, leaves, and constant arrays; for one of several outputs "item 0".
+    """What a call was applied to: recorded calls, leaves and constant arrays, each with a label.
 
-    Bookkeeping is looked through. After the backward pass has freed the graph no constants are known.
+    The label is empty or, for one of several outputs, such as "item 0". Bookkeeping nodes are skipped. After the
+    backward pass has freed the graph, constants are unknown.
     """
     found: list[tuple[Node | np.ndarray, str]] = []
     args = node.args or ()
@@ -78,7 +93,7 @@ def inputs_of(node: Node) -> list[tuple[Node | np.ndarray, str]]:
 
 
 def source(node: Node) -> tuple[Node, str]:
-    """The call or leaf that a node stands for, and which of the call's outputs it is."""
+    """The call or leaf that a node stands for, and a label that says which of the call's outputs it is."""
     label = ""
     while node.rule is ITEM:
         if node.args is not None and not node.parents[0].rule.residuals:
@@ -89,13 +104,13 @@ def source(node: Node) -> tuple[Node, str]:
 
 
 def _arrays(value: Any) -> list[np.ndarray]:
-    """An array, or the arrays of an index; those without axes count as numbers."""
+    """An array, or the arrays in an index; those without axes count as numbers."""
     values = value if type(value) is tuple else (value,)
     return [item for item in values if isinstance(item, np.ndarray) and item.ndim]
 
 
 def grouped(nodes: Sequence[Node], first: int = 0) -> Group:
-    """The tree of the calls from position `first` on, nothing folded."""
+    """The tree of the calls from position `first` on, with nothing folded."""
     whole = Group(None, 0, 1, [])
     groups: dict[Scope | None, Group] = {None: whole}
     times: dict[int, int] = {}
@@ -118,15 +133,15 @@ def grouped(nodes: Sequence[Node], first: int = 0) -> Group:
 
 
 def all_groups(whole: Group) -> list[Group]:
-    """Every group of the tree, the inner ones after those that hold them."""
+    """Every group of the tree, outer ones before inner ones."""
     groups = [whole]
-    for group in groups:  # grows meanwhile
+    for group in groups:  # the loop also visits what it adds
         groups += [unit for unit in group.units if isinstance(unit, Group)]
     return groups
 
 
 def positions(units: Sequence[Unit]) -> Iterator[int]:
-    """The positions of all calls in some units, in the order of making."""
+    """The positions of all calls in `units`, in the order in which they were made."""
     stack = list(reversed(units))
     while stack:
         unit = stack.pop()
@@ -139,7 +154,7 @@ def positions(units: Sequence[Unit]) -> Iterator[int]:
 
 
 def count_shown(whole: Group, depth: int | None) -> int:
-    """How many calls and collapsed modules a picture would show, with the modules deeper than `depth` collapsed."""
+    """How many calls and collapsed modules a picture would show with the modules deeper than `depth` collapsed."""
     count = 0
     stack: list[Unit] = [whole]
     while stack:
@@ -154,7 +169,7 @@ def count_shown(whole: Group, depth: int | None) -> int:
 
 
 def fold(whole: Group, nodes: Sequence[Node]) -> None:
-    """Fold the repetitions in every group, the innermost groups first, and in each the shortest rounds first."""
+    """Fold the repetitions in every group: inner groups first, and in each group the shortest rounds first."""
     positions_of = {node: position for position, node in enumerate(nodes)}
     numbers: dict[Any, int] = {}
 
@@ -163,14 +178,14 @@ def fold(whole: Group, nodes: Sequence[Node]) -> None:
 
     kinds, wired = _signatures(nodes, positions_of, number)
 
-    # For each unit two numbers, equal for equal units: of what it does alone, and of that with where its inputs are.
+    # Two numbers for each unit, equal for equal units: for what it does, and for that with where its inputs are.
     def signs(unit: Unit) -> tuple[int, int]:
         return (kinds[unit], wired[unit]) if isinstance(unit, int) else of_groups[unit]
 
     of_groups: dict[Unit, tuple[int, int]] = {}
 
     def begins_like_the_next(first: list[Unit], second: list[Unit]) -> bool:
-        """Whether a round does the same as the next, and its calls take from each other the same."""
+        """Whether two rounds do the same, and their calls take the same inputs from each other."""
         return [signs(unit)[0] for unit in first] == [signs(unit)[0] for unit in second] and _inner_wiring(
             first, nodes, positions_of
         ) == _inner_wiring(second, nodes, positions_of)
@@ -181,7 +196,7 @@ def fold(whole: Group, nodes: Sequence[Node]) -> None:
             folded: list[Unit] = []
             done = 0
             for start, period, end in _runs([signs(unit)[1] for unit in units], longest):
-                # Of a run that does not end with a whole round, the start is free: best after one that begins like it.
+                # A run that does not end with a whole round may start later: best where the round before does the same.
                 starts = range(start, min(start + (end - start) % period, start + period - 1) + 1)
                 first = next(
                     (
@@ -211,17 +226,18 @@ def fold(whole: Group, nodes: Sequence[Node]) -> None:
 
 
 def _runs(signs: Sequence[int], longest: int) -> Iterator[tuple[int, int, int]]:
-    """The start, period and end of stretches that repeat themselves, for at least one round less than the fewest.
+    """Find stretches that repeat themselves; yield the start, the period and the end of each.
 
-    They do not overlap. Each start is tried with the distances to the next occurrences of its sign as periods; how far
-    a period holds is remembered, so that no stretch is compared twice with the same one.
+    They do not overlap, and last for at least FEWEST_ROUNDS - 1 rounds. At each start, the distances to the next
+    occurrences of its sign are tried as periods. How far a period holds is remembered, so that no stretch is compared
+    twice with the same one.
     """
     after = [0] * len(signs)
     seen: dict[int, int] = {}
     for i in range(len(signs) - 1, -1, -1):
         after[i] = seen.get(signs[i], 0)
         seen[signs[i]] = i
-    holds: dict[int, int] = {}  # up to where signs[i] == signs[i + period], by period
+    holds: dict[int, int] = {}  # for each period, up to where signs[i] == signs[i + period]
     start = 0
     while start < len(signs):
         following = start
@@ -246,7 +262,7 @@ def _runs(signs: Sequence[int], longest: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _signatures(nodes: Sequence[Node], positions_of: dict[Node, int], number: Any) -> tuple[list[int], list[int]]:
-    """For each call a number for what it does, and one for that with how far back its inputs were made or last used."""
+    """For each call two numbers: for what it does, and for that with how far back its inputs were made or last used."""
     kinds, wired = [], []
     last_use: dict[Any, int] = {}
     for position, node in enumerate(nodes):
@@ -262,14 +278,14 @@ def _signatures(nodes: Sequence[Node], positions_of: dict[Node, int], number: An
             elif key in positions_of:
                 inputs.append((position - positions_of[key], label))
             else:
-                inputs.append("leaf" if isinstance(value, Node) else "array")  # that comes in here
+                inputs.append("leaf" if isinstance(value, Node) else "array")  # used here for the first time
         kinds.append(kind)
         wired.append(number((kind, *inputs)))
     return kinds, wired
 
 
 def _shape(value: Node | np.ndarray) -> Any:
-    """The shape of an array, or of what a node made; those of several."""
+    """The shape of an array or of a node's output; for several outputs, all their shapes."""
     out = value.out if isinstance(value, Node) else value
     if isinstance(value, Node) and value.args is None:
         return out and out[0]
@@ -277,7 +293,7 @@ def _shape(value: Node | np.ndarray) -> Any:
 
 
 def _options(node: Node) -> list[Any]:
-    """The numbers and words among the arguments of a call, but for indices, which count up in loops."""
+    """The numbers and words among a call's arguments, except indices, which count up in loops."""
     options: list[Any] = [repr(node.kwargs)] if node.kwargs else []
     if node.args is not None and node.rule.name not in ("getitem", "assign", "scatter"):
         options += [
@@ -289,7 +305,7 @@ def _options(node: Node) -> list[Any]:
 
 
 def _inner_wiring(units: list[Unit], nodes: Sequence[Node], positions_of: dict[Node, int]) -> list[Any]:
-    """For each call in a round, which of its inputs were made by which call of the round."""
+    """For each call in a round, which of its inputs come from which call of the same round."""
     inner = list(positions(units))
     index = {position: i for i, position in enumerate(inner)}
     return [

@@ -1,4 +1,4 @@
-"""What a drawing shows of numbers: the statistics of values and gradients, the costs of calls, and colours for them."""
+"""The numbers in a drawing: statistics of values and gradients, costs of calls, and colours for them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ from tinygrad_np.recording import changed, no_grad
 from tinygrad_np.visualize.picture import Box, Item, Picture
 from tinygrad_np.visualize.wording import shape_line
 
-# The light ends of ColorBrewer's YlGnBu and YlOrBr (Harrower & Brewer 2003): ordered by lightness, told apart by the
-# colour-blind, and with a contrast to dark text of at least 4.5, as WCAG 2 asks for.
+__all__ = ["NO_GRADIENT", "UNKNOWN", "measure", "show_costs", "show_values"]
+
+# The light ends of ColorBrewer's YlGnBu and YlOrBr (Harrower & Brewer 2003): ordered by lightness, distinct to
+# colour-blind readers, and with a contrast of at least 4.5 to dark text, as WCAG 2 requires.
 GRADIENT_COLORS = ("#ffffd9", "#edf8b1", "#c7e9b4", "#7fcdbb", "#5bbfc4")
 COST_COLORS = ("#ffffe5", "#fff7bc", "#fee391", "#fec44f", "#fe9929")
 UNKNOWN, NO_GRADIENT, ZERO_GRADIENT, NOT_FINITE = "#ffffff", "#d9dde2", "#e6d5f2", "#ffb3a7"
@@ -29,12 +31,12 @@ UNKNOWN, NO_GRADIENT, ZERO_GRADIENT, NOT_FINITE = "#ffffff", "#d9dde2", "#e6d5f2
 
 @dataclass
 class Measures:
-    """What is known of the numbers in a graph.
+    """What is known about the numbers in a graph.
 
     Attributes:
-        values: statistics of what calls returned and of leaves.
+        values: statistics of the results of calls and of leaves.
         gradients: statistics of the gradients; None for a node that no gradient reaches.
-        notices: what the reader must know of them.
+        notices: what the reader must know about them.
     """
 
     values: dict[Node, Statistics] = field(default_factory=dict)
@@ -43,7 +45,7 @@ class Measures:
 
 
 class GradientWatch:
-    """A watch that keeps the statistics of each gradient that a walk reaches."""
+    """A watch that keeps the statistics of each gradient of a backward pass."""
 
     def __init__(self) -> None:
         self.gradients: dict[Node, Statistics | None] = {}
@@ -59,17 +61,17 @@ class GradientWatch:
 
 
 def statistics(value: Any) -> Statistics:
-    """Of an array, or of several together."""
+    """The statistics of an array, or of several arrays together."""
     if isinstance(value, (list, tuple)):
         value = np.concatenate([np.ravel(part) for part in value])
     return Statistics.of(np.asarray(value))
 
 
 def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Measures:
-    """Everything that can be known of the values and gradients of a graph, without changing it.
+    """Find out all that can be known about the values and gradients of a graph, without changing it.
 
-    While the graph is whole, the values are in it and the gradients come from a walk of their own. After `backward()`
-    there are the leaves' arrays and `.grad`, and what `debug.trace()` has noted.
+    While the graph is whole, it holds the values, and a backward pass of its own gives the gradients. After
+    `backward()` there are the leaves' arrays and `.grad`, and what `debug.trace()` has noted.
     """
     found = Measures()
     freed = any(node.args is None for node in nodes)
@@ -86,19 +88,20 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Meas
         if not freed:
             try:
                 found.gradients = {**dict.fromkeys((*leaves, *nodes)), **_gradients(result)}
-            except Exception as error:  # of a rule: a drawing that helps to find it must not fail by it
+            except Exception as error:  # in a rule: the drawing may help to find it, so it must not fail
                 found.notices.append(f"The gradients could not be taken: {type(error).__name__}: {error}")
             if result.out.size != 1:
                 found.notices.append("The result is not a scalar: the gradients are those of the sum of its elements.")
         elif any(node not in found.gradients for node in nodes):
             found.notices.append(
                 "backward() has freed the graph, and with it most values and gradients: "
-                "draw before backward(), or compute within debug.trace()."
+                "draw before backward(), or compute inside debug.trace()."
             )
     return found
 
 
 def _gradients(result: Node) -> dict[Node, Statistics | None]:
+    """The statistics of all gradients, by a backward pass that touches no `.grad` and frees nothing."""
     watch = GradientWatch()
     with changed(watches=(watch,)):
         leaves = backward({result: np.ones(result.out.shape, result.out.dtype)}, None, retain_graph=True)
@@ -106,7 +109,7 @@ def _gradients(result: Node) -> dict[Node, Statistics | None]:
 
 
 def merged(parts: Sequence[Statistics]) -> Statistics:
-    """Of several arrays together, but for the norm, which is the smallest."""
+    """The statistics of several arrays together, except for the norm, which is the smallest."""
     finite = [part for part in parts if part.size > part.nan + part.inf]
     size = sum(part.size for part in parts)
     weight = sum(part.size - part.nan - part.inf for part in finite)
@@ -128,7 +131,7 @@ def show_values(
     constants: Mapping[Item, np.ndarray],
     measures: Measures,
 ) -> None:
-    """Write what is known into the items, and colour them by the norms of their gradients; red where not finite."""
+    """Write the measures into the items, and colour these by the norms of their gradients; red if not finite."""
     norms: dict[Item, float] = {}
     strange: dict[str, list[Item]] = {"": [], "gradient: ": []}  # where values, and gradients, are not finite
     for item in picture.items:
@@ -155,10 +158,10 @@ def show_values(
             item.lines.append("no gradient reaches it")
             item.color, item.dashed = NO_GRADIENT, True
     if strange[""]:
-        picture.notices.append(f"Values that are not finite come first from {_where(strange[''][0])}.")
+        picture.notices.append(f"Values first become non-finite at {_where(strange[''][0])}.")
     elif strange["gradient: "]:
         picture.notices.append(
-            f"Gradients that are not finite come first, on the way back, at {_where(strange['gradient: '][-1])}."
+            f"On the way back, gradients first become non-finite at {_where(strange['gradient: '][-1])}."
         )
     zeros = {item for item, norm in norms.items() if norm == 0}
     for item in zeros:
@@ -178,7 +181,7 @@ def show_values(
 
 
 def _decades(norms: list[float]) -> list[float]:
-    """The edges of as many equal steps, in logarithms, as there are colours, around all norms but the smallest 5%."""
+    """The edges of equal logarithmic steps, one for each colour, around all norms but the smallest 5%."""
     logarithms = sorted(map(math.log10, norms))
     low, high, steps = logarithms[len(norms) // 20], logarithms[-1], len(GRADIENT_COLORS)
     step = next(step for step in (0.5, *range(1, 1000)) if math.floor(low / step) * step + step * steps > high)
@@ -186,7 +189,7 @@ def _decades(norms: list[float]) -> list[float]:
 
 
 def _where(item: Item) -> str:
-    """The item, with its module and line, if they are known."""
+    """The title of an item, with its module and line if they are known."""
     box = f" in {item.box.title}" if item.box else ""
     line = f", {item.details['line']}" if "line" in item.details else ""
     return f"{item.title}{box}{line}"
@@ -215,7 +218,7 @@ def _gradient_lines(norms: Sequence[float], gradient: Statistics) -> list[str]:
 
 
 def _alarm(item: Item, what: str, found: Statistics) -> list[Item]:
-    """Mark an item of values or gradients that are not all finite; returns it if it is one."""
+    """Mark an item if its values or gradients are not all finite; returns a list that holds it if so."""
     words = [f"{count:,} {word}" for count, word in ((found.nan, "nan"), (found.inf, "inf")) if count]
     if not words:
         return []
@@ -225,6 +228,7 @@ def _alarm(item: Item, what: str, found: Statistics) -> list[Item]:
 
 
 def _details(name: str, found: Statistics) -> dict[str, str]:
+    """What hovering shows of the values or gradients."""
     return {
         name: f"{_number(found.minimum)} to {_number(found.maximum)}, mean {_number(found.mean)}, "
         f"norm {_number(found.norm)}, {found.zeros:,} of {found.size:,} zero, {found.nan:,} nan, {found.inf:,} inf"
@@ -232,7 +236,7 @@ def _details(name: str, found: Statistics) -> dict[str, str]:
 
 
 def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored: bool) -> None:
-    """Write what `debug.profile()` has noted into the items and the titles of boxes, and colour the items by time."""
+    """Write what `debug.profile()` has noted into items and titles of boxes; if `colored`, colour the items by time."""
     seconds: dict[Item, float] = {}
     boxes: dict[Box, float] = {}
     for item, nodes in members.items():
@@ -259,7 +263,7 @@ def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored
     for box, total in boxes.items():
         box.title += f": {in_seconds(total)}"
     if not seconds:
-        picture.notices.append("No costs are known: compute, and call backward(), within debug.profile().")
+        picture.notices.append("No costs are known: compute, and call backward(), inside debug.profile().")
     elif colored:
         steps = len(COST_COLORS)
         edges = [max(seconds.values()) * i / steps for i in range(steps + 1)]
@@ -273,7 +277,7 @@ def _painted(
     text: Callable[[float], str],
     prefix: str,
 ) -> list[tuple[str, str]]:
-    """Colour items by where their amounts lie between the edges; returns the legend of the colours in use."""
+    """Colour items by which of the edges their amounts lie between; returns the legend of the colours in use."""
     used = set()
     for item, amount in amounts.items():
         i = min(max(int(np.searchsorted(edges, amount, "right")) - 1, 0), len(colors) - 1)
@@ -290,7 +294,7 @@ def _number(x: float, digits: int = 3) -> str:
 
 
 def _percent(share: float) -> str:
-    """With "<1%" and ">99%" for what is not quite nothing or all."""
+    """A percentage, with "<1%" and ">99%" for what is not quite nothing or all."""
     if 0 < share < 0.01:
         return "<1%"
     return ">99%" if 0.99 < share < 1 else f"{share:.0%}"

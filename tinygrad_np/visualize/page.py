@@ -1,7 +1,7 @@
 """A `Picture` as one HTML page to explore: zoom, fold, search, follow what was computed from what.
 
-Graphviz places everything here; the page, `page.html`, gets the places as JSON, draws them as SVG, and closes the gaps
-that folded boxes leave. It needs no network and no other file.
+Graphviz places everything here, in Python. The page, `page.html`, gets the places as JSON, draws them as SVG, and
+closes the gaps that folded boxes leave. It needs no network and no other file.
 """
 
 from __future__ import annotations
@@ -16,11 +16,19 @@ from tinygrad_np.visualize.dot import to_dot
 from tinygrad_np.visualize.engine import lay_out
 from tinygrad_np.visualize.picture import Picture
 
+__all__ = ["to_html"]
+
 POINTS_PER_INCH = 72
 
 
 def to_html(picture: Picture) -> str:
-    """The page, as a text to write to a file in UTF-8.
+    """Make the page.
+
+    Args:
+        picture: what it shows.
+
+    Returns:
+        The page as text, to be written to a file in UTF-8.
 
     Raises:
         RenderError: Graphviz is not installed, or could not place the picture.
@@ -35,7 +43,7 @@ def to_html(picture: Picture) -> str:
 
 
 def _data(picture: Picture) -> dict[str, Any]:
-    """All that the page shows: the picture's attributes, with items and boxes as their numbers, and where they stand.
+    """All that the page shows: the picture's attributes, with items and boxes as their numbers, and their places.
 
     A place is [left, top, width, height] and a point [x, y], both in points from the top left of the drawing.
     """
@@ -84,9 +92,9 @@ def _data(picture: Picture) -> dict[str, Any]:
 
 
 def _curves(layout: dict[str, Any]) -> dict[tuple[str, str], list[tuple[list[str], str]]]:
-    """For each tail and head, by their names, the points of the edges between them and the place of the label.
+    """For each tail and head, by their names, the points of each edge between them and the place of its label.
 
-    The points are those of a chain of cubic Bezier curves from the tail, and then the tip of the arrow.
+    The points are those of a chain of cubic Bezier curves from the tail, followed by the tip of the arrow.
     """
     name = {node["_gvid"]: node["name"] for node in layout.get("objects", [])}
     curves = defaultdict(list)

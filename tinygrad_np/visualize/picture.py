@@ -1,23 +1,25 @@
 """What a drawing shows, before it is drawn: items joined by edges, some of them in nested boxes.
 
-The graph is read into a `Picture` once; the text in DOT, and with it every image, and the HTML page are made from it.
+The graph is read into a `Picture` once. The text in DOT, and with it every image, and the HTML page are made from that.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+__all__ = ["Box", "Edge", "Item", "Picture"]
+
 
 @dataclass(eq=False)
 class Box:
-    """A frame around what was made within one module call, or around one round of a repetition.
+    """A frame around what one module call made, or around the first round of a repetition.
 
     Attributes:
-        key: tells it from all other boxes and items of the picture.
+        key: different from those of all other boxes and items of the picture.
         title: for example "layers.0 - Linear(784, 128)".
-        outer: the box that it stands in, or None.
+        outer: the box around it, or None.
         details: what hovering shows, by name.
-        rounds: how many rounds of the same operations stand folded in it, of which it shows the first; 1 for none.
+        rounds: how many rounds of the same operations are folded into it, of which it shows the first; 1 for none.
     """
 
     key: str
@@ -32,12 +34,12 @@ class Item:
     """One thing that edges lead from and to.
 
     Attributes:
-        key: tells it from all other items and boxes of the picture.
-        kind: "operation", "parameter", "input" (another leaf that requires a gradient), "constant" (an array that none
-            is wanted for) or "module" (a collapsed box, or a part of the graph that is left out).
+        key: different from those of all other items and boxes of the picture.
+        kind: "operation", "parameter", "input" (another leaf that requires a gradient), "constant" (an array that needs
+            no gradient) or "module" (a collapsed box, or a part of the graph that is left out).
         title: for example "linear" or "layers.0.weight".
         lines: what stands below the title: shape and dtype, the number of elements, ranges.
-        box: the innermost box that it stands in, or None.
+        box: the innermost box around it, or None.
         details: what hovering shows, by name: the line of the user's code, all statistics.
         color: the fill, "#rrggbb".
         dashed: whether the outline is dashed, as where no gradient arrives.
@@ -60,8 +62,8 @@ class Edge:
     """`head` was computed from `tail`.
 
     Attributes:
-        label: for example the shape of what is passed, where no item says it; empty for none.
-        carried: whether the head is made in the next round of a repetition: the edge then leads back up, or to itself.
+        label: for example "item 0", which of several outputs is passed; empty for none.
+        carried: whether `head` belongs to the next round of a repetition: the edge then leads back up, or to itself.
     """
 
     tail: Item
@@ -75,7 +77,7 @@ class Picture:
     """All that is drawn.
 
     Attributes:
-        items, edges, boxes: outer boxes come before inner ones, and tails before heads, but for carried edges.
+        items, edges, boxes: outer boxes come before inner ones, and tails before heads, except for carried edges.
         legend: what the colours mean, a line each as (color, text).
         notices: what the reader must know, such as that parts were collapsed, and why.
     """

@@ -1,4 +1,4 @@
-"""Reading a graph into a `Picture`: which items, boxes and edges there are, and what they are called.
+"""Read a graph into a `Picture`: which items, boxes and edges there are, and what they are called.
 
 A graph of any size is read in a few passes, without recursion, and no item is made for what will not be shown.
 """
@@ -42,10 +42,12 @@ from tinygrad_np.visualize.wording import (
     shape_line,
 )
 
-# What Graphviz lays out in seconds, and a reader can follow:
+__all__ = ["read"]
+
+# Limits within which Graphviz needs seconds, and a reader can follow:
 LARGEST = 300  # calls and collapsed modules in a picture
-LONGEST_EDGES = 5000  # of all edges between calls together, in calls passed by
-FEW = 4  # uses of one result by one call that are each drawn
+LONGEST_EDGES = 5000  # the edges between calls together, measured in calls that they pass by
+FEW = 4  # if one call uses one result up to this often, each use is drawn
 COLORS = {
     "operation": UNKNOWN,
     "module": "#f1eafa",
@@ -63,7 +65,11 @@ LEGEND = {
 
 
 def read(tensor: Tensor, model: Module | None, values: bool, costs: bool, depth: int | None) -> Picture:
-    """The picture of the graph that led to a tensor. See `tinygrad_np.visualize.draw`."""
+    """Read the graph that led to a tensor. For the arguments see `tinygrad_np.visualize.draw`.
+
+    Raises:
+        GraphError: the tensor does not require grad.
+    """
     if tensor.node is None:
         raise GraphError("there is no graph: this Tensor does not require grad")
     largest = LARGEST
@@ -86,7 +92,7 @@ def read(tensor: Tensor, model: Module | None, values: bool, costs: bool, depth:
 
 
 def _read(node: Node, model: Module | None, folded: bool, depth: int | None, largest: int) -> tuple[Picture, Reading]:
-    """The picture of at most so many calls and collapsed modules, without numbers."""
+    """The picture, still without numbers, of at most `largest` calls and collapsed modules."""
     root, _ = source(node)
     nodes = calls_in_order(root)
     picture = Picture([], [], [])
@@ -101,7 +107,7 @@ def _read(node: Node, model: Module | None, folded: bool, depth: int | None, lar
 
 
 def _span(picture: Picture) -> int:
-    """How many calls the edges between calls pass by, all together: what Graphviz takes most of its time for."""
+    """How many calls the edges between calls pass by in total, which decides how long Graphviz takes."""
     places = {item: place for place, item in enumerate(i for i in picture.items if i.kind in ("operation", "module"))}
     return sum(abs(places[edge.head] - places[edge.tail]) for edge in picture.edges if edge.tail in places)
 
@@ -109,9 +115,9 @@ def _span(picture: Picture) -> int:
 def _arranged(
     nodes: Sequence[Node], folded: bool, depth: int | None, largest: int, picture: Picture
 ) -> tuple[Group, int | None, int]:
-    """The tree of the calls, so small that it can be shown; the depth to collapse at; and the first call to show.
+    """Make a tree of the calls that is small enough to be shown.
 
-    What is done for that without being asked for is said in the notices.
+    Returns the tree, the depth to collapse at, and the first call to show. Notices say what was done unasked.
     """
     whole = grouped(nodes)
     count = count_shown(whole, depth)
@@ -121,18 +127,18 @@ def _arranged(
     if count_shown(whole, depth) <= largest:
         if not folded and count > largest:
             picture.notices.append(
-                f"{len(nodes):,} operations: repetitions are folded, with the range over the rounds."
+                f"{len(nodes):,} operations: repetitions are folded, and show the range over their rounds."
             )
         return whole, depth, 0
     while collapsed > 0 and count_shown(whole, collapsed) > largest:
         collapsed -= 1
     if count_shown(whole, collapsed) <= largest:
         picture.notices.append(
-            f"{len(nodes):,} operations are too many to show each: modules are collapsed, as by depth={collapsed}."
+            f"{len(nodes):,} operations are too many to show: modules are collapsed, as with depth={collapsed}."
         )
         return whole, collapsed, 0
     picture.notices.append(
-        f"{len(nodes):,} operations are too many to show each: these are the {largest} nearest to the result."
+        f"{len(nodes):,} operations are too many to show: these are the {largest} nearest to the result."
     )
     return grouped(nodes[-largest:]), depth, len(nodes) - largest
 
@@ -141,9 +147,9 @@ class Reading:
     """A picture in the making.
 
     Attributes:
-        members: for each item the calls or leaves that it stands for.
+        members: for each item, the calls or leaves that it stands for.
         constants: the arrays of the items that stand for constants.
-        leaves: for each leaf of the graph itself, or the one in the first round of a repetition that is shown for it.
+        leaves: for each leaf of the graph, the leaf that is shown for it: itself, or the one in the first round.
     """
 
     def __init__(self, picture: Picture, nodes: Sequence[Node], model: Module | None) -> None:
@@ -160,19 +166,19 @@ class Reading:
         self.arrays = {} if model is None else {id(array): name for name, array in model.state_dict().items()}
         self.rest = Item("rest", "module", "", color=COLORS["module"])  # stands for calls that are left out
         self.shown = [self.rest] * len(nodes)  # for each call the item that stands for it
-        self.like = list(range(len(nodes)))  # for each call itself, or the one in the first round that is shown for it
-        self.folds: dict[int, Fold] = {}  # for each call that is shown and repeated, the innermost repetition
+        self.like = list(range(len(nodes)))  # for each call itself, or the call of the first round that is shown for it
+        self.folds: dict[int, Fold] = {}  # for each repeated call that is shown, the innermost repetition
         self.fold_boxes: dict[Fold, Box] = {}
-        self.first_boxes: dict[Module | None, Box | Item] = {}  # of a module's first call
-        self.hidden: dict[Item, int] = defaultdict(int)  # for each collapsed module how many parameters it has
-        self.unused: dict[Item, int] = defaultdict(int)  # and how many that are not in the graph
+        self.first_boxes: dict[Module | None, Box | Item] = {}  # of each module's first call
+        self.hidden: dict[Item, int] = defaultdict(int)  # the number of parameters in each collapsed module
+        self.unused: dict[Item, int] = defaultdict(int)  # and of those that are not in the graph
         self.order: dict[Item, tuple[int, int]] = {}
         self.drawn: set[tuple[Item, Item, str, bool]] = set()
 
     # Calls
 
     def show_calls(self, whole: Group, depth: int | None, left_out: int) -> None:
-        """Make the boxes and the items of the calls, and one item for the `left_out` calls before them."""
+        """Make the boxes and items of the calls, and one item for the `left_out` calls before them."""
         if left_out:
             self.rest.title = counted(left_out, "earlier operation")
             self.order[self.rest] = (-1, 0)
@@ -229,7 +235,7 @@ class Reading:
         return box
 
     def _rounds_title(self, repetition: Fold) -> str:
-        """As "repeated 18 times: layers.2 to layers.36"."""
+        """For example "repeated 18 times: layers.2 to layers.36"."""
         first, last = repetition.rounds[0][0], repetition.rounds[-1][-1]
         paths = [
             scope_path(unit.scope, self.paths)
@@ -242,12 +248,12 @@ class Reading:
     # Edges, and what comes in from outside
 
     def show_inputs(self, root: Node, largest: int) -> None:
-        """Make the edges, and the items of leaves and of constants: of no more than so many, the last that are used."""
+        """Make the edges, and items for leaves and constants: at most `largest`, those that are used last."""
         uses: dict[Node | int, list[int]] = defaultdict(list)  # of leaves, and of arrays by their id
         arrays: dict[int, np.ndarray] = {}
         scopes = {}
-        fresh: dict[Node | int, list[Node]] = defaultdict(list)  # what stands in their places in the other rounds
-        again: set[Node | int] = set()  # what other rounds use again
+        fresh: dict[Node | int, list[Node]] = defaultdict(list)  # their counterparts in the other rounds
+        again: set[Node | int] = set()  # those that other rounds use too
         for position, node in enumerate(self.nodes):
             original = self.like[position]
             inputs = inputs_of(node)
@@ -294,7 +300,7 @@ class Reading:
             self._leaf(key, names, places, [key, *fresh.get(key, ())], not once, lines)
 
     def _connect(self, made: int | None, used: int, label: str, each: bool) -> None:
-        """The edge between two calls; between the same items only one, unless both are shown themselves and `each`."""
+        """Draw the edge between two calls: once for two items, unless `each`, and both calls are shown themselves."""
         head = self.shown[used]
         if made is None:
             if (self.rest, head, label, False) not in self.drawn:
@@ -323,6 +329,7 @@ class Reading:
         each_round: bool,
         lines: list[str],
     ) -> None:
+        """Make the item of a leaf, and its edges. It stands for the leaves `same`, of one leaf in each round."""
         kind = "parameter" if names[0] else "input"
         size = f"{len(same)} x {leaf.out.size:,}" if len(same) > 1 else f"{leaf.out.size:,}"
         users = {self.shown[position] for position in inside}
@@ -343,6 +350,7 @@ class Reading:
             item.box = self._outside(inside[0], each_round)
 
     def _constant(self, array: np.ndarray, inside: list[int], each_round: bool, lines: list[str]) -> None:
+        """Make the item of a constant, and its edges, unless it belongs inside a collapsed module."""
         users = {self.shown[position] for position in inside}
         item = Item(f"c{inside[0]}_{len(self.order)}", "constant", self.arrays.get(id(array), "constant"))
         item.lines = [f"{array.shape} {array.dtype}", *lines]
@@ -352,24 +360,24 @@ class Reading:
             return
         self.constants[item] = array
         self._enter(item, inside, each_round)
-        if enters and id(array) not in self.arrays:  # data comes from outside of the module that works on it first
+        if enters and id(array) not in self.arrays:  # data comes from outside the module that works on it first
             item.box = self._outside(inside[0], each_round)
 
     def _starts(self, position: int) -> bool:
-        """Whether a call works on leaves and constants only."""
+        """Whether a call works only on leaves and constants."""
         return not any(
             isinstance(value, Node) and value.rule is not LEAF for value, _ in inputs_of(self.nodes[position])
         )
 
     def _outside(self, position: int, each_round: bool) -> Box | None:
-        """Where what comes into all modules from outside stands: in a repetition if each round takes it."""
+        """The box for what enters all modules from outside: that of a repetition if each round takes it, else None."""
         repetition = self.folds.get(position)
         return self.fold_boxes[repetition] if repetition is not None and each_round else None
 
     def _enter(self, item: Item, inside: Sequence[int], each_round: bool) -> None:
         """Put a leaf or constant into the innermost box around all its uses, and draw its edges.
 
-        What only the first round of a repetition takes stands outside of it.
+        What only the first round of a repetition takes stands outside of the repetition.
         """
         self.order[item] = (min((self.order[self.shown[position]][0] for position in inside), default=0), 0)
         if not inside:
@@ -391,7 +399,7 @@ class Reading:
     # The rest of the model
 
     def show_unused_parameters(self, depth: int | None) -> None:
-        """Make grey items of the model's parameters that are not in the graph, in the boxes of their modules."""
+        """Make grey items for the model's parameters that are not in the graph, in the boxes of their modules."""
         constants = {item.title for item in self.order if item.kind == "constant"}
         unused = {
             name: parameter
@@ -416,7 +424,7 @@ class Reading:
             self.order[item] = (len(self.nodes), 0)
 
     def _home(self, path: str, depth: int | None) -> Box | Item | None:
-        """The box or item of a module of the model, which is made if the module was not called."""
+        """The box or item of a module of the model; it is made now if the module was not called."""
         names = path.split(".") if path else []
         home: Box | Item | None = None
         for i in range(len(names) + 1):
@@ -439,7 +447,7 @@ class Reading:
         return home
 
     def finish(self) -> None:
-        """Bring items and edges into order, and complete what collapsed modules say."""
+        """Bring items and edges into order, and complete the lines of collapsed modules."""
         for item, size in self.hidden.items():
             item.lines.append(counted(size, "parameter"))
         for item, size in self.unused.items():
@@ -458,7 +466,7 @@ def _enclosing(box: Box | None) -> list[Box]:
 
 
 def _lacks_a_constant(node: Node) -> bool:
-    """Whether a freed call has nothing to work on but leaves, though it takes more, so that a constant was given."""
+    """Whether a freed call took a constant: it works on leaves only, but has more arguments."""
     arguments = list(zip(node.parents, node.rule.vjps, strict=False))
     return any(parent is None and vjp is not None for parent, vjp in arguments) and all(
         parent is None or parent.rule is LEAF for parent in node.parents
@@ -466,7 +474,7 @@ def _lacks_a_constant(node: Node) -> bool:
 
 
 def _modules_called(nodes: Sequence[Node]) -> set[Module | None]:
-    """The modules in whose calls, or in calls within those, the recorded calls were made."""
+    """The modules whose calls, or calls within those, made the recorded calls."""
     scopes: set[Scope] = set()
     for node in nodes:
         scope = node.scope

@@ -1,4 +1,4 @@
-"""How a drawing words things: calls with their options, shapes, modules."""
+"""How a drawing puts things into words: calls with their options, shapes, modules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from tinygrad_np.engine import Node
 from tinygrad_np.nn import Module
 from tinygrad_np.recording import Scope
 
-WITH_A_NUMBER = {  # how a call with a number reads where the number is the first argument, and where the second
+__all__ = ["call_options", "call_title", "counted", "module_kind", "scope_path", "scope_title", "shape_line"]
+
+WITH_A_NUMBER = {  # how a call reads if its first argument is a number, and if its second is
     "add": ("add {}", "add {}"),
     "subtract": ("subtract from {}", "subtract {}"),
     "multiply": ("multiply by {}", "multiply by {}"),
@@ -24,7 +26,7 @@ INDEXING = ("getitem", "assign")
 
 
 def call_title(node: Node) -> str:
-    """The function's name, as "multiply by 2" if a number is all else that it was given."""
+    """The function's name, or "multiply by 2" if it was given nothing but a number besides."""
     name = node.rule.name.lstrip("_")
     numbers = _numbers(node)
     if len(numbers) == 1 and name in WITH_A_NUMBER and numbers[0][0] < 2:
@@ -34,7 +36,7 @@ def call_title(node: Node) -> str:
 
 
 def call_options(node: Node) -> str:
-    """The arguments that are no arrays, such as "axis=0", but for those that the title or the output's shape says."""
+    """The arguments that are not arrays, such as "axis=0", except those that the title or the output's shape tells."""
     name = node.rule.name
     numbers = _numbers(node)
     if name in INDEXING:
@@ -52,7 +54,7 @@ def call_options(node: Node) -> str:
 
 
 def _numbers(node: Node) -> list[tuple[int, Any]]:
-    """The arguments that are numbers, words, or tuples of such, with their positions."""
+    """The arguments that are numbers, words, or tuples of them, with their positions."""
     kinds = (int, float, complex, str, tuple, slice, np.generic)
     return [
         (i, arg)
@@ -82,7 +84,7 @@ def _slice(part: slice) -> str:
 
 
 def shape_line(node: Node) -> str:
-    """The shape and dtype of what a node made, if it is known: "(32, 10) float32"."""
+    """The shape and dtype of what a node made, "(32, 10) float32"; empty if unknown."""
     out = node.out
     if node.args is None:
         return f"{out[0]} {out[1]}" if out is not None else ""
@@ -92,25 +94,25 @@ def shape_line(node: Node) -> str:
 
 
 def counted(count: int, name: str) -> str:
-    """As "1,024 operations"."""
+    """A count with its noun: "1,024 operations"."""
     return f"{count:,} {name}{'s' * (count != 1)}"
 
 
 def module_kind(module: Module) -> str:
-    """The first line of its repr, or its class if it holds modules."""
+    """A module's class and options, "Linear(784, 128)"; only the class if it holds modules."""
     options = "" if any(isinstance(value, Module) for value in vars(module).values()) else module.extra_repr()
     return f"{type(module).__name__}({options})" if options else type(module).__name__
 
 
 def scope_path(scope: Scope, paths: dict[Module, str]) -> str:
-    """The dotted name of the module that was called: in the model, else as the calls lead to it; empty for a root."""
+    """The dotted name of the called module: in the model, or else along the calls; empty for an outermost one."""
     module = scope.module()
     path = paths[module] if module in paths else module_path(scope)
     return "" if "?" in path else path
 
 
 def scope_title(scope: Scope, paths: dict[Module, str], call: int) -> str:
-    """As "layers.0 - Linear(784, 128)"."""
+    """For example "layers.0 - Linear(784, 128)"."""
     module = scope.module()
     kind = scope.kind.__name__ if module is None else module_kind(module)
     path = scope_path(scope, paths)

@@ -1,4 +1,4 @@
-"""Checks of the batch: is it scaled, of the network's dtype, and do inputs and targets belong together?"""
+"""Checks of the batch: is it scaled, has it the network's dtype, and do inputs and targets belong together?"""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, array_of
 from tinygrad_np.derivatives.table import LEAF
 
+__all__ = ["contradictions", "float64", "scale", "target_scale"]
+
 EFFICIENT_BACKPROP = 'LeCun et al., "Efficient BackProp" (1998), section 4.3'
 
 LARGE, SMALL = 6.0, 0.02
-"""Root mean square above, and largest magnitude below which inputs count as not scaled; numbers drawn evenly from
--10 ... 10 pass, pixels in 0 ... 16 do not."""
+"""Inputs count as not scaled if their root mean square is above LARGE or their largest magnitude below SMALL. Uniform
+numbers from -10 ... 10 pass, pixels in 0 ... 16 do not."""
 
 
 def entering(setup: Setup) -> np.ndarray | None:
-    """The numbers that meet the first parameters: the batch's inputs after what the model does to them by itself."""
+    """The numbers that meet the first parameters: the inputs after any scaling by the model itself; None if unclear."""
     batch = array_of(setup.inputs)
     for node in setup.nodes[: setup.in_model] if batch.ndim else ():
         for array, parent in zip(node.args or (), node.parents, strict=False):
@@ -29,13 +31,13 @@ def entering(setup: Setup) -> np.ndarray | None:
 
 
 def scale(setup: Setup) -> Iterator[Finding]:
-    """Inputs should have about zero mean and unit variance: LeCun et al. 1998, section 4.3."""
+    """Inputs should have a mean of about zero and a variance of about one: LeCun et al. 1998, section 4.3."""
     x = entering(setup)
     if x is None or x.dtype.kind not in "fiu" or x.size < 2 or not np.isfinite(x).all():
         return
     rows = x.reshape(len(x), -1).astype(np.float64)
     measured = (
-        f"they go from {rows.min():.4g} to {rows.max():.4g}, with mean {rows.mean():.4g} and std {rows.std():.4g}"
+        f"they range from {rows.min():.4g} to {rows.max():.4g}, with mean {rows.mean():.4g} and std {rows.std():.4g}"
     )
     remedy = "subtract the mean and divide by the standard deviation of the training data"
     if rows.min() >= 0 and 200 < rows.max() <= 255:
@@ -44,21 +46,21 @@ def scale(setup: Setup) -> Iterator[Finding]:
     deviations = rows.std(axis=0)
     varying = deviations[deviations > 0]
     if len(rows) > 1 and not varying.size:
-        message = f"all {len(rows)} rows are equal, so the predictions cannot differ"
-        yield Finding("inputs", "error", "inputs", message, "look at how the batch is made", EFFICIENT_BACKPROP)
+        message = f"all {len(rows)} rows are equal, so their predictions are equal, too"
+        yield Finding("inputs", "error", "inputs", message, "check how the batch is made", EFFICIENT_BACKPROP)
     elif len(rows) > 3 and len(varying) > 1 and varying.max() > 5 and varying.max() > 300 * np.median(varying):
         message = (
             f"not scaled: feature {deviations.argmax()} has std {varying.max():.4g}, the median feature "
             f"{np.median(varying):.4g}"
         )
-        remedy = "subtract each feature's mean and divide by its standard deviation, of the training data"
+        remedy = "subtract each feature's mean over the training data, and divide by its standard deviation"
         yield Finding("inputs", "error", "inputs", message, remedy, EFFICIENT_BACKPROP)
     elif root_mean_square > LARGE or np.abs(rows).max() < SMALL:
         yield Finding("inputs", "error", "inputs", f"not scaled: {measured}", remedy, EFFICIENT_BACKPROP)
 
 
 def target_scale(setup: Setup) -> Iterator[Finding]:
-    """Targets of a regression far larger than what a new network puts out take it long to reach."""
+    """Regression targets that are far larger than what a new network puts out take long to reach."""
     targets, output = array_of(setup.targets), setup.output
     if output is None or targets.dtype.kind != "f" or targets.shape != output.shape or not np.isfinite(targets).all():
         return
@@ -67,7 +69,7 @@ def target_scale(setup: Setup) -> Iterator[Finding]:
             "targets",
             "warning",
             "targets",
-            f"not scaled: they go from {targets.min():.4g} to {targets.max():.4g}, the predictions from "
+            f"not scaled: they range from {targets.min():.4g} to {targets.max():.4g}, the predictions from "
             f"{output.min():.4g} to {output.max():.4g}",
             "train on (targets - mean) / std, or start the last bias at the targets' mean",
             'Karpathy, "A recipe for training neural networks" (2019), "init well"',
@@ -98,35 +100,35 @@ def contradictions(setup: Setup) -> Iterator[Finding]:
             "targets",
             f"they contradict each other, so the batch cannot be over-fitted: rows {first} and {second}, for example, "
             f"have equal inputs but different targets; {np.count_nonzero(contradicted)} of {len(x)} rows are like that",
-            "look at how inputs and targets are matched",
+            "check how inputs and targets are matched",
             'Karpathy, "A recipe for training neural networks" (2019), "overfit one batch"',
         )
 
 
 UNEXPLAINED = 0.3
-"""The part of the targets' variance that lies between rows with equal inputs, beyond which it is no mere noise."""
+"""If rows with equal inputs account for more than this fraction of the targets' variance, it is not mere noise."""
 
 
 def float64(setup: Setup) -> Iterator[Finding]:
-    """NumPy computes float32 with float64 in float64: twice the memory, and half the speed."""
+    """NumPy computes float32 with float64 in float64, with twice the memory and at half the speed."""
     dtypes = [parameter.dtype for parameter in setup.parameters.values()]
     wide = [name for name, parameter in setup.parameters.items() if parameter.dtype == np.float64]
     if not wide or len(wide) < len(dtypes):
         source = "NumPy, NEP 50: float32 with float64 gives float64"
         if wide:
             place, message = wide[0], "this parameter is float64, others are float32"
-            yield Finding("float64", "warning", place, message, "make it with dtype=numpy.float32", source)
+            yield Finding("float64", "warning", place, message, "create it with dtype=numpy.float32", source)
             return
         for node in setup.nodes:
             out = node.out
             if not isinstance(out, np.ndarray) or out.dtype != np.float64 or out.size == 1:
                 continue
             others = [array for array in node.args or () if isinstance(array, np.ndarray) and array.dtype != np.float32]
-            place, what = setup.where(node), f"{node.rule.name.lstrip('_')} gives float64, and so does all that follows"
+            place, what = setup.where(node), f"{node.rule.name.lstrip('_')} gives float64, and so does all after it"
             remedy = "convert with numpy.float32(...), or use a Python number"
             for name, given in (("inputs", array_of(setup.inputs)), ("targets", array_of(setup.targets))):
                 if given.dtype != np.float32 and any(_same(given, other) for other in others):
-                    place, what = name, f"{given.dtype} into a float32 network: from {place} on all is float64"
+                    place, what = name, f"{given.dtype} in a float32 network: all computed from them is float64"
                     remedy = f"convert them once: {name}.astype(numpy.float32)"
                     break
             yield Finding("float64", "warning", place, what, remedy, source)
@@ -134,5 +136,5 @@ def float64(setup: Setup) -> Iterator[Finding]:
 
 
 def _same(given: np.ndarray, other: np.ndarray) -> bool:
-    """Whether it is the array that was given, or made from it by no more than a change of shape or order."""
+    """Whether `other` is the given array, or was made from it by a mere change of shape or order."""
     return given.dtype == other.dtype and (np.shares_memory(given, other) or given.size == other.size)

@@ -1,8 +1,8 @@
-"""`diagnose`: a training set-up examined by one call.
+"""`diagnose`: examine a training set-up with one call.
 
-A network with a mistake in it seldom fails; it trains, only worse. The checks here look for the mistakes that are made
-most often. Each is a small function, in the file of its family, that looks at what one forward and backward pass showed
-and yields findings; here they are put in order, causes before consequences.
+A network with a mistake in it seldom fails; it trains, only worse. Each check looks for one of the most common
+mistakes: it is a small function, in the file of its family, that looks at what one forward and backward pass showed and
+yields findings. Here the checks are put in order, causes before consequences.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from tinygrad_np.debug.places import line
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
+
+__all__ = ["diagnose"]
 
 # Causes before consequences: findings of one severity are reported in this order.
 CHECKS: tuple[Callable[[Setup], Iterable[Finding]], ...] = (
@@ -43,7 +45,7 @@ CHECKS: tuple[Callable[[Setup], Iterable[Finding]], ...] = (
 )
 TRIALS: tuple[Callable[[Setup, Snapshot], Iterable[Finding]], ...] = (training.steps, overfit.overfit)
 
-# What a finding explains, so that it need not be reported as well.
+# What each finding explains, and what is therefore not reported as well.
 UNTRAINABLE = {"zero gradient", "vanishing gradient", "exploding gradient", "loss", "update", "overfit"}
 CONSEQUENCES = {
     "finite": UNTRAINABLE | {"dead units", "saturated units", "symmetry"},
@@ -80,20 +82,24 @@ def diagnose(
     """Examine a training set-up, print a short report, worst first, and return it.
 
     Each finding says where it is, what was measured, what to do, and where the rule comes from. Gradients that the
-    parameters hold are taken for those that the last training step left. Parameters, buffers, gradients, generators in
-    modules, training mode and the optimizer are afterwards as before.
+    parameters hold are taken to be left over from the last training step. Afterwards everything is as before:
+    parameters, buffers, gradients, generators in modules, training mode and the optimizer.
 
     Args:
         model: called as model(inputs).
-        loss_fn: called as loss_fn(predictions, targets); gives a scalar Tensor. Any function or module.
-        batch: inputs and targets as they come in training, 8 rows or more.
-        optimizer: to examine which parameters it holds, and how far one step of it goes.
-        train_step: to examine your own training step: called as train_step(inputs, targets), three times. Pass the
-            optimizer as well: what a step changes besides model and optimizer, such as a schedule, stays changed.
+        loss_fn: any function or module, called as loss_fn(predictions, targets); returns a scalar Tensor.
+        batch: the pair (inputs, targets), as in training; better 8 rows or more.
+        optimizer: if given, the parameters that it holds and the size of its steps are examined as well.
+        train_step: if given, your own training step is examined: it is called three times as
+            train_step(inputs, targets). Pass the optimizer too, so that it is restored. Anything else that a step
+            changes, such as a schedule, stays changed.
+
+    Returns:
+        The `Diagnosis`.
 
     Raises:
-        ArgumentTypeError: `model` is no Module, `optimizer` no Optimizer, or something is not callable.
-        ArgumentError: `batch` is no pair.
+        ArgumentTypeError: `model` is not a Module, `optimizer` is not an Optimizer, or a function is not callable.
+        ArgumentError: `batch` is not a pair.
 
     >>> import numpy as np
     >>> from tinygrad_np import functional, nn
@@ -123,7 +129,7 @@ def diagnose(
 
 
 def _examine(setup: Setup) -> list[Finding]:
-    """The findings of all checks, causes before consequences."""
+    """Run all checks, causes before consequences."""
     start = Snapshot(setup)
     findings: list[Finding] = []
     try:
@@ -145,6 +151,7 @@ def _errors(findings: list[Finding]) -> list[Finding]:
 
 
 def _description(setup: Setup) -> str:
+    """What was examined, in a few words: "MnistMLP (101,770 parameters, batch of 32, loss 2.3)"."""
     count = sum(parameter.size for parameter in setup.parameters.values())
     rows = np.shape(array_of(setup.inputs))[:1]
     parts = [f"{count:,} parameters", *(f"batch of {n}" for n in rows)]

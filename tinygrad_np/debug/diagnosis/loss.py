@@ -12,11 +12,13 @@ from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, array_of, rows_are_probabilities, watched
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["broadcast", "value"]
+
 LOSS_AT_INIT = 'CS231n, "Neural networks part 3", sanity checks: "Look for correct loss at chance performance"'
 
 
 def broadcast(setup: Setup) -> Iterator[Finding]:
-    """Predictions and targets that NumPy stretches to fit: (N, 1) with (N,) makes (N, N)."""
+    """Predictions and targets that NumPy stretches to fit: (N, 1) with (N,) gives (N, N)."""
     targets = array_of(setup.targets)
     count = len(targets) if targets.ndim else 0
     for i, node in enumerate(setup.nodes):
@@ -33,7 +35,7 @@ def broadcast(setup: Setup) -> Iterator[Finding]:
             where = setup.where(node)
             message = f"{node.rule.name} of shapes {x.shape} and {y.shape} broadcasts to {node.out.shape}: "
             message += "every row meets all others" if grown else "one target is compared with several predictions"
-            remedy = "bring both to one shape, for example predictions[:, 0] or targets[:, None]; mse_loss checks it"
+            remedy = "give both one shape, for example by predictions[:, 0] or targets[:, None]; mse_loss checks for it"
             if setup.labels is not None:
                 remedy = "make one-hot targets, functional.one_hot(targets, classes)"
             place = f"loss, {where}" if in_loss and where != "loss" else where
@@ -45,7 +47,7 @@ ELEMENTWISE = ("subtract", "add", "multiply", "divide", "maximum", "minimum", "e
 
 
 def value(setup: Setup) -> Iterator[Finding]:
-    """Before training, each of C classes should have a probability of about 1 / C: a loss of ln C."""
+    """Before training each of C classes should have a probability of about 1 / C, which gives a loss of ln C."""
     labels, output, loss = setup.labels, setup.output, setup.loss_value
     if output is None or not np.isfinite(output).all() or loss is None:
         return
@@ -56,9 +58,9 @@ def value(setup: Setup) -> Iterator[Finding]:
     expected = _cross_entropy(output, labels)
     others = np.roll(output, 1, axis=0)  # other predictions, to tell a factor from a coincidence
     factors = {
-        float(n): f"it is the sum over the {n} rows, {n} times what it should be: the learning rate then is, too",
+        float(n): f"it is the sum over the {n} rows, {n} times what it should be, which makes steps {n} times as large",
         1 / classes: f"it is the mean over rows and {classes} classes, {classes} times too small",
-        1 / n: f"it is divided twice by the {n} rows",
+        1 / n: f"it is divided by the {n} rows twice",
         -1.0: "its sign is wrong: training would make the predictions worse",
     }
     for factor, message in factors.items() if n > 1 and expected > 1e-6 else ():
@@ -85,17 +87,18 @@ def value(setup: Setup) -> Iterator[Finding]:
 
 
 EXCESS = 2.0
-"""How far above ln C a loss may be; He's initialisation, of standardised inputs, stays below 1.8."""
+"""How far above ln C a loss may be. He's initialisation with standardised inputs stays below 1.8."""
 
 
 def _cross_entropy(output: np.ndarray, labels: np.ndarray) -> float:
-    """Of probabilities, or else of scores."""
+    """The cross-entropy of probabilities or, if they are not, of scores."""
     if rows_are_probabilities(output):
         return float(-np.mean(np.log(np.maximum(output[np.arange(len(labels)), labels], 1e-30))))
     return float(functional.cross_entropy(output.astype(np.float64), labels))
 
 
 def _loss_of(setup: Setup, predictions: np.ndarray) -> float:
+    """The loss of other predictions."""
     with watched(None):
         return float(array_of(setup.loss_fn(Tensor(predictions), setup.targets)).item())
 
@@ -119,7 +122,7 @@ def _regression_value(setup: Setup, output: np.ndarray, loss: float) -> Iterator
 
 
 def _largest_weight(setup: Setup) -> str:
-    """The weight that is largest compared with He's initialisation, if it is much larger."""
+    """The weight that is largest compared with He's initialisation, if much larger than that; else ""."""
     sizes = {
         name: float(setup.parameters[name].data.std()) / math.sqrt(2 / setup.parameters[name].shape[1])
         for name, _ in setup.layers

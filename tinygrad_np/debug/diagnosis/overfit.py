@@ -1,4 +1,4 @@
-"""Can the network learn a few rows by heart? If it cannot, something is wrong that no other check has found."""
+"""Can the network learn a few rows by heart? If not, something is wrong that no other check has found."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from tinygrad_np.debug.diagnosis.setup import Setup, Snapshot, array_of
 from tinygrad_np.nn import BatchNorm1d
 from tinygrad_np.optim import Adam
 
+__all__ = ["overfit"]
+
 OVERFIT = 'Karpathy, "A recipe for training neural networks" (2019), "overfit one batch"; CS231n, part 3, sanity checks'
 
 ATTEMPTS = ((32, 3e-3), (32, 3e-2), (4, 1e-3), (4, 3e-2))
-"""Numbers of rows and learning rates of Adam, of which one must succeed."""
+"""Pairs of a number of rows and a learning rate for Adam. One of them must succeed."""
 STEPS = 300
 LONG_ENOUGH = 10
-"""How many steps in a row must show the rows learned, so that chance does not do."""
+"""For how many steps in a row the rows must count as learned, so that chance is not enough."""
 SECONDS = 10
-"""After this long the question is left open."""
+"""The time limit, after which the question is left open."""
 UNLEARNED = 0.1
-"""Below this part of wrong labels, or of unexplained variance, rows count as learned."""
+"""Rows count as learned below this fraction of wrong labels, or of unexplained variance."""
 
 
 def overfit(setup: Setup, start: Snapshot) -> Iterator[Finding]:
@@ -45,25 +47,25 @@ def overfit(setup: Setup, start: Snapshot) -> Iterator[Finding]:
             try:
                 few = setup.inputs[rows[:count]], setup.targets[rows[:count]]
                 report = _learn(setup, *few, Adam(trained, rate), progress, deadline)
-            except Exception:  # a model or a loss that takes whole batches only
+            except Exception:  # a model or a loss that takes only whole batches
                 return
             if not report:
                 return
             if time.perf_counter() > deadline:
-                message = f"whether a few rows can be over-fitted is open: {SECONDS} seconds were too short"
-                yield Finding("overfit", "note", "model", message, "try it with more time, or a smaller model", OVERFIT)
+                message = f"{SECONDS} seconds were not enough to tell whether a few rows can be over-fitted"
+                yield Finding("overfit", "note", "model", message, "try a smaller model, or more time", OVERFIT)
                 return
             reports.append(report)
     message = f"{min(ATTEMPTS[0][0], len(x))} rows of the batch cannot be over-fitted: {reports[0]}"
     remedy = (
-        "look whether the model uses its input, whether it can put out what the targets ask for (a ReLU, sigmoid "
-        "or softmax at the end?), and whether inputs and targets belong together; else make it larger"
+        "check that the model uses its input, that it can produce the targets (is there a ReLU, sigmoid or softmax "
+        "at the end?), and that inputs and targets belong together; otherwise make it larger"
     )
     yield Finding("overfit", "error", "model", message, remedy, OVERFIT)
 
 
 def _varied(setup: Setup, count: int) -> np.ndarray:
-    """The numbers of the first rows, the first one of each class first: rows of one class are learned too easily."""
+    """The indices of the first rows, the first row of each class first: rows of one class are learned too easily."""
     rows = np.arange(min(count, 256))
     labels = setup.labels
     if labels is None:
@@ -73,7 +75,7 @@ def _varied(setup: Setup, count: int) -> np.ndarray:
 
 
 def _learn(setup: Setup, x: Any, targets: Any, adam: Adam, progress: Any, deadline: float) -> str:
-    """Train on a few rows until they are learned; says how far it came if they are not."""
+    """Train on a few rows until they are learned; returns "" then, and else how far it came."""
     first = loss = math.nan
     learned = 0
     for step in range(STEPS):
@@ -88,11 +90,11 @@ def _learn(setup: Setup, x: Any, targets: Any, adam: Adam, progress: Any, deadli
             break
         adam.step()
         progress.update()
-    return f"after {STEPS} steps of Adam the loss is {loss:.4g}, at first it was {first:.4g}"
+    return f"after {STEPS} steps of Adam the loss is {loss:.4g}; it began at {first:.4g}"
 
 
 def _unlearned(setup: Setup, output: np.ndarray, targets: np.ndarray, loss: float, first: float) -> float:
-    """The part that is not learned yet: of the labels, of the targets' variance, or else of the loss."""
+    """The fraction that is not learned yet: of the labels, of the targets' variance, or else of the loss."""
     if setup.labels is not None:
         wanted = targets if targets.ndim == 1 else targets.argmax(axis=1)
         return float(np.mean(output.argmax(axis=1) != wanted))

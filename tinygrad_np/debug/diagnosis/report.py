@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+__all__ = ["SEVERITIES", "Diagnosis", "Finding"]
+
 SEVERITIES = ("error", "warning", "note")
 SHOWN = 6
-"""How many findings are printed. Whoever has more of them has to begin with the first ones anyway."""
+"""How many findings are printed. With more than these, one has to begin with the first ones anyway."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong.
+    """A mistake that a check has found.
 
     Attributes:
-        check: the name of the check that found it.
-        severity: "error": training cannot work like this; "warning": it will work worse; "note": perhaps meant so.
+        check: the name of the check.
+        severity: "error": training cannot work like this; "warning": it will work, but worse; "note": may be intended.
         place: the parameter, module or line, or "inputs", "targets", "loss", "optimizer", "train_step".
         message: what was measured.
         remedy: what to do.
@@ -35,11 +37,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """The findings, worst first; `print` it for the report.
+    """The findings, worst first; prints as a report.
 
     Attributes:
         findings: in the order of the report.
-        examined: what was looked at, in a few words.
+        examined: what was examined, in a few words.
     """
 
     findings: list[Finding]

@@ -1,4 +1,4 @@
-"""Does the set-up run at all: to a loss that is finite and has a history?"""
+"""Does the set-up run at all, and give a loss that is finite and has a history?"""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from tinygrad_np.debug.diagnosis.softmax import SOFTMAX
 from tinygrad_np.errors import AnomalyError, ShapeError
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["finite", "history", "runs"]
+
 
 def runs(setup: Setup) -> Iterator[Finding]:
     """Does the set-up compute a loss at all?"""
@@ -23,10 +25,10 @@ def runs(setup: Setup) -> Iterator[Finding]:
     place = setup.failed or ("model" if setup.predictions is None else "loss")
     predicted = setup.output.shape if setup.output is not None else ()
     given = array_of(setup.targets).shape
-    check, remedy = "runs", "repair this first; nothing after it could be examined"
+    check, remedy = "runs", "fix this first; nothing after it could be examined"
     if isinstance(error, ShapeError) and setup.output is not None:
         check = "broadcast"
-        remedy = f"give predictions, of shape {predicted}, and targets, of shape {given}, shapes that belong together"
+        remedy = f"make the predictions, of shape {predicted}, and the targets, of shape {given}, fit each other"
         if math.prod(predicted) == math.prod(given) != 0:
             remedy += f", for example with targets.reshape{predicted}"
     elif setup.predictions is not None and "class indices" in str(error):
@@ -36,7 +38,7 @@ def runs(setup: Setup) -> Iterator[Finding]:
 
 
 def finite(setup: Setup) -> Iterator[Finding]:
-    """A number that is not finite makes everything after it so."""
+    """What is computed from a number that is not finite is mostly not finite either."""
     source = "IEEE 754: what is computed from NaN is NaN"
     for place, array in (("inputs", array_of(setup.inputs)), ("targets", array_of(setup.targets))):
         if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -46,7 +48,7 @@ def finite(setup: Setup) -> Iterator[Finding]:
             return
     for name, parameter in setup.parameters.items():
         if not np.isfinite(parameter.data).all():
-            message, remedy = "NaN or infinite", "start again from finite values, with a smaller learning rate"
+            message, remedy = "contains NaN or inf", "start again from finite values, with a smaller learning rate"
             yield Finding("finite", "error", name, message, remedy, source)
             return
     if setup.loss_value is None or math.isfinite(setup.loss_value):
@@ -54,10 +56,10 @@ def finite(setup: Setup) -> Iterator[Finding]:
             node = setup.broken[0]
             name = node.rule.name.lstrip("_")
             message = f"the loss is finite, but the derivative of {name} is not"
-            remedy = "keep the argument away from where the derivative is infinite, such as 0 for sqrt and log"
+            remedy = "keep the argument away from where its derivative is infinite, such as 0 for sqrt and log"
             yield Finding("finite", "error", setup.where(node), message, remedy, source)
         return
-    message, remedy = f"it is {setup.loss_value}", "run it within debug.detect_anomaly()"
+    message, remedy = f"it is {setup.loss_value}", "run it inside debug.detect_anomaly()"
     try:
         with watched(None), detect_anomaly():
             setup.loss_fn(setup.model(setup.inputs), setup.targets)
@@ -66,12 +68,12 @@ def finite(setup: Setup) -> Iterator[Finding]:
     place, check = "loss", "finite"
     for node in setup.nodes:
         if isinstance(node.out, (np.ndarray, np.floating)) and not np.isfinite(node.out).all():
-            place, remedy = setup.where(node), f"keep the arguments of {node.rule.name} in its range"
+            place, remedy = setup.where(node), f"keep the arguments of {node.rule.name} in its domain"
             raw = setup.labels is not None and not rows_are_probabilities(setup.output)
             if node.rule.name.startswith("log") and raw:
                 check = "softmax"
                 remedy = (
-                    "the predictions are raw scores, no probabilities: use functional.cross_entropy, which takes them"
+                    "the predictions are raw scores, not probabilities: use functional.cross_entropy, which takes them"
                 )
             elif node.rule.name.startswith("log"):
                 remedy = "use functional.cross_entropy on the scores before softmax: it never takes the logarithm of 0"
@@ -80,18 +82,18 @@ def finite(setup: Setup) -> Iterator[Finding]:
 
 
 def history(setup: Setup) -> Iterator[Finding]:
-    """Without a history there is nothing to differentiate."""
+    """A loss without a history cannot be differentiated."""
     loss, source = setup.loss, "Tensor: only what NumPy functions and operators compute from it keeps its history"
     if setup.error or (isinstance(loss, Tensor) and loss.requires_grad and loss.size == 1):
         return
     if isinstance(loss, Tensor) and loss.requires_grad:
-        message, remedy = f"it has shape {loss.shape}, but must be one number", "take its mean over the batch"
+        message, remedy = f"it has shape {loss.shape}, but must be a single number", "take its mean over the batch"
         yield Finding("gradient", "error", "loss", message, remedy, "Tensor.backward")
     elif not any(parameter.requires_grad for parameter in setup.parameters.values()):
         message = f"none of the model's {len(setup.parameters)} parameters requires a gradient"
-        yield Finding("gradient", "error", "model", message, "set requires_grad=True on those to be trained", source)
+        yield Finding("gradient", "error", "model", message, "set requires_grad = True on those to train", source)
     elif isinstance(setup.predictions, Tensor) and setup.predictions.requires_grad:
-        message = f"it has no history (it is {type(loss).__name__}), though the predictions have one: no gradients"
+        message = f"it has no history (type {type(loss).__name__}), but the predictions have one: no gradients"
         remedy = "do not use .data, .numpy(), .item(), float() or no_grad() in the loss"
         yield Finding("gradient", "error", "loss", message, remedy, source)
     else:

@@ -1,6 +1,4 @@
-"""A training set-up under examination: one forward and backward pass of it with everything written down, and the way
-back to the state it was in.
-"""
+"""A training set-up under examination: a record of one forward and backward pass, and the way back to its state."""
 
 from __future__ import annotations
 
@@ -21,13 +19,15 @@ from tinygrad_np.optim import Optimizer
 from tinygrad_np.recording import changed
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["LINEAR", "Setup", "Snapshot", "array_of", "joined", "norm", "rows_are_probabilities", "watched"]
+
 LINEAR = ("linear", "matmul", "dot", "einsum")
 """The functions that multiply by a weight matrix."""
 
 
 @dataclass
 class Call:
-    """A call of a module of the model: the module's dotted name, and what it returned."""
+    """A call of one of the model's modules: the module's dotted name, and what it returned."""
 
     name: str
     output: Any
@@ -37,16 +37,19 @@ class Call:
 class Setup:
     """The arguments of `diagnose`, and what one forward and backward pass showed.
 
+    It is the watch of that pass.
+
     Attributes:
         parameters, modules: of the model, by their dotted names.
+        names: the dotted names of the parameters, by their nodes.
         calls: of the modules, in the order in which they returned.
-        nodes: the recorded calls, in order; the first `in_model` of them were made by the model, others by the loss.
-        predictions, loss: what model and loss function returned.
-        error: what one of them raised, and `failed`, the name of the innermost module that it came from.
-        gradients: with respect to the parameters that one reached, by name.
+        nodes: the recorded calls, in order; the model made the first `in_model` of them, and the loss the others.
+        predictions, loss: what the model and the loss function returned.
+        error, failed: what one of them raised, and the name of the innermost module that it came from.
+        gradients: those of the parameters that one reached, by name.
         arrived: for each recorded call, the norm of the gradient with respect to its output.
-        blocked: where a gradient ended: calls that made zeros for a parent from a gradient that was not zero.
-        broken: where a gradient became infinite or NaN: the calls that made that from a finite one.
+        blocked: where a gradient ended: a call that made zeros of a non-zero gradient, and the parent they were for.
+        broken: where a gradient became infinite or NaN: the calls that made that of a finite one.
         home: the line that called `diagnose`.
     """
 
@@ -96,7 +99,7 @@ class Setup:
     # One pass
 
     def run(self) -> None:
-        """Run model, loss and backward pass; leaves what they raise in `error`. Touches no `.grad`."""
+        """Run the model, the loss and the backward pass; keep what they raise in `error`. Touches no `.grad`."""
         try:
             with watched(self), self._listening():
                 self.predictions = self.model(self.inputs)
@@ -104,7 +107,7 @@ class Setup:
                 self.failed = None
                 self.loss = self.loss_fn(self.predictions, self.targets)
         except Exception as error:
-            self.error = error.with_traceback(None)  # which holds the frames, and so this object
+            self.error = error.with_traceback(None)  # a traceback holds the frames, and so this object
             self.in_model = self.in_model or len(self.nodes)
             return
         if isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
@@ -114,7 +117,7 @@ class Setup:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Within it, the calls of all modules are noted. It also makes Sequential call each ReLU by itself."""
+        """Note the calls of all modules. As a side effect, Sequential calls each ReLU by itself."""
         own = {name: vars(module).get("forward") for name, module in self.modules.items()}
         for name, module in self.modules.items():
             vars(module)["forward"] = self._noting(name, module.forward)
@@ -127,6 +130,8 @@ class Setup:
                     vars(module)["forward"] = own[name]
 
     def _noting(self, name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+        """Wrap `forward` so that its calls are noted under `name`."""
+
         def noting(*inputs: Any, **options: Any) -> Any:
             try:
                 output = forward(*inputs, **options)
@@ -142,18 +147,18 @@ class Setup:
 
     @property
     def output(self) -> np.ndarray | None:
-        """The predictions' array, if they are one array."""
+        """The predictions' array if they are a single array, else None."""
         return array_of(self.predictions) if isinstance(self.predictions, (Tensor, np.ndarray)) else None
 
     @property
     def loss_value(self) -> float | None:
-        """The loss, if it is one real number."""
+        """The loss if it is a single real number, else None."""
         loss = array_of(self.loss)
         return float(loss.item()) if loss.size == 1 and loss.dtype.kind in "fiu" else None
 
     @property
     def labels(self) -> np.ndarray | None:
-        """The class index of each row if this is a classification, of predictions of shape (N, C), else None."""
+        """The class indices, of shape (N,), if this is a classification with predictions of shape (N, C); else None."""
         output, targets = self.output, array_of(self.targets)
         if output is None or output.ndim != 2 or output.shape[1] < 2 or not output.size:
             return None
@@ -165,7 +170,7 @@ class Setup:
 
     @property
     def layers(self) -> list[tuple[str, Node]]:
-        """The calls that multiply by a weight matrix of the model, with its name, each matrix once, in order."""
+        """The calls that multiply by a weight matrix of the model, and its name; each matrix once, in order."""
         found: dict[str, Node] = {}
         for node in self.nodes:
             for parent in node.parents if node.rule.name in LINEAR else ():
@@ -180,7 +185,7 @@ class Setup:
         return next((name for name, own in self.modules.items() if own is module), "")
 
     def where(self, node: Node) -> str:
-        """The module that made the call, "layers.1 (ReLU)", or else the line, "net.py:12"."""
+        """The place of a call: the module, "layers.1 (ReLU)", or else the line, "net.py:12"."""
         name = self.module_name(node)
         if name:
             return f"{name} ({type(self.modules[name]).__name__})"
@@ -190,13 +195,13 @@ class Setup:
         return "model" if node in self.nodes[: self.in_model] else "loss"
 
     def evaluate(self) -> float:
-        """The loss as it is now."""
+        """The loss of the batch as the model is now."""
         with watched(None):
             loss = self.loss_fn(self.model(self.inputs), self.targets)
         return float(array_of(loss).item())
 
     def backward(self, inputs: Any, targets: Any) -> tuple[float, Any]:
-        """The loss of a batch and the predictions; the gradients go into `.grad`, in the place of earlier ones."""
+        """Put the gradients of a batch into `.grad`, replacing earlier ones; returns the loss and the predictions."""
         with watched(None):
             predictions = self.model(inputs)
             loss = self.loss_fn(predictions, targets)
@@ -209,14 +214,14 @@ class Setup:
 
 @contextlib.contextmanager
 def watched(watch: Any) -> Iterator[None]:
-    """Within it, calls are recorded whatever the state outside, for this watch only, and NumPy warns of nothing."""
+    """Record calls whatever the state outside, notify only this watch, and silence NumPy's warnings."""
     watches = () if watch is None else (watch,)
     with changed(enabled=True, scope=None, watches=watches), np.errstate(all="ignore"):
         yield
 
 
 class Snapshot:
-    """The state of a model, of the generators in it and of its optimizer, to go back to as often as needed."""
+    """The state of a model, of the generators in it and of its optimizer, to be restored as often as needed."""
 
     def __init__(self, setup: Setup) -> None:
         optimizer = setup.optimizer
@@ -239,6 +244,7 @@ class Snapshot:
         self._optimizer = (optimizer, optimizer.state_dict()) if optimizer else None
 
     def restore(self) -> None:
+        """Bring everything back to the state at the time of the snapshot."""
         for owner, attributes in self._attributes:
             vars(owner).clear()
             vars(owner).update(attributes)
@@ -258,23 +264,24 @@ class Snapshot:
 
 
 def norm(array: np.ndarray) -> float:
-    """The square root of the sum of squares, computed in float64, in which it does not overflow."""
+    """The square root of the sum of squares, computed in float64 to avoid overflow."""
     return float(np.linalg.norm(array.ravel().astype(np.float64)))
 
 
 def array_of(value: Any) -> np.ndarray:
+    """The array of a Tensor, or of anything that NumPy makes one of."""
     return value.data if isinstance(value, Tensor) else np.asarray(value)
 
 
 def rows_are_probabilities(array: Any) -> bool:
-    """Whether it is of shape (N, C), and no element is negative and every row sums to 1."""
+    """Whether `array` has shape (N, C), no negative element, and rows that sum to 1."""
     if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] < 2 or not array.size:
         return False
     return bool(array.dtype.kind in "fiu" and array.min() >= 0 and np.abs(array.sum(axis=1) - 1).max() < 1e-3)
 
 
 def short(place: str) -> str:
-    """A line without the directories of its file."""
+    """A place, "file.py:12", without the directories of the file."""
     path, _, number = place.rpartition(":")
     return f"{Path(path).name}:{number}"
 

@@ -1,4 +1,4 @@
-"""Is softmax, or the logarithm of it, applied once, and not twice or never?"""
+"""Is softmax, or its logarithm, applied exactly once?"""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from tinygrad_np.debug.diagnosis.setup import Setup, rows_are_probabilities
 from tinygrad_np.engine import Node
 from tinygrad_np.tensor import Tensor
 
+__all__ = ["SOFTMAX", "softmax"]
+
 SOFTMAX = "Goodfellow, Bengio & Courville, Deep Learning (2016), section 6.2.2.3"
 
 
 def softmax(setup: Setup) -> Iterator[Finding]:
-    """The losses on scores apply softmax themselves; of probabilities it is nearly the uniform distribution."""
+    """Losses on scores apply softmax themselves; the softmax of probabilities is nearly uniform."""
     for node in setup.nodes:
         name = node.rule.name.lstrip("_")
         before = node.parents[0] if node.parents else None
@@ -33,10 +35,10 @@ def softmax(setup: Setup) -> Iterator[Finding]:
                 "softmax",
                 "error",
                 setup.where(_source(before)),
-                "softmax is applied twice: to probabilities"
+                "softmax is applied twice: its input is probabilities already"
                 if twice
                 else f"softmax comes before {name}, which applies it itself: the loss cannot fall below {least:.3g}",
-                "remove one of the two" if twice else "remove this softmax; take it for predicting only",
+                "remove one of the two" if twice else "remove this softmax; use it only to predict",
                 SOFTMAX,
             )
             return
@@ -46,12 +48,12 @@ def softmax(setup: Setup) -> Iterator[Finding]:
                 "warning",
                 setup.where(before),
                 f"{before.rule.name} comes before {name}, which takes scores of any size and sign",
-                "let the last Linear layer's output go into the loss",
+                "pass the last Linear layer's output to the loss",
                 SOFTMAX,
             )
             return
         if name == "softmax" and rows_are_probabilities(np.swapaxes(node.out, 0, -1)) and len(x) != x.shape[-1]:
-            message = f"softmax sums over the batch: its columns sum to 1, not its rows, of shape {x.shape}"
+            message = f"softmax sums over the batch: of its output, of shape {x.shape}, columns sum to 1 and not rows"
             yield Finding("softmax", "error", setup.where(node), message, "use axis=-1", SOFTMAX)
             return
     yield from _log_missing(setup)
@@ -63,14 +65,14 @@ LINEAR_IN_SCORES = ("mean", "sum", "negative", "multiply", "divide", "getitem", 
 
 
 def _source(node: Node) -> Node:
-    """The softmax that made these probabilities, before what was done to them for safety."""
+    """The softmax that made these probabilities, before anything that was done to them for safety."""
     while node.rule.name in PASSES_ON and node.parents[0] is not None:
         node = node.parents[0]
     return node
 
 
 def _log_missing(setup: Setup) -> Iterator[Finding]:
-    """A negative log-likelihood of what is no log-probability: linear in the scores, hence without a minimum."""
+    """A negative log-likelihood of what is not a log-probability: linear in the scores, so without a minimum."""
     predictions = setup.predictions.node if isinstance(setup.predictions, Tensor) else None
     if setup.labels is None or predictions is None or not isinstance(setup.loss, Tensor):
         return
@@ -82,9 +84,9 @@ def _log_missing(setup: Setup) -> Iterator[Finding]:
         return
     x = node.out
     if rows_are_probabilities(x):
-        message, remedy = "these are probabilities, but the loss takes their logarithms", "use log_softmax for softmax"
+        message, remedy = "these are probabilities, but the loss expects logarithms", "use log_softmax, not softmax"
     elif node is predictions and not rows_are_probabilities(np.exp(x)) and node.rule.name != "log":
-        message = "these are raw scores, but the loss takes log-probabilities; it has no minimum"
+        message = "these are raw scores, but the loss expects log-probabilities, and has no minimum"
         remedy = "use cross_entropy, which takes scores, or log_softmax as the last layer"
     else:
         return

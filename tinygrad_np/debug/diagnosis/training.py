@@ -1,4 +1,4 @@
-"""Checks of the training step: what moves, how far, and from which gradients?"""
+"""Checks of the training step: what moves, how far, and by which gradients?"""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import numpy as np
 from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, Snapshot, joined, norm, watched
 
+__all__ = ["optimizer", "steps"]
+
 UPDATES = 'CS231n, "Neural networks part 3", "Ratio of weights:updates": about 1e-3'
 OPTIMIZER = "Optimizer: step() updates the parameters it was given, and those only"
 CLEARING = "Tensor.backward: gradients are added to what .grad holds"
 
 TOO_FAR, TOO_LITTLE = 1.0, 3e-6
-"""The ratio of update to weight above and below which every step counts as too large and too small. Adam with its
-default learning rate reaches 0.05 at the first step of a layer of 784 inputs."""
+"""Ratios of update to weight above and below which a step counts as too large and too small. Adam with its default
+learning rate reaches 0.05 in the first step of a layer with 784 inputs."""
 
 
 def optimizer(setup: Setup) -> Iterator[Finding]:
@@ -28,30 +30,30 @@ def optimizer(setup: Setup) -> Iterator[Finding]:
     trained = {name: p for name, p in setup.parameters.items() if p.requires_grad}
     absent = [name for name, p in trained.items() if p not in held]
     strangers = [i for i, p in enumerate(setup.optimizer.params) if p not in set(setup.parameters.values())]
-    replaced = ""
+    others = ""
     if strangers:
-        replaced = (
-            f"; instead it holds {len(strangers)} that are not the model's, such as its number {strangers[0]} of shape "
+        others = (
+            f"{len(strangers)} that are not the model's, such as number {strangers[0]}, of shape "
             f"{setup.optimizer.params[strangers[0]].shape}: was a layer replaced after the optimizer was made?"
         )
-    remedy = "make it after the model is complete, with model.parameters()"
+    remedy = "make the optimizer after the model is complete, with model.parameters()"
     if absent:
-        message = f"missing from the optimizer, so never updated{replaced}"
+        message = "missing from the optimizer, so never updated" + (f"; it holds {others}" if others else "")
         yield Finding("optimizer", "error", joined(absent), message, remedy, OPTIMIZER)
     elif strangers:
         yield Finding(
-            "optimizer", "warning", "optimizer", f"holds all the model's parameters{replaced}", remedy, OPTIMIZER
+            "optimizer", "warning", "optimizer", f"holds all the model's parameters, and {others}", remedy, OPTIMIZER
         )
 
 
 def steps(setup: Setup, start: Snapshot) -> Iterator[Finding]:
-    """The gradients of one step should not be part of the next; a step should move each weight by about 1e-3 of it."""
+    """Gradients should not carry over to the next step, and a step should move a weight by about 1e-3 of its norm."""
     if setup.train_step is not None:
         try:
             yield from _own_steps(setup, start)
         except Exception as error:
             message = f"{type(error).__name__}: {error}"
-            yield Finding("runs", "error", "train_step", message, "repair this first", "the error that was raised")
+            yield Finding("runs", "error", "train_step", message, "fix this first", "the error that was raised")
     else:
         yield from _left_gradients(setup, start)
         if setup.optimizer is not None and set(setup.optimizer.params) & set(setup.parameters.values()):
@@ -64,7 +66,7 @@ def steps(setup: Setup, start: Snapshot) -> Iterator[Finding]:
 
 
 def _own_steps(setup: Setup, start: Snapshot) -> Iterator[Finding]:
-    """Take two of the user's steps, the second one also without the gradients that the first one left."""
+    """Take two of the user's steps, and then the second again without the gradients that the first left."""
     before = _values(setup)
     _clear(setup)
     loss = setup.loss_value or 0.0
@@ -83,7 +85,7 @@ def _own_steps(setup: Setup, start: Snapshot) -> Iterator[Finding]:
     again = moved & twice.keys() & cleared.keys()
     kept = [name for name in left if name in again and _adds(left[name], cleared[name], twice[name])]
     if kept:
-        message = f"gradients are not cleared between steps: those of one step are added to the next, in {joined(kept)}"
+        message = f"gradients are not cleared between steps: each step adds to the last, in {joined(kept)}"
         remedy = "call optimizer.zero_grad() in every step, before backward()"
         yield Finding("clearing", "error", "train_step", message, remedy, CLEARING)
     trained = [name for name in before if name in setup.gradients and setup.gradients[name].any()]
@@ -98,7 +100,7 @@ def _own_steps(setup: Setup, start: Snapshot) -> Iterator[Finding]:
         yield Finding("update", "error", "train_step", message, remedy, OPTIMIZER)
         return
     if still and setup.optimizer is None:
-        message = "train_step does not move it, though it has a gradient: is it missing from the optimizer?"
+        message = "train_step does not move it, although it has a gradient: is it missing from the optimizer?"
         yield Finding("optimizer", "error", joined(still), message, "give it to the optimizer", OPTIMIZER)
     yield from _update(setup, start, before, first, loss, "train_step")
 
@@ -110,12 +112,12 @@ def _take_step(setup: Setup) -> None:
 
 
 def _adds(left: np.ndarray, cleared: np.ndarray, twice: np.ndarray) -> bool:
-    """Whether what the first step left is in the second gradient."""
+    """Whether the second gradient contains the one that the first step left."""
     return bool(left.any()) and norm(twice - cleared - left) < 0.1 * norm(left)
 
 
 def _left_gradients(setup: Setup, start: Snapshot) -> Iterator[Finding]:
-    """Compare the gradients that the parameters hold with a new one, here and where the last step began.
+    """Compare the gradients that the parameters hold with a new one, taken here and where the last step began.
 
     One old gradient is what every training loop leaves that clears before backward(). Two of them, or ten, are not.
     """
@@ -123,7 +125,7 @@ def _left_gradients(setup: Setup, start: Snapshot) -> Iterator[Finding]:
     if not left or not all(np.isfinite(gradient).all() for gradient in left.values()):
         return
     now = _compare(left, setup.gradients)
-    if setup.optimizer is None or not any(setup.optimizer.state_dict()["step"]):  # all of them come from this point
+    if setup.optimizer is None or not any(setup.optimizer.state_dict()["step"]):  # no step since they were taken
         uncleared = round(now.times) >= 2 and now.likeness > 0.999 and abs(now.times / round(now.times) - 1) < 0.02
     elif now.larger > 1.7:
         before = _compare(left, _earlier_gradients(setup, start))
@@ -137,17 +139,18 @@ def _left_gradients(setup: Setup, start: Snapshot) -> Iterator[Finding]:
         uncleared = False
     if uncleared:
         message = (
-            "gradients are not cleared between steps: the ones that the parameters hold are "
-            f"{now.larger:.3g} times as large as that of this batch"
+            "gradients are not cleared between steps: those that the parameters hold are "
+            f"{now.larger:.3g} times as large as those of this batch"
         )
         remedy = "call optimizer.zero_grad(), or model.zero_grad(), before each backward()"
         yield Finding("clearing", "error", joined(list(left)), message, remedy, CLEARING)
 
 
 def _earlier_gradients(setup: Setup, start: Snapshot) -> dict[str, np.ndarray]:
-    """The gradients of this batch about where the last step began.
+    """The gradients of this batch at about the point where the last step began.
 
-    Where that was, the optimizer does not know; but a further step with the same gradients leads about as far again.
+    The optimizer does not know that point. But one more step with the same gradients leads about as far again, so
+    going as far the other way leads about there.
     """
     assert setup.optimizer is not None
     now = _values(setup)
@@ -161,8 +164,12 @@ def _earlier_gradients(setup: Setup, start: Snapshot) -> dict[str, np.ndarray]:
 
 
 class Comparison(NamedTuple):
-    """Of old gradients with new ones: how many times the new are in the old by least squares, the cosine of the angle
-    between them, and how many times the old are as large.
+    """How old gradients compare with new ones.
+
+    Attributes:
+        times: how many times the old ones contain the new ones, by least squares.
+        likeness: the cosine of the angle between them.
+        larger: the norm of the old ones over that of the new ones.
     """
 
     times: float
@@ -187,7 +194,7 @@ def _update(
     loss: float,
     place: str,
 ) -> Iterator[Finding]:
-    """What one step does: how far it moves the weights, and to what loss."""
+    """What one step does: how far it moves the weights, and what it makes of the loss."""
     weights = [name for name, _ in setup.layers if before[name].any() and name in setup.gradients]
     ratios = {name: norm(after[name] - before[name]) / norm(before[name]) for name in weights}
     moved = {name: ratio for name, ratio in ratios.items() if ratio}
@@ -195,7 +202,7 @@ def _update(
     if not moved:
         if ratios and setup.optimizer is not None and any(norm(setup.gradients[name]) for name in ratios):
             message = f"the learning rate is too low: a step moves no weight{lr}"
-            yield Finding("update", "error", place, message, "raise it, at first to 1e-3", UPDATES)
+            yield Finding("update", "error", place, message, "raise it, for a start to 1e-3", UPDATES)
         return
     for name, parameter in setup.parameters.items():
         parameter.data[...] = after[name]
@@ -212,15 +219,16 @@ def _update(
         yield Finding("update", "error", place, f"a step goes uphill: {change}", remedy, UPDATES)
     elif (reached > loss and moved[name] > TOO_FAR) or (worse and moved[name] > 0.01):
         factor = 10 ** math.ceil(math.log10(max(moved[name], 0.01) / 0.01))
-        remedy = f"lower the learning rate, at first by a factor of {factor}"
+        remedy = f"lower the learning rate, for a start by a factor of {factor}"
         yield Finding("update", "error", place, f"the learning rate is too high: {change}", remedy, UPDATES)
     elif moved[name] < TOO_LITTLE and norm(setup.gradients[name]) > 1e-4 * norm(before[name]):
         factor = 10 ** math.floor(math.log10(1e-3 / moved[name]))
-        remedy = f"raise the learning rate, at first by a factor of {factor}"
+        remedy = f"raise the learning rate, for a start by a factor of {factor}"
         yield Finding("update", "error", place, f"the learning rate is too low: {change}", remedy, UPDATES)
 
 
 def _values(setup: Setup) -> dict[str, np.ndarray]:
+    """Copies of the parameters' arrays."""
     return {name: parameter.data.copy() for name, parameter in setup.parameters.items()}
 
 

@@ -1,4 +1,4 @@
-"""Checks of the units: do they still react to their input?"""
+"""Checks of the units: do they still respond to their input?"""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup
 from tinygrad_np.engine import Node
 
+__all__ = ["dead", "saturated"]
+
 DYING = 'Lu et al., "Dying ReLU and initialization" (2019); CS231n, "Neural networks part 1", ReLU'
 SATURATION = 'Glorot & Bengio (2010), section 3; LeCun et al., "Efficient BackProp" (1998), section 4.4'
 
 SATURATED = 0.99
-"""Beyond this part of the way to its limits a unit counts as saturated: there the derivative of tanh is below 0.02."""
+"""A unit that is this fraction of the way to its limits counts as saturated: tanh's derivative is then below 0.02."""
 
 
 def dead(setup: Setup) -> Iterator[Finding]:
     """A ReLU that is 0 for every row passes no gradient on, so nothing before it can bring it back.
 
-    In deep layers rows become alike, so that each unit is on for all or off for all: about half of them are dead, as a
-    coin shows heads. A layer alarms if it is four standard deviations beyond that.
+    In deep layers rows become alike, so that each unit is on for all of them or off for all of them: about half of the
+    units are dead by the toss of a coin. A layer is reported if it is four standard deviations beyond that.
     """
     for node in setup.nodes[: setup.in_model]:
         if not _is_relu(node) or not isinstance(node.out, np.ndarray) or node.out.ndim < 2 or not node.out.size:
@@ -37,32 +39,33 @@ def dead(setup: Setup) -> Iterator[Finding]:
                 f"{_weights_before(setup, node)}"
             )
             remedy = (
-                "start biases at 0 and weights by nn.init.kaiming_normal_, lower the learning rate, or use LeakyReLU"
+                "start biases at 0 and weights with nn.init.kaiming_normal_, lower the learning rate, or use LeakyReLU"
             )
             yield Finding("dead units", "error", setup.where(node), message, remedy, DYING)
             return
 
 
 def saturated(setup: Setup) -> Iterator[Finding]:
-    """A tanh or sigmoid at its limits has a derivative near 0."""
+    """A tanh or sigmoid near its limits has a derivative near 0."""
     last = max((node.number for _, node in setup.layers), default=0)
     for node, follower in pairwise(setup.nodes[: setup.in_model] + setup.nodes[-1:]):
         limits = _limits(node)
-        if limits is None or node.number > last or not node.out.size:  # outputs may saturate
+        if limits is None or node.number > last or not node.out.size:  # the model's outputs may saturate
             continue
         if node.rule.name == "tanh" and follower.rule.name == "add" and np.ndim((follower.args or (None,))[0]) == 0:
-            continue  # the 1 + tanh(...) of GELU, which is made to reach its limits
+            continue  # the 1 + tanh(...) of GELU, which is meant to reach its limits
         low, high = limits
         distance = np.minimum(node.out - low, high - node.out) / ((high - low) / 2)
         share = float(np.mean(distance < 1 - SATURATED))
         if share > 0.5:
-            message = f"{share:.0%} of the outputs are saturated, next to {low} or {high}{_weights_before(setup, node)}"
+            message = f"{share:.0%} of the outputs are saturated, near {low} or {high}{_weights_before(setup, node)}"
             remedy = "start with smaller weights (nn.init.xavier_uniform_), and scale the inputs"
             yield Finding("saturated units", "error", setup.where(node), message, remedy, SATURATION)
             return
 
 
 def _is_relu(node: Node) -> bool:
+    """Whether the call is a ReLU in one of its common spellings."""
     name, args = node.rule.name, node.args or ()
     if name == "maximum":  # with 0
         return any(np.ndim(array) == 0 and not np.any(array) for array in args[:2])
@@ -74,7 +77,7 @@ def _is_relu(node: Node) -> bool:
 
 
 def _limits(node: Node) -> tuple[int, int] | None:
-    """The least and greatest values of the function, if it is one that saturates."""
+    """The least and the greatest value of the function, if it is one that saturates; else None."""
     name = node.rule.name
     if name == "tanh":
         return -1, 1
@@ -85,6 +88,6 @@ def _limits(node: Node) -> tuple[int, int] | None:
 
 
 def _weights_before(setup: Setup, node: Node) -> str:
-    """The layer that the activation follows, for the message."""
+    """The layer before the activation, for the message."""
     name = next((name for name, layer in reversed(setup.layers) if layer.number <= node.number), "")
     return f", after {name}" if name else ""
