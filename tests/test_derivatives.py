@@ -5,7 +5,7 @@ import cases_linalg  # noqa: F401
 import cases_shapes  # noqa: F401
 import numpy as np
 import pytest
-from derivative_cases import CASES
+from derivative_cases import CASES, Case, complex_normal, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -66,6 +66,29 @@ def random_arrays(shapes):
     """Of positive numbers."""
     generator = np.random.default_rng(0)
     return [np.asarray(generator.uniform(0.5, 2, shape)) for shape in shapes]
+
+
+# The cases
+
+
+def test_the_numbers_of_a_case_do_not_depend_on_the_cases_before_it():
+    x = normal(3)
+
+    def inputs():
+        return Case(np.add, (x, [complex_normal(2), -normal(3)]), {}).inputs
+
+    alone = inputs()
+    Case(np.sin, (normal(3),), {})
+    Case(np.add, (x, normal(2)), {})
+    for array, expected in zip(inputs(), alone, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_an_array_that_stands_twice_in_a_case_is_one_input_and_two_of_the_same_shape_are_two():
+    x = normal(3)
+    assert len(Case(np.multiply, (x, x), {}).inputs) == 1
+    first, second = Case(np.multiply, (normal(3), normal(3)), {}).inputs
+    assert not np.array_equal(first, second)
 
 
 # The whole table
