@@ -9,7 +9,7 @@ from tinygrad_np.derivatives.fourier import interpolated
 
 
 def of(function, composed):
-    """A case's function: something made of the results of a function, for a reason that its name or docstring says."""
+    """Name `composed`, which computes something from the results of `function`, as a case of that function."""
     composed.__wrapped__ = function
     composed.__name__ = f"{function.__name__}_composed"
     return composed
@@ -132,7 +132,7 @@ case(np.linalg.cross, normal(2, 3), normal(2, 3))
 
 
 def cross_of_two(a, b):
-    """Vectors of two elements, which NumPy still takes, with a warning."""
+    """NumPy still takes vectors of two elements, but warns."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return np.cross(a, b)
@@ -248,7 +248,7 @@ for x in spread(3), spread(2, 2), complex_spread(3), np.array([[1.0, 2.0], [-3.0
 
 
 def svd_of(x, full_matrices=True, hermitian=False):
-    """The factors' absolute values, their products for any singular values, and the projections outside of them."""
+    """What the free signs and phases leave alone: absolute values, products of the factors, and projections."""
     u, s, vh = np.linalg.svd(x, full_matrices, hermitian=hermitian)
     k = s.shape[-1]
     inside = np.matmul(u[..., :k] * np.expand_dims(np.sin(s), -2), vh[..., :k, :])
@@ -273,7 +273,7 @@ case(of(np.linalg.svd, svd_of), hermitian(complex_spread(2)), hermitian=True)
 
 
 def qr_of(x, mode):
-    """The factors, and the projection on what lies outside of them."""
+    """The factors, and the projection onto the space that they leave out."""
     q, r = np.linalg.qr(x, mode)
     k = min(x.shape[-2:])
     outside = q[..., k:]

@@ -79,12 +79,12 @@ class Case:
         return value
 
     def __call__(self, *inputs):
-        """The function's result with other inputs, or Tensors, in the place of the inputs."""
+        """Call the function with these arrays or Tensors instead of the case's own inputs."""
         return self.function(*self._replace(self.args, inputs), **self.kwargs)
 
     @property
     def row(self):
-        """The function under which the table knows it; what `differentiable` decorated is inside its wrapper."""
+        """The function as the table knows it: `differentiable` wraps what it decorates."""
         return self.function if self.function in RULES else self.function.__wrapped__
 
     def __str__(self):
@@ -361,7 +361,7 @@ case(assign, normal(4), [0, 2, 0], normal(3))
 
 
 def put_along_axis(arr, *args):
-    """NumPy's returns nothing and changes its argument."""
+    """Work on a copy: NumPy's function returns nothing and changes its argument."""
     changed = arr.copy()
     np.put_along_axis(changed, *args)
     return changed

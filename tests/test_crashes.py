@@ -1,4 +1,4 @@
-"""What becomes of training runs that are killed, run out of room or may not write: whole checkpoints, and no lost work.
+"""Training runs that are killed, run out of disk space or may not write leave whole checkpoints and lose no work.
 
 Real processes of scripts/train.py are killed at random moments, and at chosen ones: before each renaming of a file.
 """
@@ -84,7 +84,7 @@ def refusal(*arguments, program=(TRAIN,)):
 
 
 def outcome(folder):
-    """All that a run comes to but its times, as bytes and plain values that can be compared."""
+    """Everything that a run leaves except its times, as bytes and plain values that can be compared."""
 
     def without_times(value):
         if isinstance(value, dict):
@@ -100,7 +100,7 @@ def outcome(folder):
 
 
 def assert_whole(folder):
-    """Each file has all of its content; besides, there is at most what the killed process was about to rename."""
+    """Each file is complete. One temporary file may be left, which the killed process was about to rename."""
     names = {path.name for path in folder.iterdir()}
     assert len(names - FILES) <= 1
     assert all(name.startswith(".") and name.endswith(".tmp") for name in names - FILES)

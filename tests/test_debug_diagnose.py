@@ -16,7 +16,7 @@ MNIST = Path(__file__).parents[1] / "models" / "data" / "mnist"
 
 
 class World:
-    """What a set-up is made of, drawn from a seed."""
+    """Makes the parts of a training set-up from a seed."""
 
     def __init__(self, seed=0):
         self.generator = np.random.default_rng(seed)

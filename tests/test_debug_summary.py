@@ -17,7 +17,7 @@ def mlp():
 
 
 class Of(nn.Module):
-    """A model of one function, and of parameters and modules by name."""
+    """A model whose forward is `function`, with the given parameters and modules as attributes."""
 
     def __init__(self, function, **attributes):
         self.function = function

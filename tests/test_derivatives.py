@@ -21,7 +21,7 @@ ROWS = {function for function, rule in RULES.items() if rule is not CONSTANT}  #
 
 
 def for_each_function(cases):
-    """Run a test of one case on all cases of a function. One test for each case would cost pytest 2 ms each."""
+    """Make one test for each function, which checks all its cases. One test for each case would add 2 ms each."""
     functions = {}
     for case in cases:
         functions.setdefault(case.row, []).append(case)
@@ -55,7 +55,7 @@ def outputs_of(case, inputs):
 
 
 def gradients_of(case, inputs, tracked=None):
-    """Of the sum of the outputs, each weighted by 1, 2, 3 ... in its elements."""
+    """Gradients of the sum of all outputs, whose elements are weighted by 1, 2, 3 ..."""
     tensors = [Tensor(x, requires_grad=tracked is None or i in tracked) for i, x in enumerate(inputs)]
     outputs = outputs_of(case, tensors)
     weights = [np.arange(1, 1 + y.size).reshape(y.shape).astype(y.dtype) for y in outputs]
@@ -63,7 +63,7 @@ def gradients_of(case, inputs, tracked=None):
 
 
 def random_arrays(shapes):
-    """Of positive numbers."""
+    """Random arrays of positive numbers."""
     generator = np.random.default_rng(0)
     return [np.asarray(generator.uniform(0.5, 2, shape)) for shape in shapes]
 

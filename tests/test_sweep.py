@@ -1,4 +1,4 @@
-"""scripts/sweep.py: what it tries, how it ranks, and what of it survives failures, Ctrl-C and being killed."""
+"""scripts/sweep.py: what it tries, how it ranks, and what survives failures, Ctrl-C and a kill."""
 
 import csv
 import fcntl

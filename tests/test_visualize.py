@@ -350,7 +350,7 @@ def test_an_error_in_a_derivative_becomes_a_notice():
 
 
 def times(profile, by="operation"):
-    """Those that the profile's table has in each row: of the calls, of their derivatives, and of both."""
+    """The times in each row of the profile's table: of the calls, of their derivatives, and of both."""
     rows = (re.split("  +", line.strip()) for line in profile.table(by).splitlines())
     return {row[0]: row[2:5] for row in rows if len(row) > 1}
 
