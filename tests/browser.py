@@ -14,7 +14,7 @@ from selenium.webdriver.chrome.service import Service  # noqa: E402
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Any]:
-    """A driver of a new browser, whose own files go into the folder `profile`. Skips the test where there is none."""
+    """Start a browser that keeps its files in the folder `profile`. Skip the test if none is installed."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
     chromedriver = shutil.which("chromedriver")
     if browser is None or chromedriver is None:

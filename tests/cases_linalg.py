@@ -9,7 +9,7 @@ from tinygrad_np.derivatives.fourier import interpolated
 
 
 def of(function, composed):
-    """A case's function: something made of the results of a function, for a reason that its name or docstring says."""
+    """Name `composed`, which computes something from the results of `function`, as a case of that function."""
     composed.__wrapped__ = function
     composed.__name__ = f"{function.__name__}_composed"
     return composed
@@ -17,8 +17,8 @@ def of(function, composed):
 
 # Products of matrices and vectors
 
-case(np.matmul, normal(2, 3), normal(4, 3).T)
-case(np.matmul, normal(2, 2, 3), normal(4, 3).T)
+case(np.matmul, normal(2, 3), np.transpose(normal(4, 3)))
+case(np.matmul, normal(2, 2, 3), np.transpose(normal(4, 3)))
 case(np.matmul, normal(2, 0, 3), normal(3, 2))
 case(np.linalg.matmul, normal(2, 2, 3), normal(3, 2))
 for function in np.vecdot, np.linalg.vecdot:
@@ -131,7 +131,7 @@ case(np.linalg.cross, normal(2, 3), normal(2, 3))
 
 
 def cross_of_two(a, b):
-    """Vectors of two elements, which NumPy still takes, with a warning."""
+    """NumPy still takes vectors of two elements, but warns."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return np.cross(a, b)
@@ -176,13 +176,13 @@ def hermitian(x):
     return (x + np.conj(np.swapaxes(x, -1, -2))) / 2
 
 
-for x in regular(3, 3), regular(2, 3, 3), complex_regular(2, 2):
+for x, n in (regular(3, 3), 3), (regular(2, 3, 3), 3), (complex_regular(2, 2), 2):
     case(np.linalg.inv, x)
     case(np.linalg.det, x)
     case(np.linalg.slogdet, x)
     case(np.linalg.solve, x, x)
-    case(np.linalg.solve, x, normal(x.shape[-1]))
-    case(np.linalg.solve, x, complex_normal(x.shape[-1], 2))
+    case(np.linalg.solve, x, normal(n))
+    case(np.linalg.solve, x, complex_normal(n, 2))
     case(np.linalg.pinv, x)
     case(np.linalg.cond, x)
 case(np.linalg.solve, regular(2, 2), normal(3, 2, 1))
@@ -199,10 +199,10 @@ case(np.linalg.pinv, hermitian(regular(3, 3)), hermitian=True)
 case(np.linalg.pinv, hermitian(complex_regular(2, 2, 2)), hermitian=True)
 for p in 2, -2, 1, -1, np.inf, -np.inf, "fro", "nuc":
     case(np.linalg.cond, regular(2, 2), p)
-case(np.linalg.tensorinv, regular(6, 6).reshape(2, 3, 3, 2))
-case(np.linalg.tensorinv, regular(4, 4).reshape(4, 2, 2), ind=1)
-case(np.linalg.tensorsolve, regular(6, 6).reshape(2, 3, 3, 2), normal(2, 3))
-case(np.linalg.tensorsolve, np.moveaxis(regular(6, 6).reshape(2, 3, 6), 2, 0), normal(2, 3), axes=(0,))
+case(np.linalg.tensorinv, np.reshape(regular(6, 6), (2, 3, 3, 2)))
+case(np.linalg.tensorinv, np.reshape(regular(4, 4), (4, 2, 2)), ind=1)
+case(np.linalg.tensorsolve, np.reshape(regular(6, 6), (2, 3, 3, 2)), normal(2, 3))
+case(np.linalg.tensorsolve, np.moveaxis(np.reshape(regular(6, 6), (2, 3, 6)), 2, 0), normal(2, 3), axes=(0,))
 for x in normal(3, 3), normal(2, 3), complex_normal(3, 2):
     case(np.trace, x)
     case(np.trace, x, offset=1)
@@ -247,7 +247,7 @@ for x in spread(3), spread(2, 2), complex_spread(3), np.array([[1.0, 2.0], [-3.0
 
 
 def svd_of(x, full_matrices=True, hermitian=False):
-    """The factors' absolute values, their products for any singular values, and the projections outside of them."""
+    """What the free signs and phases leave alone: absolute values, products of the factors, and projections."""
     u, s, vh = np.linalg.svd(x, full_matrices, hermitian=hermitian)
     k = s.shape[-1]
     inside = np.matmul(u[..., :k] * np.expand_dims(np.sin(s), -2), vh[..., :k, :])
@@ -272,7 +272,7 @@ case(of(np.linalg.svd, svd_of), hermitian(complex_spread(2)), hermitian=True)
 
 
 def qr_of(x, mode):
-    """The factors, and the projection on what lies outside of them."""
+    """The factors, and the projection onto the space that they leave out."""
     q, r = np.linalg.qr(x, mode)
     k = min(x.shape[-2:])
     outside = q[..., k:]

@@ -293,6 +293,6 @@ for function in np.diag_indices_from, np.tril_indices_from, np.triu_indices_from
     case(function, normal(3, 3))
 for function in np.zeros_like, np.ones_like, np.iscomplexobj, np.isrealobj, np.result_type, np.min_scalar_type:
     case(function, normal(2))
-case(np.can_cast, normal(2).dtype, np.float32)
+case(np.can_cast, np.dtype(np.float64), np.float32)
 case(np.shares_memory, normal(2), normal(2))
 case(np.may_share_memory, normal(2), normal(2))

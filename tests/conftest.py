@@ -1,4 +1,4 @@
-"""Tests run in as many processes as there are cores (-n auto), so each of them gets one thread for its products."""
+"""The README's command starts one process of tests for each core, so matrix products get one thread in each."""
 
 import os
 

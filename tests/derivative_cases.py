@@ -3,8 +3,12 @@
 A case is one line, `case(np.sum, normal(2, 3), axis=0)`. Its inputs, with respect to which it is differentiated, are
 the float64 and complex128 arrays among its positional arguments, also within lists and tuples; an array that stands
 twice is one input, used twice. Everything else is constant: numbers, lists of numbers, integer and boolean arrays.
+
+`normal(2, 3)` is not drawn until a case takes it, from a generator that is seeded by the name of the case's function.
+So the numbers of a case depend on its own line alone: a new case leaves those of all others as they are.
 """
 
+import zlib
 from operator import getitem
 
 import numpy as np
@@ -14,15 +18,29 @@ from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.shapes import scatter
 from tinygrad_np.derivatives.table import RULES
 
-_generator = np.random.default_rng(0)
+
+class Random(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array that each case draws for itself. NumPy's functions and operators give another one."""
+
+    def __init__(self, function, *args, **kwargs):
+        self.function, self.args, self.kwargs = function, args, kwargs
+
+    def __array_ufunc__(self, function, method, *args, **kwargs):
+        return Random(getattr(function, method), *args, **kwargs)
+
+    def __array_function__(self, function, types, args, kwargs):
+        return Random(function, *args, **kwargs)
+
+
+GENERATOR = Random(None)  # stands for the generator of the case
 
 
 def normal(*shape):
-    return np.asarray(_generator.standard_normal(shape))
+    return Random(np.random.Generator.standard_normal, GENERATOR, shape)
 
 
 def between(low, high, *shape):
-    return np.asarray(_generator.uniform(low, high, shape))
+    return Random(np.random.Generator.uniform, GENERATOR, low, high, shape)
 
 
 def positive(*shape):
@@ -30,7 +48,7 @@ def positive(*shape):
 
 
 def complex_normal(*shape):
-    return np.asarray(_generator.standard_normal(shape) + 1j * _generator.standard_normal(shape))
+    return normal(*shape) + 1j * normal(*shape)
 
 
 def is_input(value):
@@ -39,9 +57,12 @@ def is_input(value):
 
 class Case:
     def __init__(self, function, args, kwargs):
-        self.function, self.args, self.kwargs = function, args, kwargs
+        known = {id(GENERATOR): np.random.default_rng(zlib.crc32(function.__name__.encode()))}
+        self.function = function
+        self.args = _drawn(args, known)
+        self.kwargs = {name: _drawn(value, known) for name, value in kwargs.items()}
         self.inputs = []
-        self._find(args)
+        self._find(self.args)
 
     def _find(self, value):
         if is_input(value) and not any(value is found for found in self.inputs):
@@ -58,17 +79,28 @@ class Case:
         return value
 
     def __call__(self, *inputs):
-        """The function's result with other inputs, or Tensors, in the place of the inputs."""
+        """Call the function with these arrays or Tensors instead of the case's own inputs."""
         return self.function(*self._replace(self.args, inputs), **self.kwargs)
 
     @property
     def row(self):
-        """The function under which the table knows it; what `differentiable` decorated is inside its wrapper."""
+        """The function as the table knows it: `differentiable` wraps what it decorates."""
         return self.function if self.function in RULES else self.function.__wrapped__
 
     def __str__(self):
         args = [_described(arg) for arg in self.args]
         return f"{self.function.__name__}({', '.join(args + [f'{k}={v}' for k, v in self.kwargs.items()])})"
+
+
+def _drawn(value, known):
+    """The value with an array in the place of each `Random` in it. `known` has what was drawn before, by its id."""
+    if type(value) in (list, tuple):
+        return type(value)(_drawn(item, known) for item in value)
+    if not isinstance(value, Random):
+        return value
+    if id(value) not in known:
+        known[id(value)] = np.asarray(value.function(*_drawn(value.args, known), **value.kwargs))
+    return known[id(value)]
 
 
 def _described(value):
@@ -329,7 +361,7 @@ case(assign, normal(4), [0, 2, 0], normal(3))
 
 
 def put_along_axis(arr, *args):
-    """NumPy's returns nothing and changes its argument."""
+    """Work on a copy: NumPy's function returns nothing and changes its argument."""
     changed = arr.copy()
     np.put_along_axis(changed, *args)
     return changed

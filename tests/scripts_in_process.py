@@ -1,4 +1,4 @@
-"""Scripts run in the process of the tests, which saves the second that each would take to start."""
+"""Run scripts inside the test process. Starting a new one for each would take a second."""
 
 import importlib
 import io
@@ -17,7 +17,7 @@ def imported(name):
 
 
 def run_script(name, *arguments):
-    """What `python scripts/name arguments` returns and prints, as `subprocess.run` gives it."""
+    """Do what `python scripts/name arguments` does, and return what `subprocess.run` would."""
     main = imported(name.removesuffix(".py")).main
     output, errors = io.StringIO(), io.StringIO()
     with redirect_stdout(output), redirect_stderr(errors):

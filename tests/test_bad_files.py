@@ -55,7 +55,7 @@ CONTENTS = {
 
 
 def idx(array, shape=None):
-    """The array as the content of an IDX file, which declares `shape` in place of the array's own if given."""
+    """An IDX file of the array. If `shape` is given, the file declares it instead of the true one."""
     shape = array.shape if shape is None else shape
     code = {"u1": 0x08, "i4": 0x0C, "f4": 0x0D}[array.dtype.str[1:]]
     header = struct.pack(f">HBB{len(shape)}I", 0, code, len(shape), *shape)
@@ -77,7 +77,7 @@ def archive(members, compression=zipfile.ZIP_STORED):
 
 
 def npz(compression=zipfile.ZIP_STORED, **changes):
-    """Keras's four arrays; `changes` are other members in their place, as arrays or as bytes."""
+    """Keras's four arrays. `changes` replaces some of them by other arrays or bytes."""
     members = {
         f"{key}.npy": value if isinstance(value, bytes) else npy(value) for key, value in (ARRAYS | changes).items()
     }
@@ -98,7 +98,7 @@ def saved(contents):
 
 
 def with_header(header, arrays=b""):
-    """A safetensors file with this header: bytes, or what becomes JSON."""
+    """A safetensors file with this header: bytes, or values to write as JSON."""
     header = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(header).to_bytes(8, "little") + header + arrays
 
@@ -184,7 +184,7 @@ def same(a, b):
 
 
 def check_checkpoint(contents):
-    """Whoever has damaged our own checkpoint has not changed what it says."""
+    """If a damaged checkpoint loads at all, it still says what it said."""
     assert same(contents, CONTENTS) or same(contents, STATE)
 
 
@@ -216,7 +216,7 @@ def refusal(reader, path, error=None, name=None, memory=20 * MEGABYTE):
 
 
 def put(path, content):
-    """Makes `content` that of the file `path`, faster than making a new file each time does."""
+    """Overwrite the file `path` with `content`. Making a new file each time would be slower."""
     with open(path, "r+b" if path.exists() else "xb") as file:
         file.write(content)
         file.truncate()
@@ -258,7 +258,7 @@ DAMAGES = [
 
 @st.composite
 def damaged(draw, contents):
-    """One of the contents, damaged in one to four ways, each told by six bytes, for those are drawn fast."""
+    """One of the contents with one to four damages. Six random bytes choose each: Hypothesis draws bytes fast."""
     content = draw(st.sampled_from(contents))
     codes = draw(st.binary(min_size=6, max_size=24))
     for how, where, near, far, length, other in zip(*(codes[i::6] for i in range(6))):  # noqa: B905 (a rest is left)
@@ -279,7 +279,7 @@ def directory_of_csv(content):
 
 
 def directory_of_idx(content):
-    """The same damage in all four files, where it can go unnoticed."""
+    """The same damage in both files of images, with sound labels."""
     names = [f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")]
     return dict(zip(names, [content, idx(LABELS), content, gzip.compress(idx(LABELS))], strict=True))
 

@@ -21,7 +21,7 @@ BIT_GENERATORS = [np.random.PCG64, np.random.PCG64DXSM, np.random.MT19937, np.ra
 
 
 def same(a, b):
-    """Whether two contents are the same to the bit, in kinds of values too."""
+    """Whether two contents agree in every bit and in the types of their values."""
     if type(a) is not type(b):
         return False
     if isinstance(a, dict):
@@ -34,7 +34,7 @@ def same(a, b):
 
 
 def overwrite(path, content):
-    """Makes `content` that of the existing file `path`, faster than making a new file does."""
+    """Overwrite the existing file `path` with `content`. Making a new file would be slower."""
     with open(path, "r+b") as file:
         file.write(content)
         file.truncate()
@@ -263,7 +263,7 @@ def test_a_missing_folder_is_named_when_saving(path, run):
 
 
 def refusal(path):
-    """The message with which `path` is refused, having checked its form."""
+    """Check that `path` is refused in one line that names it, and return the message."""
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load(path)
     message = str(caught.value)

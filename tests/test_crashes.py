@@ -1,13 +1,11 @@
-"""What becomes of training runs that are killed, run out of room or may not write: whole checkpoints, and no lost work.
+"""Training runs that are killed, run out of disk space or may not write leave whole checkpoints and lose no work.
 
 Real processes of scripts/train.py are killed at random moments, and at chosen ones: before each renaming of a file.
 """
 
-import ctypes
 import json
 import os
 import random
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import with_room_for, without_the_superusers_right
 
 from tinygrad_np import checkpoint
 
@@ -65,9 +64,9 @@ def command(*arguments, program=(TRAIN,)):
     return [sys.executable, *program, *map(str, arguments), "--no-pictures"]
 
 
-def train(*arguments, program=(TRAIN,), **options):
+def train(*arguments, program=(TRAIN,)):
     line = command(*arguments, program=program)
-    return subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=100, **options)
+    return subprocess.run(line, env=ENVIRONMENT, capture_output=True, text=True, timeout=100)
 
 
 def to_go_on(folder):
@@ -75,9 +74,9 @@ def to_go_on(folder):
     return ["--resume", folder] if (folder / "last.safetensors").exists() else [*SETTINGS, "--out", folder]
 
 
-def refusal(*arguments, **options):
+def refusal(*arguments, program=(TRAIN,)):
     """The one line on standard error with which the script refuses."""
-    result = train(*arguments, **options)
+    result = train(*arguments, program=program)
     assert result.returncode == 2, result.stdout + result.stderr
     assert result.stderr.startswith("train.py: error: ")
     assert result.stderr.count("\n") == 1, result.stderr
@@ -85,7 +84,7 @@ def refusal(*arguments, **options):
 
 
 def outcome(folder):
-    """All that a run comes to but its times, as bytes and plain values that can be compared."""
+    """Everything that a run leaves except its times, as bytes and plain values that can be compared."""
 
     def without_times(value):
         if isinstance(value, dict):
@@ -101,7 +100,7 @@ def outcome(folder):
 
 
 def assert_whole(folder):
-    """Each file has all of its content; besides, there is at most what the killed process was about to rename."""
+    """Each file is complete. One temporary file may be left, which the killed process was about to rename."""
     names = {path.name for path in folder.iterdir()}
     assert len(names - FILES) <= 1
     assert all(name.startswith(".") and name.endswith(".tmp") for name in names - FILES)
@@ -206,10 +205,8 @@ def test_a_run_syncs_each_file_before_its_renaming_and_the_folder_after_it(undis
 def test_a_full_disk_leaves_the_last_checkpoint_from_which_the_run_goes_on(undisturbed, killed, tmp_path):
     folder = shutil.copytree(killed, tmp_path / "run")
     before = (folder / "last.safetensors").read_bytes()
-    # Files that may not grow above a size are met like a full disk: some of the checkpoint is written, then no more.
-    size = len(before) // 2
-    no_room = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))}
-    message = refusal("--resume", folder, **no_room)
+    no_room = [*with_room_for(len(before) // 2), TRAIN]
+    message = refusal("--resume", folder, program=no_room)
     assert "cannot write" in message
     assert "File too large" in message
     assert (folder / "last.safetensors").read_bytes() == before
@@ -217,7 +214,7 @@ def test_a_full_disk_leaves_the_last_checkpoint_from_which_the_run_goes_on(undis
     assert train("--resume", folder).returncode == 0
     assert outcome(folder) == undisturbed[0]
 
-    assert "File too large" in refusal(*SETTINGS, "--out", tmp_path / "new", **no_room)
+    assert "File too large" in refusal(*SETTINGS, "--out", tmp_path / "new", program=no_room)
     assert not (tmp_path / "new").exists()
 
 
@@ -250,21 +247,16 @@ def test_a_disk_that_fills_up_in_the_first_epoch_leaves_a_run_that_goes_on(undis
 # A folder that may not be written to
 
 
-def give_up_the_superusers_right():
-    """The right to write where the permissions forbid it is dropped from what the superuser's programs may have."""
-    if os.geteuid() == 0:
-        ctypes.CDLL(None).prctl(24, 1)  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
-
-
 def test_a_read_only_folder_is_refused_and_keeps_its_run(killed, tmp_path):
     folder = shutil.copytree(killed, tmp_path / "run")
     before = (folder / "last.safetensors").read_bytes()
+    program = [*without_the_superusers_right(), TRAIN]
     folder.chmod(0o555)
     tmp_path.chmod(0o555)
     try:
-        message = refusal("--resume", folder, preexec_fn=give_up_the_superusers_right)
+        message = refusal("--resume", folder, program=program)
         assert f"{folder} cannot be written to" in message
-        message = refusal(*SETTINGS, "--out", tmp_path / "new", preexec_fn=give_up_the_superusers_right)
+        message = refusal(*SETTINGS, "--out", tmp_path / "new", program=program)
         assert "Permission denied" in message
         assert "new" in message
     finally:

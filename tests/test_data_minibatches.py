@@ -1,4 +1,4 @@
-"""What stands between a dataset and a training step: network inputs, validation splits and minibatches."""
+"""From a dataset to a training step: network inputs, validation splits and minibatches."""
 
 import numpy as np
 import pytest

@@ -19,7 +19,7 @@ IDX_CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0
 
 
 def idx(array, shape=None):
-    """The array as the content of an IDX file, which declares `shape` in place of the array's own if given."""
+    """An IDX file of the array. If `shape` is given, the file declares it instead of the true one."""
     shape = array.shape if shape is None else shape
     header = struct.pack(f">HBB{len(shape)}I", 0, IDX_CODES[array.dtype.str[1:]], len(shape), *shape)
     return header + array.astype(array.dtype.newbyteorder(">")).tobytes()

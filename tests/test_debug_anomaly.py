@@ -29,7 +29,7 @@ def message_of(function):
 
 
 class Network(nn.Module):
-    """Two layers and, at the end, a module that does what it is told: where the bugs are."""
+    """Two layers and, at the end, a module that calls a given function, in which the bugs are."""
 
     def __init__(self, head=None, width=8, activation=None):
         generator = np.random.default_rng(1)
@@ -51,13 +51,13 @@ class Head(nn.Module):
         return self.function(x)
 
 
-# The zoo of bugs. In each the line that is to be named says so in a comment. In `heads` it is in a module, `head`.
+# The zoo of bugs. In each, a comment marks the line that must be named. Those of `head` are inside a module, `head`.
 
 BUGS = []
 
 
 def bug(operation, cause, module=None):
-    """Add a function to the zoo, with the operation, a word of the cause and the module that must be named."""
+    """Add a function to the zoo. The message must name this operation, this part of the cause and this module."""
     return lambda function: BUGS.append((function, operation, cause, module)) or function
 
 

@@ -8,16 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_np import Tensor, data, functional, nn, no_grad, optim
+from tinygrad_np import Tensor, data, debug, functional, nn, no_grad, optim, visualize
 from tinygrad_np.debug.diagnosis import diagnose
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
-from tinygrad_np.graph import recording
 
 MNIST = Path(__file__).parents[1] / "models" / "data" / "mnist"
 
 
 class World:
-    """What a set-up is made of, drawn from a seed."""
+    """Makes the parts of a training set-up from a seed."""
 
     def __init__(self, seed=0):
         self.generator = np.random.default_rng(seed)
@@ -1201,23 +1200,21 @@ def test_an_interrupt_leaves_everything_as_before():
         diagnose(model, functional.cross_entropy, batch, optimizer, interrupted)
     after = everything(model, optimizer)
     assert all(np.array_equal(before[key], after[key]) for key in before)
-    assert (recording.state.suspended, recording.state.scope, recording.state.watches) == (0, None, ())
+    y = np.exp(Tensor(1.0, requires_grad=True))
+    assert y.requires_grad
+    picture = visualize.draw(y).picture
+    assert picture.boxes == []  # it is in no module any more
+    assert all("line" not in item.details for item in picture.items)  # and nothing notes where it was called
 
 
-def test_it_works_within_no_grad_and_unseen_by_other_watches():
-    class Watch:
-        def recorded(self, node, seconds):
-            raise AssertionError("seen")
-
-    watches = (Watch(),)
-    recording.state.watches = watches
-    try:
+def test_it_works_within_no_grad_and_unseen_by_a_profile():
+    x = Tensor(1.0, requires_grad=True)
+    with debug.profile() as profile:
         with no_grad():
             assert not diagnose(World().network(20, 32, 5), functional.cross_entropy, World().classes()).findings
-            assert recording.state.suspended == 1
-        assert recording.state.watches is watches
-    finally:
-        recording.state.watches = ()
+            assert not np.exp(x).requires_grad
+        np.exp(x)
+    assert [(row.name, row.calls) for row in profile.rows()[:-1]] == [("exp", 1)]
 
 
 def test_the_graph_is_freed():

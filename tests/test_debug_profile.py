@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import re
 import threading
 import time
 import weakref
@@ -9,10 +10,8 @@ import weakref
 import numpy as np
 import pytest
 
-from tinygrad_np import Tensor, debug, func, functional, grad, nn, no_grad
+from tinygrad_np import Tensor, debug, differentiable, func, functional, grad, nn, no_grad, visualize
 from tinygrad_np.errors import ArgumentError
-from tinygrad_np.functional import differentiable
-from tinygrad_np.graph import recording
 
 
 class Network(nn.Module):
@@ -210,10 +209,9 @@ def test_calls_leave_their_costs_with_the_graph_even_after_it_is_freed():
     with debug.profile() as outer, debug.profile():
         y = x * x
         y.backward(np.ones(1000))
-    notes = y._node.notes
-    assert (notes["bytes"], notes["backward_bytes"]) == (8000, 16000)
-    assert notes["seconds"] == row(outer, "multiply").forward_seconds
-    assert notes["backward_seconds"] > 0
+    (shown,) = (item.lines[-1] for item in visualize.draw(y, costs=True).picture.items if item.title == "multiply")
+    forward = re.split("  +", str(outer).splitlines()[2])[2]
+    assert re.fullmatch(rf"{forward}, 8\.0 kB; backward [\d.]+ [um]s, 16\.0 kB", shown)
 
 
 def test_profiles_nest_and_each_has_what_happens_within_it(step):
@@ -230,7 +228,6 @@ def test_an_exception_ends_the_profile_and_what_was_measured_remains():
     with contextlib.suppress(KeyError), debug.profile() as profile:
         np.exp(x)
         raise KeyError
-    assert recording.state.watches == ()
     np.exp(x)
     assert row(profile, "exp").calls == 1
     assert profile.seconds == profile.seconds  # it stands still

@@ -5,7 +5,7 @@ import cases_linalg  # noqa: F401
 import cases_shapes  # noqa: F401
 import numpy as np
 import pytest
-from derivative_cases import CASES
+from derivative_cases import CASES, Case, complex_normal, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -21,7 +21,7 @@ ROWS = {function for function, rule in RULES.items() if rule is not CONSTANT}  #
 
 
 def for_each_function(cases):
-    """Run a test of one case on all cases of a function. One test for each case would cost pytest 2 ms each."""
+    """Make one test for each function, which checks all its cases. One test for each case would add 2 ms each."""
     functions = {}
     for case in cases:
         functions.setdefault(case.row, []).append(case)
@@ -55,7 +55,7 @@ def outputs_of(case, inputs):
 
 
 def gradients_of(case, inputs, tracked=None):
-    """Of the sum of the outputs, each weighted by 1, 2, 3 ... in its elements."""
+    """Gradients of the sum of all outputs, whose elements are weighted by 1, 2, 3 ..."""
     tensors = [Tensor(x, requires_grad=tracked is None or i in tracked) for i, x in enumerate(inputs)]
     outputs = outputs_of(case, tensors)
     weights = [np.arange(1, 1 + y.size).reshape(y.shape).astype(y.dtype) for y in outputs]
@@ -63,9 +63,32 @@ def gradients_of(case, inputs, tracked=None):
 
 
 def random_arrays(shapes):
-    """Of positive numbers."""
+    """Random arrays of positive numbers."""
     generator = np.random.default_rng(0)
     return [np.asarray(generator.uniform(0.5, 2, shape)) for shape in shapes]
+
+
+# The cases
+
+
+def test_the_numbers_of_a_case_do_not_depend_on_the_cases_before_it():
+    x = normal(3)
+
+    def inputs():
+        return Case(np.add, (x, [complex_normal(2), -normal(3)]), {}).inputs
+
+    alone = inputs()
+    Case(np.sin, (normal(3),), {})
+    Case(np.add, (x, normal(2)), {})
+    for array, expected in zip(inputs(), alone, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+def test_an_array_that_stands_twice_in_a_case_is_one_input_and_two_of_the_same_shape_are_two():
+    x = normal(3)
+    assert len(Case(np.multiply, (x, x), {}).inputs) == 1
+    first, second = Case(np.multiply, (normal(3), normal(3)), {}).inputs
+    assert not np.array_equal(first, second)
 
 
 # The whole table

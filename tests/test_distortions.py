@@ -1,4 +1,4 @@
-"""data.distort: what each of the random maps does to an image, seen where its pixels come from."""
+"""data.distort: where each random map takes the pixels of an image from."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ def sources(seed=0, count=50, **magnitudes):
 
 
 def inner(places):
-    """The part around the middle, of which all distortions here keep the sources inside the image."""
+    """The middle of the image. No distortion here fetches its pixels from outside the image."""
     return places[..., MIDDLE - 8 : MIDDLE + 9, MIDDLE - 8 : MIDDLE + 9]
 
 

@@ -1,4 +1,4 @@
-"""Writing a file whole or not at all: what is there after a success, a failure, and the death of the writer."""
+"""A file is written whole or not at all: after a success, after a failure, and when the writer is killed."""
 
 import fcntl
 import os

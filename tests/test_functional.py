@@ -20,7 +20,7 @@ def tracked(data, dtype=None):
 
 
 def assert_equal_to_torch(ours, theirs, *inputs, rtol=1e-9, atol=1e-12):
-    """Value and gradients, in float64, of a function of ours and of the one that PyTorch calls the same."""
+    """Value and gradients, in float64, of our function and of PyTorch's function of the same name."""
     torch = pytest.importorskip("torch")
     our_inputs = [tracked(x) for x in inputs]
     their_inputs = [torch.tensor(x, requires_grad=True) for x in inputs]

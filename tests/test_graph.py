@@ -355,7 +355,7 @@ def test_a_gradient_of_a_gradient_with_float32_stays_float32():
 
 
 def in_thread(function):
-    """What the function returns in a thread of its own, with its own state of recording."""
+    """Run the function in a new thread, which has a recording state of its own, and return its result."""
     results = []
     thread = threading.Thread(target=lambda: results.append(function()))
     thread.start()
@@ -534,7 +534,7 @@ def test_a_long_chain_differentiates_twice():
 
 
 class Watched(np.ndarray):
-    """An array whose end can be seen: a plain one takes no weak references. As a constant it is kept by the graph."""
+    """An array that takes weak references, unlike a plain one. A graph keeps it as a constant."""
 
 
 def watched(values):

@@ -7,9 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_np import optim
+from tinygrad_np import Tensor, optim
 from tinygrad_np.errors import ArgumentError
-from tinygrad_np.tensor import Tensor
 
 
 def with_gradient(gradient):

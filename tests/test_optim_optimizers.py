@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_np import optim
+from tinygrad_np import Tensor, optim
 from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
-from tinygrad_np.tensor import Tensor
 
 # PyTorch's documented algorithms, line by line: from a parameter and the gradients of successive steps to its value
 # after them.

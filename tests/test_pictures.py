@@ -1,4 +1,4 @@
-"""The pictures that a run of scripts/train.py leaves: what is drawn, and that no run fails for want of them."""
+"""The pictures of a run of scripts/train.py: what they show, and that a run goes on without them."""
 
 import doctest
 import os

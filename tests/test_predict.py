@@ -1,4 +1,4 @@
-"""scripts/predict.py, and how it brings photos, scans and paintings into MNIST's form, and what it says of the rest."""
+"""scripts/predict.py: how it turns photos, scans and drawings into images like MNIST's, and what it refuses."""
 
 import re
 import struct
@@ -54,7 +54,7 @@ def photographed(digit, generator):
 
 
 def difference(one, other):
-    """Between two images, in levels of 255, over pixels with ink; a pixel to the side is no difference."""
+    """How far two images differ where there is ink, in levels of 255. A shift by one pixel does not count."""
     shifts = [np.roll(one, (down, right), axis=(0, 1)) for down in (-1, 0, 1) for right in (-1, 0, 1)]
     return min(np.abs(shifted - other.astype(float))[(shifted > 0) | (other > 0)].mean() for shifted in shifts)
 

@@ -1,4 +1,4 @@
-"""Which processors OpenBLAS is told about: those with AVX-512 that it does not know, and no others."""
+"""OpenBLAS is told to use AVX-512 on processors that have it but that it does not know, and on no others."""
 
 import os
 import subprocess

@@ -1,10 +1,9 @@
-"""scripts/sweep.py: what it tries, how it ranks, and what of it survives failures, Ctrl-C and being killed."""
+"""scripts/sweep.py: what it tries, how it ranks, and what survives failures, Ctrl-C and a kill."""
 
 import csv
 import fcntl
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -12,22 +11,24 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import with_room_for
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import sweep  # noqa: E402
 
+SWEEP = str(ROOT / "scripts" / "sweep.py")
 TINY = ["--limit", "300", "--epochs", "2", "--hidden", "8", "--batch-size", "32"]
 LONGER = ["--limit", "3000", "--epochs", "12", "--hidden", "8", "--batch-size", "32"]
 
 
-def command(*arguments):
-    return [sys.executable, str(ROOT / "scripts" / "sweep.py"), *map(str, arguments)]
+def command(*arguments, program=(SWEEP,)):
+    return [sys.executable, *program, *map(str, arguments)]
 
 
-def run(*arguments, **options):
-    return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=100, **options)
+def run(*arguments, program=(SWEEP,)):
+    return subprocess.run(command(*arguments, program=program), capture_output=True, text=True, timeout=100)
 
 
 def results(folder):
@@ -193,9 +194,8 @@ def test_a_folder_without_a_sweep_or_with_a_damaged_one_is_refused_in_one_line(t
 
 
 def test_runs_that_find_the_disk_full_are_reported_and_tried_again_when_the_sweep_goes_on(tmp_path):
-    # Files that may not grow above a size are met like a full disk; the sweep's own files are small enough.
-    no_room = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20000, resource.RLIM_INFINITY))}
-    failed = run("--out", tmp_path / "sweep", "lr=0.1", "--", *TINY, **no_room)
+    no_room = [*with_room_for(20000), SWEEP]  # which is enough for the sweep's own files
+    failed = run("--out", tmp_path / "sweep", "lr=0.1", "--", *TINY, program=no_room)
     assert failed.returncode == 2
     assert "no run has finished" in failed.stderr
     assert "File too large" in results(tmp_path / "sweep")[0]["error"]

@@ -1,4 +1,4 @@
-"""`Tensor`: an array to look at and to compute with, and what becomes of dtypes, operators and NumPy's functions."""
+"""`Tensor`: its attributes, its dtypes, its operators, and NumPy's functions applied to it."""
 
 import copy
 import inspect

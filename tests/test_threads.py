@@ -12,9 +12,9 @@ from tinygrad_np import Tensor, debug, functional, grad, no_grad, optim
 
 
 def train(seed, sizes, batch_size, steps, activation, dropout, optimizer, inside=nullcontext):
-    """All that training leads to: the losses of the steps, scores without dropout now and then, and the weights.
+    """Train a small model; return the loss of each step, scores from time to time, and the weights at the end.
 
-    `inside` makes the context that each step is in.
+    Each step runs within a new `inside()`.
     """
     generator = np.random.default_rng(seed)
     images = generator.random((1000, sizes[0]), dtype=np.float32)
@@ -39,7 +39,7 @@ def train(seed, sizes, batch_size, steps, activation, dropout, optimizer, inside
 
 
 def evaluate(seed, sizes, times):
-    """The scores of a model that is not trained, computed without recording."""
+    """Scores of an untrained model, computed without recording."""
     generator = np.random.default_rng(seed)
     model = MnistMLP(sizes, generator=generator)
     images = generator.random((100, sizes[0]), dtype=np.float32)
@@ -48,7 +48,7 @@ def evaluate(seed, sizes, times):
 
 
 def second_derivatives(times):
-    """Gradients of gradients, of which each is the start of the next."""
+    """Gradients of gradients; each starts from the one before."""
     values = [np.linspace(-1, 1, 50)]
     for _ in range(times):
         x = Tensor(values[-1], requires_grad=True)
@@ -83,7 +83,7 @@ LARGE = {  # the sizes of the default network, for which the BLAS may use thread
 
 @pytest.fixture
 def hurried():
-    """Threads take turns hundreds of times as often as they do otherwise."""
+    """Let threads take turns hundreds of times as often as usual."""
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     yield
@@ -91,7 +91,7 @@ def hurried():
 
 
 def at_once(works):
-    """The results of functions of which each runs in a thread of its own, all begun together."""
+    """Run each function in a thread of its own, all at once, and return their results."""
     barrier = threading.Barrier(len(works))
     results = {}
 

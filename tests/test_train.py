@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -321,7 +322,7 @@ def test_runs_that_is_no_folder_is_named(tmp_path):
 
 
 def test_it_runs_without_standard_error(tmp_path):
-    text = " ".join(command(*SMALL, "--epochs", "1", "--out", tmp_path / "run")) + " 2>&-"
+    text = shlex.join(command(*SMALL, "--epochs", "1", "--out", tmp_path / "run")) + " 2>&-"
     assert subprocess.run(["sh", "-c", text], capture_output=True, timeout=100).returncode == 0
 
 

@@ -53,7 +53,7 @@ def require_same(folder, other):
 
 def workers():
     """The processes that distort images at present: the number of each, and that of its parent."""
-    command = ["ps", "-eo", "pid,ppid,args"]
+    command = ["ps", "-ww", "-eo", "pid,ppid,args"]  # -ww: lines of any length
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     lines = [line.split() for line in lines if str(ROOT / "scripts" / "distorted.py") in line]
     return {int(pid): int(parent) for pid, parent, *_ in lines}

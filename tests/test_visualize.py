@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.mnist_mlp import MnistMLP
-from tinygrad_np import Tensor, debug, func, functional, grad, nn, visualize
+from tinygrad_np import Tensor, debug, differentiable, func, functional, grad, nn, visualize
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError
 
 IMAGES = np.linspace(0, 1, 4 * 6, dtype=np.float32).reshape(4, 6)
@@ -331,16 +331,13 @@ def test_for_a_result_that_is_no_scalar_a_notice_says_where_the_gradients_start(
 
 
 def test_taking_the_gradients_disturbs_no_other_watch():
-    x = Tensor(1.0, requires_grad=True)
-    with debug.trace():
-        y = np.exp(x)
-        visualize.draw(y, values=True)
-    assert "gradient" not in y._node.notes
+    with debug.profile() as profile:
+        visualize.draw(np.exp(Tensor(1.0, requires_grad=True)), values=True)
+    exp = profile.rows()[0]
+    assert (exp.name, exp.calls, exp.backward_seconds) == ("exp", 1, 0)
 
 
 def test_an_error_in_a_derivative_becomes_a_notice():
-    from tinygrad_np.derivatives.table import differentiable
-
     @differentiable(lambda g, out, x: 1 / 0)
     def broken(x):
         return x * 1
@@ -352,20 +349,37 @@ def test_an_error_in_a_derivative_becomes_a_notice():
 # Costs
 
 
+def times(profile, by="operation"):
+    """The times in each row of the profile's table: of the calls, of their derivatives, and of both."""
+    rows = (re.split("  +", line.strip()) for line in profile.table(by).splitlines())
+    return {row[0]: row[2:5] for row in rows if len(row) > 1}
+
+
 def test_costs_show_time_and_memory_and_the_totals_of_modules():
-    model, loss = mlp(6, 5, 3)
-    linear = loss._node.parents[0]
-    linear.notes = {"seconds": 41e-6, "bytes": 51_000, "backward_seconds": 80e-6, "backward_bytes": 1e6}
-    linear.parents[0].notes = {"seconds": 2e-6, "bytes": 80}
+    model = nn.Sequential(nn.Linear(6, 5), nn.Tanh())
+    with debug.profile() as profile:
+        loss = np.sum(model(IMAGES))
+        loss.backward()
     drawing = visualize.draw(loss, model, costs=True)
-    assert items(drawing)["linear"].lines[-1] == "41.0 us, 51.0 kB; backward 80.0 us, 1.0 MB"
-    assert items(drawing)["linear_relu"].lines[-1] == "2.0 us, 80 B"
-    assert boxes(drawing)[1:] == [
-        "layers - Sequential: 123.0 us", "layers.0 - Linear(6, 5): 2.0 us", "layers.2 - Linear(5, 3): 121.0 us",
-    ]  # fmt: skip
-    colors = legend(drawing)
-    assert items(drawing)["linear"].color == colors["96.8 us to 121.0 us"]
-    assert items(drawing)["linear_relu"].color == colors["0 to 24.2 us"]
+    for name, taken, taken_backward in (("linear", 80, 140), ("tanh", 80, 80)):
+        forward, backward, _ = times(profile)[name]
+        line = f"{forward}, {taken} B; backward {backward}, {taken_backward} B"
+        assert items(drawing)[name].lines[-1] == line
+    total = {name: both for name, (_, _, both) in times(profile, "module").items()}
+    modules = [("Sequential", "Sequential"), ("0", "0 - Linear(6, 5)"), ("1", "1 - Tanh")]
+    assert boxes(drawing) == [f"{title}: {total[name]}" for name, title in modules]
+
+
+def test_costs_are_shown_by_colours_from_nothing_to_the_longest_time():
+    x = Tensor(np.ones(1000), requires_grad=True)
+    with debug.profile() as profile:
+        y = np.sum(np.tanh(np.exp(x)))
+    drawing = visualize.draw(y, costs=True)
+    colors = list(legend(drawing).values())
+    slowest, *_, fastest = (items(drawing)[row.name] for row in profile.rows()[:-1])
+    assert slowest.color == colors[-1]
+    assert colors.index(fastest.color) <= colors.index(slowest.color)
+    assert list(legend(drawing))[-1].endswith(f" to {times(profile)[slowest.title][2]}")
 
 
 def test_without_a_profile_a_notice_says_how_to_get_one():
@@ -456,15 +470,14 @@ def test_depth_collapses_the_modules_below():
 
 
 def test_a_collapsed_module_shows_the_worst_of_its_values_and_the_sum_of_its_costs():
-    model, loss = mlp(6, 5, 3)
-    for node in (loss._node.parents[0], loss._node.parents[0].parents[0]):
-        node.notes = {"seconds": 1e-3, "bytes": 1000}
-    with np.errstate(all="ignore"):
-        model.layers[2].bias.data[0] = np.nan
+    model, _ = mlp(6, 5, 3)
+    model.layers[2].bias.data[0] = np.nan
+    with np.errstate(all="ignore"), debug.profile() as profile:
         loss = functional.cross_entropy(model(IMAGES), LABELS)
-    collapsed = items(visualize.draw(loss, model, values=True, depth=1), "module")["layers - Sequential"]
+    collapsed = items(visualize.draw(loss, model, values=True, costs=True, depth=1), "module")["layers - Sequential"]
     assert collapsed.alarming
     assert "4 nan" in collapsed.lines
+    assert collapsed.lines[-1].startswith(f"{times(profile, 'module')['layers'][0]}, ")
 
 
 def test_a_negative_depth_is_an_error():
@@ -495,14 +508,14 @@ def test_a_large_graph_of_modules_is_collapsed_and_a_notice_says_so():
 @pytest.mark.slow
 def test_a_graph_of_a_hundred_thousand_different_operations_shows_those_nearest_to_the_result():
     x = Tensor(0.1, requires_grad=True, name="x")
-    functions = (np.sin, np.cos, np.tanh, np.arctan)
-    for i in np.random.default_rng(0).integers(0, 4, 100_000):
-        x = functions[i](x)
+    functions = np.random.default_rng(0).choice([np.sin, np.cos, np.tanh, np.arctan], 100_000)
+    for function in functions:
+        x = function(x)
     drawing = visualize.draw(x)
     assert len(drawing.picture.items) == visualize.reading.LARGEST + 1
     assert drawing.picture.items[0].title == "99,700 earlier operations"
     assert "nearest to the result" in drawing.picture.notices[0]
-    assert drawing.picture.items[-1].title == x._node.rule.name
+    assert drawing.picture.items[-1].title == functions[-1].__name__
 
 
 def test_a_call_with_thousands_of_inputs_shows_some_of_them_and_a_notice_says_so():
