@@ -67,7 +67,7 @@ def holds_tracked(value: Any) -> bool:
     """Whether a call with this argument, or with the items of this list as arguments, has to be recorded."""
     if isinstance(value, (list, tuple)):
         return any(map(holds_tracked, value))
-    return isinstance(value, Box) and value.node is not None and state.get().enabled
+    return isinstance(value, Box) and value.node is not None and not state.get().suspended
 
 
 def plain(value: Any) -> Any:

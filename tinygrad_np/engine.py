@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import CONSTANT, ITEM, LEAF, PACK, RULES, Parts, Rule, filled
+from tinygrad_np.derivatives.table import CONSTANT, ITEM, LEAF, RULES, Rule
 from tinygrad_np.errors import explained, freed, no_derivative
 from tinygrad_np.gradients import conjugated, owned, unbroadcast
 from tinygrad_np.recording import Scope, state
@@ -65,9 +65,9 @@ class Node:
 
 
 class Box:
-    """An array, `data`, and the node that made it, or None. `Tensor` is a Box with NumPy's interface."""
+    """An array and the node that made it. `Tensor` is a Box with NumPy's interface."""
 
-    __slots__ = ("data", "node")
+    __slots__ = {"data": "The array.", "node": "The `Node` that made it; None if it requires no gradient."}
     data: np.ndarray
     node: Node | None
     kind: type[Any]  # the class of results: Tensor
@@ -89,7 +89,7 @@ def apply(
     if rule is None:
         rule = RULES.get(function)
     now = state.get()
-    record = tracked and now.enabled and rule is not CONSTANT
+    record = tracked and not now.suspended and rule is not CONSTANT
     if record and (rule is None or (len(parents) > len(rule.vjps) and any(parents[len(rule.vjps) :]))):
         raise no_derivative(function, rule, parents)
     started = perf_counter() if now.watches else 0.0
@@ -177,8 +177,6 @@ def backward(
         for watch in watches:
             watch.reached(node, g)
         values, kwargs, out = node.args, node.kwargs, node.out
-        if isinstance(g, Parts) and node.rule is not PACK and node.rule.name != "_cross_entropy":
-            g = filled(g, out)
         if create_graph:
             values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents, strict=False)]
             out = box(out, node)
@@ -190,8 +188,6 @@ def backward(
             part = vjp(g, out, *values, **kwargs) if kwargs else vjp(g, out, *values)
             if type(part) is not ndarray or part.shape != arg.shape or part.dtype is not arg.dtype:
                 part = unbroadcast(part, arg, node.rule)
-                if part is None:  # zero
-                    continue
             # An array that was used several times gets the sum of the gradients from all its uses.
             gradients[parent] = gradients[parent] + part if parent in gradients else part
             for watch in watches:

@@ -16,7 +16,7 @@ from tinygrad_np import autograd
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import toposort
 from tinygrad_np.errors import ShapeError
-from tinygrad_np.recording import changed
+from tinygrad_np.recording import enabled
 from tinygrad_np.tensor import Tensor
 
 Function = Callable[..., Any]
@@ -46,7 +46,7 @@ def value_and_grad(function: Function, argnum: int | Sequence[int] = 0) -> Funct
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         numbers = [argnum] if isinstance(argnum, int) else list(argnum)
-        with changed(enabled=True):  # a derivative was asked for, also within no_grad
+        with enabled():
             inputs = [_input(args[number]) for number in numbers]
             given = dict(zip([number % len(args) for number in numbers], inputs, strict=True))
             out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
@@ -68,13 +68,13 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
     >>> pull_back(np.array([1.0, 1.0]))
     (array([2., 4.]),)
     """
-    with changed(enabled=True):  # a derivative was asked for, also within no_grad
+    with enabled():
         inputs = [_input(primal) for primal in primals]
         out = function(*inputs)
     nested = _nested(out, inputs)
 
     def pull_back(gradient: Any) -> tuple[Any, ...]:
-        with changed(enabled=True):  # a derivative was asked for, also within no_grad
+        with enabled():
             return tuple(_gradients(out, inputs, gradient, nested or _depends(gradient), retain_graph=True))
 
     return _result(out, nested), pull_back
@@ -89,7 +89,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     >>> jvp(lambda x: x**2, [np.array([1.0, 2.0])], [np.array([1.0, 0.0])])[1]
     array([2., 0.])
     """
-    with changed(enabled=True):  # a derivative was asked for, also within no_grad
+    with enabled():
         return _jvp(function, [_input(primal) for primal in primals], tangents)
 
 
@@ -120,7 +120,7 @@ def jacobian(function: Function, argnum: int = 0) -> Function:
     """
 
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
-        with changed(enabled=True):  # a derivative was asked for, also within no_grad
+        with enabled():
             x = _input(args[argnum])
             given = {argnum % len(args): x}
             out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)

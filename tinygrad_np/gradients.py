@@ -19,13 +19,11 @@ def unbroadcast(gradient: Any, array: Any, rule: Rule) -> Any:
     """Bring a gradient to the shape and dtype of its argument: undo broadcasting by summing, and type promotion.
 
     Where broadcasting repeated an element, its derivative is the sum over the repetitions. For a list of arrays the
-    gradient becomes `Parts`, one for each. None, for zero, stays None.
+    gradient becomes `Parts`, one for each.
 
     Raises:
         ShapeError: the rule returned something else than a gradient for this argument.
     """
-    if gradient is None:
-        return None
     if isinstance(array, list):
         if isinstance(gradient, Parts):
             return gradient

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol
 
-__all__ = ["Scope", "State", "Watch", "changed", "no_grad", "state", "watching"]
+__all__ = ["Scope", "State", "Watch", "enabled", "isolated", "no_grad", "state", "suspended", "watching"]
 
 
 class Scope:
@@ -48,37 +48,64 @@ class State:
     """How a context records. Never changed, only replaced, because contexts inherit it from each other.
 
     Attributes:
-        enabled: whether calls are recorded; not within `no_grad`.
+        suspended: how many `no_grad` the context is in; calls are recorded if it is in none.
         scope: the innermost module call, or None.
         watches: the observers to notify.
     """
 
-    __slots__ = ("enabled", "scope", "watches")
+    __slots__ = ("scope", "suspended", "watches")
 
-    def __init__(self, enabled: bool = True, scope: Scope | None = None, watches: tuple[Watch, ...] = ()) -> None:
-        self.enabled = enabled
+    def __init__(self, suspended: int = 0, scope: Scope | None = None, watches: tuple[Watch, ...] = ()) -> None:
+        self.suspended = suspended
         self.scope = scope
         self.watches = watches
 
 
 state: ContextVar[State] = ContextVar("tinygrad_np.recording", default=State())  # noqa: B039 (State is never changed)
 
+# Each manager below undoes its own change alone, since those in generators may end in any order. They are generators
+# themselves, so that an interrupt anywhere in them, even before their body, ends in the `finally`.
+
 
 @contextlib.contextmanager
-def changed(**attributes: Any) -> Iterator[None]:
-    """Within it, the state has other attributes."""
-    outer = state.get()
-    given = {"enabled": outer.enabled, "scope": outer.scope, "watches": outer.watches}
+def suspended(by: int = 1) -> Iterator[None]:
+    """Within it, the context is in one more `no_grad`; with a negative number, in fewer."""
+    before = state.get()
     try:
-        state.set(State(**(given | attributes)))
+        state.set(State(before.suspended + by, before.scope, before.watches))
         yield
     finally:
-        state.set(outer)
+        now = state.get()
+        if now is not before:
+            state.set(State(now.suspended - by, now.scope, now.watches))
 
 
-def watching(watch: Watch) -> contextlib.AbstractContextManager[None]:
+def enabled() -> contextlib.AbstractContextManager[None]:
+    """Within it, calls are recorded even within `no_grad`: a derivative was asked for."""
+    return suspended(-state.get().suspended)
+
+
+@contextlib.contextmanager
+def watching(watch: Watch) -> Iterator[None]:
     """Within it, the watch is notified, after those that are there already."""
-    return changed(watches=(*state.get().watches, watch))
+    before = state.get()
+    try:
+        state.set(State(before.suspended, before.scope, (*before.watches, watch)))
+        yield
+    finally:
+        now = state.get()
+        state.set(State(now.suspended, now.scope, tuple(other for other in now.watches if other is not watch)))
+
+
+@contextlib.contextmanager
+def isolated(*watches: Watch) -> Iterator[None]:
+    """Within it, calls are recorded outside of any module call, for these watches only."""
+    before = state.get()
+    try:
+        state.set(State(0, None, watches))
+        yield
+    finally:
+        state.set(before)
 
 
 class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
@@ -95,10 +122,10 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
         self._entered: list[contextlib.AbstractContextManager[None]] = []
 
     def _recreate_cm(self) -> no_grad:
-        return type(self)()
+        return type(self)()  # threads that call a decorated function share none
 
     def __enter__(self) -> None:
-        self._entered.append(changed(enabled=False))
+        self._entered.append(suspended())
         self._entered[-1].__enter__()
 
     def __exit__(self, *error: Any) -> None:

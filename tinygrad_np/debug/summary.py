@@ -21,7 +21,7 @@ from tinygrad_np.derivatives.table import RULES, Rule
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn.module import Module, Parameter
-from tinygrad_np.recording import Scope, changed, watching
+from tinygrad_np.recording import Scope, isolated, watching
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["Layer", "Summary", "summary"]
@@ -204,7 +204,7 @@ def _unchanged(model: Module) -> Iterator[None]:
     found = [value for saved in attributes for value in saved.values() if isinstance(value, np.random.Generator)]
     generators = [(generator, generator.bit_generator.state) for generator in found]
     try:
-        with changed(enabled=True, scope=None, watches=()):
+        with isolated():
             yield
     finally:
         for module, saved in zip(modules, attributes, strict=True):

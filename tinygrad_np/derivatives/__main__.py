@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tinygrad_np import derivatives
-from tinygrad_np.derivatives.table import CONSTANT, RULES
+from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, RULES
 
 
 def name(function: Callable[..., Any]) -> str:
@@ -18,9 +18,9 @@ def name(function: Callable[..., Any]) -> str:
 
 def family(function: Callable[..., Any]) -> str:
     """The module that holds the function's rule."""
-    rule = RULES[function]
-    part = rule.composite or next(vjp for vjp in rule.vjps if vjp is not None)
-    return part.__module__.rpartition(".")[2]
+    part = COMPOSITES.get(function) or next(vjp for vjp in RULES[function].vjps if vjp is not None)
+    module: str = part.__module__
+    return module.rpartition(".")[2]
 
 
 def markdown() -> str:

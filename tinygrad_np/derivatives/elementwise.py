@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled
 
 # Arithmetic
 
@@ -21,8 +21,8 @@ derivative(np.positive, lambda g, out, x: g)
 derivative(np.reciprocal, lambda g, out, x: -g * out * out)
 derivative(np.remainder, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.floor_divide(x, y))
 derivative(np.fmod, lambda g, out, x, y: g, lambda g, out, x, y: -g * np.rint((x - out) / y))
-derivative(np.divmod, lambda g, out, x, y: g[1], lambda g, out, x, y: -g[1] * np.floor_divide(x, y))
-derivative(np.modf, lambda g, out, x: g[0])
+derivative(np.divmod, lambda g, out, x, y: filled(g, out)[1], lambda g, out, x, y: -filled(g, out)[1] * out[0])
+derivative(np.modf, lambda g, out, x: filled(g, out)[0])
 derivative(np.ldexp, lambda g, out, x, exponent: np.ldexp(g, exponent))
 for to_radians in (np.deg2rad, np.radians):
     derivative(to_radians, lambda g, out, x: g * (math.pi / 180))
@@ -183,7 +183,7 @@ derivative(
     lambda g, out, a, a_min=None, a_max=None: np.where((a > a_max) | ~within(a_max, a_min, None), g, 0),
 )
 
-# Parts of complex numbers. Rules get the conjugates of the gradients that users see (see graph.walk).
+# Parts of complex numbers. Rules get the conjugates of the gradients that users see (see gradients.conjugated).
 
 derivative(np.conjugate, lambda g, out, x: np.conj(g))
 derivative(np.real, lambda g, out, val: np.real(g))

@@ -9,7 +9,7 @@ from operator import getitem
 import numpy as np
 
 from tinygrad_np.derivatives.products import as_array
-from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled
 from tinygrad_np.errors import NoDerivativeError
 
 # Indexing
@@ -131,7 +131,7 @@ def partition_vjp(g, out, a, kth, axis=-1, kind="introselect"):
 def unique_vjp(g, out, ar, return_index=False, return_inverse=False, return_counts=False, axis=None, *, equal_nan=True):
     """Of equal elements, the first one stays and gets the gradient."""
     _, index = np.unique(ar, return_index=True, axis=axis, equal_nan=equal_nan)
-    g = g[0] if return_index or return_inverse or return_counts else g
+    g = filled(g, out)[0] if return_index or return_inverse or return_counts else g
     return put_back(g, ar, index if axis is None else np.take(numbers(ar), index, axis))
 
 

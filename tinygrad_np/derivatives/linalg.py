@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from tinygrad_np.derivatives.products import as_array, column, row, transposed
-from tinygrad_np.derivatives.table import composite, constant, derivative
+from tinygrad_np.derivatives.table import composite, constant, derivative, filled
 from tinygrad_np.errors import NoDerivativeError
 
 # Inverses and linear equations
@@ -102,7 +102,7 @@ def det_vjp(g, out, a):
 
 def slogdet_vjp(g, out, a):
     """a^-T for the logarithm. A real sign is constant; a complex one turns with the logarithm's imaginary part."""
-    sign, logarithm = g
+    sign, logarithm = filled(g, out)
     if a.dtype.kind == "c":
         turned = sign * out[0]
         logarithm = logarithm + (turned - np.conj(turned)) / 2
@@ -160,8 +160,9 @@ def over_gaps(x, values):
 def eigh_vjp(g, out, a, UPLO="L"):  # noqa: N803 (NumPy's name)
     """Giles, section 3.1; Boeddeker et al., section 4.9."""
     values, vectors = out
-    inner = over_gaps(np.matmul(transposed(vectors), g[1]), values)
-    inner = inner + row(g[0]) * np.eye(a.shape[-1])
+    g_values, g_vectors = filled(g, out)
+    inner = over_gaps(np.matmul(transposed(vectors), g_vectors), values)
+    inner = inner + row(g_values) * np.eye(a.shape[-1])
     return fold(np.matmul(np.matmul(np.conj(vectors), inner), transposed(vectors)), UPLO)
 
 
@@ -189,7 +190,7 @@ derivative(np.linalg.cholesky, cholesky_vjp)
 def eig_vjp(g, out, a):
     """Eigenvectors have length 1. van der Aa et al., "Computation of eigenvalue and eigenvector derivatives", 2007."""
     values, vectors = out
-    g_values, g_vectors = np.conj(g[0]), np.conj(g[1])
+    g_values, g_vectors = map(np.conj, filled(g, out))
     inner = np.matmul(adjoint(vectors), g_vectors)
     inner = inner - np.matmul(adjoint(vectors), vectors) * np.real(row(np.sum(diagonal_part(inner), -1)))
     inner = over_gaps(inner, np.conj(values)) + row(g_values) * np.eye(a.shape[-1])
@@ -237,9 +238,10 @@ def svd_vjp(g, out, a, full_matrices=True, compute_uv=True, hermitian=False):
     if compute_uv:
         u, s, vh = out
         k = s.shape[-1]
-        u, gu = first(u, np.conj(g[0]), k)
-        v, gv = first(adjoint(vh), transposed(g[2]), k)
-        gradient = np.conj(svd_reduced(gu, g[1], adjoint(gv), u, s, adjoint(v)))
+        gu, gs, gvh = filled(g, out)
+        u, gu = first(u, np.conj(gu), k)
+        v, gv = first(adjoint(vh), transposed(gvh), k)
+        gradient = np.conj(svd_reduced(gu, gs, adjoint(gv), u, s, adjoint(v)))
     else:
         u, _, vh = np.linalg.svd(a, False, True, hermitian)
         gradient = np.conj(np.matmul(scaled(u, g), vh))
@@ -266,8 +268,9 @@ def qr_vjp(g, out, a, mode="reduced"):
         q, r = np.linalg.qr(a)
         return np.conj(qr_reduced(np.zeros_like(q), np.conj(g), q, r))
     k = min(a.shape[-2:])
-    q, gq = first(out[0], np.conj(g[0]), k)
-    return np.conj(qr_reduced(gq, np.conj(g[1][..., :k, :]), q, out[1][..., :k, :]))
+    gq, gr = map(np.conj, filled(g, out))
+    q, gq = first(out[0], gq, k)
+    return np.conj(qr_reduced(gq, gr[..., :k, :], q, out[1][..., :k, :]))
 
 
 def lstsq_inverse(a, rcond, out):
@@ -279,7 +282,8 @@ def lstsq_inverse(a, rcond, out):
 def lstsq_left(g, out, a, b, rcond=None):
     """lstsq returns x = pinv(a) b, the squared distances between a x and b, the rank and the singular values."""
     a, b = as_array(a), matrix(as_array(b))
-    x, g_x = matrix(out[0]), matrix(g[0])
+    g, x = filled(g, out), matrix(out[0])
+    g_x = matrix(g[0])
     gradient = pinv_general(np.matmul(g_x, b.T), lstsq_inverse(a, rcond, out), a)
     gradient = gradient + svd_vjp(g[3], out[3], a, compute_uv=False)
     if out[1].size:
@@ -289,6 +293,7 @@ def lstsq_left(g, out, a, b, rcond=None):
 
 def lstsq_right(g, out, a, b, rcond=None):
     a, b = as_array(a), as_array(b)
+    g = filled(g, out)
     gradient = np.matmul(lstsq_inverse(a, rcond, out).T, matrix(g[0]))
     if out[1].size:
         gradient = gradient + 2 * np.conj(matrix(b) - np.matmul(a, matrix(out[0]))) * g[1]

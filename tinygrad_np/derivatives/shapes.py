@@ -7,7 +7,7 @@ import numpy as np
 
 from tinygrad_np.derivatives.indexing import numbers, put_back, scatter
 from tinygrad_np.derivatives.products import as_array
-from tinygrad_np.derivatives.table import composite, constant, derivative
+from tinygrad_np.derivatives.table import composite, constant, derivative, filled
 from tinygrad_np.errors import NoDerivativeError
 
 # One array of another shape
@@ -89,6 +89,7 @@ composite(np.meshgrid, meshgrid)
 
 
 def split_vjp(g, out, ary, indices_or_sections, axis=0):
+    g = filled(g, out)
     joined = np.concatenate(g, axis)
     if joined.shape == ary.shape:
         return joined
@@ -105,7 +106,7 @@ derivative(
     lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 1 if ary.ndim > 1 else 0),
 )
 derivative(np.dsplit, lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 2))
-derivative(np.unstack, lambda g, out, x, *, axis=0: np.stack(g, axis))
+derivative(np.unstack, lambda g, out, x, *, axis=0: np.stack(filled(g, out), axis))
 
 # Joining: the gradient for a list of arrays is a list of gradients.
 

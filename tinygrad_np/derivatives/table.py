@@ -3,7 +3,7 @@
 The VJP of `out = f(x, y)` with respect to x takes `g`, the gradient of some scalar with respect to `out`, and returns
 the gradient of that scalar with respect to x; it is called as `vjp(g, out, x, y, **kwargs)`. VJPs are written in
 NumPy, so that they differentiate in turn, and do not write to what they are given. They need not undo broadcasting or
-type promotion: the engine sums and casts each gradient to its argument's shape and dtype. None stands for zero.
+type promotion: the engine sums and casts each gradient to its argument's shape and dtype.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class _PartAtEachPosition(Sequence[Vjp]):
     """The VJPs of any number of arrays in a list: each is its part of the list's gradient."""
 
     def __getitem__(self, position: Any) -> Vjp:
-        return lambda g, out: g.get(position)
+        return lambda g, out: g[position] if position in g else np.zeros_like(out[position])
 
     def __len__(self) -> int:
         return 2**31

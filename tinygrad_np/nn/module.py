@@ -84,7 +84,7 @@ class Module:
             ShapeError: shapes do not fit; the message names the module by its path.
         """
         outer = state.get()
-        token = state.set(State(outer.enabled, Scope(self, outer.scope), outer.watches))
+        state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches))
         try:
             output: Tensor = self.forward(*inputs, **options)
             return output
@@ -92,7 +92,8 @@ class Module:
             error.modules.insert(0, self)
             raise
         finally:
-            state.reset(token)
+            now = state.get()
+            state.set(State(now.suspended, outer.scope, now.watches))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules assigned to this module's own attributes, with their names, in the order of assignment.

@@ -16,7 +16,7 @@ from tinygrad_np.debug.statistics import Statistics
 from tinygrad_np.debug.tables import in_bytes, in_seconds
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node, backward
-from tinygrad_np.recording import changed, no_grad
+from tinygrad_np.recording import isolated, no_grad
 from tinygrad_np.visualize.picture import Box, Item, Picture
 from tinygrad_np.visualize.wording import shape_line
 
@@ -103,7 +103,7 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Meas
 def _gradients(result: Node) -> dict[Node, Statistics | None]:
     """The statistics of all gradients, by a backward pass that touches no `.grad` and frees nothing."""
     watch = GradientWatch()
-    with changed(watches=(watch,)):
+    with isolated(watch):
         leaves = backward({result: np.ones(result.out.shape, result.out.dtype)}, None, retain_graph=True)
     return {**watch.gradients, **{leaf: statistics(gradient) for leaf, gradient in leaves.items()}}
 

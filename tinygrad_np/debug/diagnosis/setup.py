@@ -16,7 +16,7 @@ from tinygrad_np.debug.places import note_line
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
-from tinygrad_np.recording import changed
+from tinygrad_np.recording import isolated
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["LINEAR", "Setup", "Snapshot", "array_of", "joined", "norm", "rows_are_probabilities", "watched"]
@@ -117,7 +117,7 @@ class Setup:
 
     @contextlib.contextmanager
     def _listening(self) -> Iterator[None]:
-        """Note the calls of all modules. As a side effect, Sequential calls each ReLU by itself."""
+        """Note the calls of all modules."""
         own = {name: vars(module).get("forward") for name, module in self.modules.items()}
         for name, module in self.modules.items():
             vars(module)["forward"] = self._noting(name, module.forward)
@@ -215,8 +215,7 @@ class Setup:
 @contextlib.contextmanager
 def watched(watch: Any) -> Iterator[None]:
     """Record calls whatever the state outside, notify only this watch, and silence NumPy's warnings."""
-    watches = () if watch is None else (watch,)
-    with changed(enabled=True, scope=None, watches=watches), np.errstate(all="ignore"):
+    with isolated(*() if watch is None else [watch]), np.errstate(all="ignore"):
         yield
 
 
