@@ -13,8 +13,10 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
-from train import parse_arguments as parse_training_arguments  # noqa: E402
-from training_run import draw_step, restore, set_up  # noqa: E402
+from pictures import draw_step  # noqa: E402
+from settings import parse_arguments as parse_training_arguments  # noqa: E402
+from settings import run_settings  # noqa: E402
+from training_run import restore, set_up  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
 
@@ -42,7 +44,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, li
 def main(arguments: list[str] | None = None) -> int:
     try:
         parsed, others = parse_arguments(arguments)
-        run = restore(parsed.run) if parsed.run else set_up(parse_training_arguments(others))
+        run = restore(parsed.run) if parsed.run else set_up(run_settings(parse_training_arguments(others)))
         with np.errstate(all="ignore"):  # what is not finite is red in the picture
             drawing = draw_step(run, values=parsed.values, costs=parsed.costs, depth=parsed.depth)
         print(drawing.render(parsed.file))

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from training_run import Run, predict
 
+import tinygrad_np
 from tinygrad_np import functional
 from tinygrad_np.errors import RenderError
 from tinygrad_np.files import write_atomically
@@ -47,6 +48,22 @@ def draw_run(run: Run, folder: Path) -> list[str]:
     else:
         notices.append(f"no weights.png: {no_picture(run.image_shape)}")
     return notices
+
+
+def draw_step(
+    run: Run, values: bool = False, costs: bool = False, depth: int | None = None
+) -> tinygrad_np.visualize.Drawing:
+    """Draw the training step that the run begins with. The run stays as it is."""
+    generator = run.generator.bit_generator.state  # dropout draws from it
+    images, labels = next(run.batches(0, run.images))
+    if costs:
+        run.loss(run.model(images), labels).backward()  # the first step of a process is slower than others
+    with tinygrad_np.debug.profile() if costs else tinygrad_np.debug.trace():
+        loss = run.loss(run.model(images), labels)
+        loss.backward()
+    run.model.zero_grad()
+    run.generator.bit_generator.state = generator
+    return tinygrad_np.visualize.draw(loss, run.model, values=values, costs=costs, depth=depth)
 
 
 def draw_results(

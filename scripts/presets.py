@@ -22,10 +22,10 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
-from train import parse_arguments as parse_training_arguments  # noqa: E402
+from settings import PRESETS  # noqa: E402
+from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from training_run import evaluate, restore  # noqa: E402
 
-from models.mnist_mlp import PRESETS  # noqa: E402
 from tinygrad_np import TinygradNpError  # noqa: E402
 from tinygrad_np.errors import ArgumentError  # noqa: E402
 from tinygrad_np.files import write_atomically  # noqa: E402

@@ -34,9 +34,9 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, number, path  # noqa: E402
+from run_folder import interruptions  # noqa: E402
+from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from tqdm import tqdm  # noqa: E402
-from train import interruptions  # noqa: E402
-from train import parse_arguments as parse_training_arguments  # noqa: E402
 from training_run import load_data  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
