@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))
 
 from processor import use_better_kernels  # noqa: E402
 
-use_better_kernels()
+use_better_kernels()  # in the processes measured, which inherit the variable
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402

@@ -1,6 +1,6 @@
-"""Settings of the whole process that make NumPy faster. Call both before NumPy is imported.
+"""Two settings of the whole process that make NumPy faster.
 
-Only our programs change them. Whoever imports tinygrad_np into a program decides for that program.
+Only our own programs change them. Whoever imports tinygrad_np into another program decides for that one.
 """
 
 import os
@@ -19,11 +19,11 @@ def better_kernels(cpuinfo: str) -> str | None:
 
 
 def use_better_kernels() -> None:
-    """Let matrix products use AVX-512 where OpenBLAS would not.
+    """Let matrix products use AVX-512 where OpenBLAS would not. To be called before NumPy is imported.
 
     The OpenBLAS that comes with NumPy falls back to its AVX2 kernels on AMD processors that have AVX-512 (Zen 4 and
     later), and single products then take 1.6 to 1.9 times as long. Its variable OPENBLAS_CORETYPE names the kernels to
-    use. It is left alone if the user has set it, or if NumPy is loaded already.
+    use. It is left alone if the user has set it, or if it is too late because NumPy is loaded.
     """
     try:
         kernels = better_kernels(Path("/proc/cpuinfo").read_text())
