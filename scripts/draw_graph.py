@@ -1,7 +1,7 @@
 """Draw one training step of the MNIST network, or of a run: what is computed from what, with shapes.
 
-The picture is written to FILE, whose suffix says the form: .svg, .png, .pdf, or .html for a page to zoom, fold and
-search in. The batch is the first one that training takes, the weights are those of the run, or the initial ones.
+The picture is written to FILE. Its suffix gives the format: .svg, .png, .pdf, or .html for a page to zoom, fold and
+search in. The batch is the first one of the training. The weights are those of the run, or the initial ones.
 """
 
 import argparse
@@ -25,7 +25,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, li
     parser = Parser(
         prog="draw_graph.py",
         description=__doc__,
-        epilog="Without --run, the flags of train.py say what network it is, on what data:\n"
+        epilog="Without --run, the flags of train.py choose the network and the data:\n"
         "  draw_graph.py graph.svg --hidden 512 128 64 --activation tanh --batch-size 32\n"
         "  draw_graph.py graph.html --run runs/20260101-120000 --values",
     )
@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed, others = parse_arguments(arguments)
         run = restore(parsed.run) if parsed.run else set_up(run_settings(parse_training_arguments(others)))
-        with np.errstate(all="ignore"):  # what is not finite is red in the picture
+        with np.errstate(all="ignore"):  # non-finite values are red in the picture
             drawing = draw_step(run, values=parsed.values, costs=parsed.costs, depth=parsed.depth)
         print(drawing.render(parsed.file))
     except (TinygradNpError, OSError, MemoryError) as error:

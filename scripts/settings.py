@@ -13,7 +13,7 @@ from models.mnist_mlp import ACTIVATIONS, INITIALISERS
 
 @dataclass(frozen=True)
 class Preset:
-    """A network and a way to train it, under a name: `scripts/train.py --preset NAME`."""
+    """A network and a way to train it, for `scripts/train.py --preset NAME`."""
 
     description: str  # the network, its activation and loss, and the method
     published: str  # the figure to compare with, and whose it is
@@ -203,7 +203,7 @@ def new_parser() -> Parser:
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    """The flags of train.py, complete and in agreement with each other; those of the process if `arguments` is None."""
+    """Parse the flags of train.py, check them against each other, and fill in the defaults that depend on others."""
     parser = new_parser()
     parsed = parser.parse_args(arguments)
     if parsed.resume:
@@ -232,15 +232,15 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run_settings(parsed: argparse.Namespace) -> argparse.Namespace:
-    """The flags that decide what the run computes; the others say where it is, and what to draw."""
+    """The flags that decide what a run computes. The others say where its folder is, and what to draw."""
     others = ("out", "resume", "draw", "no_pictures")
     return argparse.Namespace(**{name: value for name, value in vars(parsed).items() if name not in others})
 
 
 def check_settings(config: argparse.Namespace) -> None:
-    """Refuse, with a ValueError, settings that train.py would not take and that nothing else refuses before it trains.
+    """Raise a ValueError for settings that train.py would refuse, if nothing else refuses them before training.
 
-    A checkpoint may hold such settings if it is damaged or made up.
+    They come from a checkpoint, which may be damaged or made up.
     """
     counts = [config.epochs, config.batch_size, 1 if config.limit is None else config.limit, *config.hidden]
     numbers = [config.lr, config.momentum, config.weight_decay, config.clip_norm or 0, config.distort, config.average]

@@ -27,7 +27,7 @@ MNIST = Path(__file__).resolve().parents[1] / "models" / "data" / "mnist"
 
 
 def squared_error(scores: Any, labels: np.ndarray) -> Any:
-    """The mean over images of half the squared distance of softmax to the one-hot label (Nielsen 2015, eq. 6)."""
+    """Half the squared distance between softmax and the one-hot label, averaged over images (Nielsen 2015, eq. 6)."""
     difference = functional.softmax(scores) - functional.one_hot(labels, scores.shape[1])
     return 0.5 * np.sum(difference * difference) / len(labels)
 
@@ -53,7 +53,7 @@ def make_optimizer(config: argparse.Namespace, model: MnistMLP) -> optim.Optimiz
 
 
 def make_schedule(config: argparse.Namespace, steps: int) -> Callable[[int], float]:
-    """The learning rate of each of so many steps."""
+    """The learning rate as a function of the step, in a run of so many steps."""
     if config.schedule == "constant":
         return optim.schedules.constant(config.lr)
     if config.schedule == "step":
@@ -84,7 +84,7 @@ class Run:
     image_shape: tuple[int, ...]  # of one image, before its pixels became a row
     data: int  # the checksum of the dataset
     progress: dict[str, Any]
-    started: float = 0.0  # on the clock of time.perf_counter(), as if the run had never been stopped
+    started: float = 0.0  # by time.perf_counter(), as if the run had never been stopped
 
     @property
     def batch_size(self) -> int:
@@ -126,7 +126,7 @@ class Run:
         return data.batches(images, self.labels, batch_size=self.batch_size, generator=shuffling)
 
     def batches_left(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """The batches of an epoch without those that were trained on before the run was stopped."""
+        """The batches of an epoch that are still to do: all, unless the run was stopped in the middle of it."""
         return itertools.islice(self.batches(epoch, images), self.steps_done(epoch), None)
 
     def count(self, loss: Any, scores: Any, labels: np.ndarray) -> None:
@@ -180,7 +180,7 @@ class Run:
 
 
 def require_finite(loss: float, run: Run) -> None:
-    """Refuse, with an ArgumentError that advises what to change, to go on with a loss that is not a finite number."""
+    """Stop the run with an ArgumentError, which says what to change, if the loss is not a finite number."""
     if not math.isfinite(loss):
         raise ArgumentError(
             f"the loss became {loss} in epoch {run.progress['epoch'] + 1}, so training stopped; "
@@ -228,7 +228,7 @@ def set_up(config: argparse.Namespace) -> Run:
 
 
 def restore(folder: Path, name: str = "last") -> Run:
-    """The run in a folder, as it was when its checkpoint of this name, "last" or "best", was written."""
+    """The run in a folder, as its checkpoint "last" or "best" has it."""
     path = folder / f"{name}.safetensors"
     if not path.exists():
         raise CheckpointError(
@@ -256,7 +256,7 @@ def restore(folder: Path, name: str = "last") -> Run:
 
 
 def check_progress(run: Run) -> None:
-    """Refuse, with a ValueError, a run that stands nowhere between its start and its end."""
+    """Raise a ValueError if the run does not stand between its start and its end."""
     epoch, loss, correct, seconds, history = (
         run.progress[key] for key in ("epoch", "loss", "correct", "seconds", "history")
     )
@@ -291,7 +291,7 @@ def load_model(path: Path) -> tuple[MnistMLP, list[int]]:
 
 @contextmanager
 def named_in_errors(path: Path) -> Iterator[None]:
-    """Name the checkpoint in the errors that it leads to if it is one of something else. A DataError names its file."""
+    """Reword errors that come of a checkpoint of something else, so that they name it, unless they name another file."""
     try:
         yield
     except DataError:
