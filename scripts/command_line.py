@@ -38,7 +38,7 @@ def number(kind: type, low: float, high: float = math.inf, low_included: bool = 
 
 
 def path(text: str) -> Path:
-    """A path, for argparse. An empty one is refused, for it is likely a shell variable that was not set."""
+    """A path, for argparse. An empty one is refused: most likely a shell variable was not set."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)

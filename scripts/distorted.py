@@ -18,6 +18,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from processor import keep_freed_memory
 
 from tinygrad_np.data import distort
 from tinygrad_np.errors import DataError
@@ -76,5 +77,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     with suppress(BrokenPipeError):
         main()

@@ -35,6 +35,7 @@ def train(run: Run, folder: Path) -> None:
     """Train from wherever the run stands to the end of its last epoch. Its files are written after each epoch."""
     config, optimizer, progress = run.config, run.optimizer, run.progress
     schedule = run.schedule()
+    # NumPy need not warn of values that are not finite: require_finite stops the run if the loss becomes one.
     with closing(run.epochs()) as epochs, interruptions() as interrupted, np.errstate(all="ignore"):
         for epoch, images in epochs:
             with progress_bar(run, epoch) as bar:

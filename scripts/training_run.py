@@ -65,12 +65,12 @@ def make_schedule(config: argparse.Namespace, steps: int) -> Callable[[int], flo
 
 @dataclass
 class Run:
-    """What a run is made of. `progress` says where it stands; it is in every checkpoint, beside the arrays."""
+    """What a run is made of. `progress` says where it stands, and is saved in every checkpoint with the arrays."""
 
     config: argparse.Namespace
     sizes: list[int]
-    model: MnistMLP  # is judged, saved and used
-    trained: MnistMLP  # is changed by the steps: the same network, unless `model` averages its weights
+    model: MnistMLP  # the result: it is measured, saved and used
+    trained: MnistMLP  # what the steps change: the same network, unless `model` averages its weights
     optimizer: optim.Optimizer
     generator: np.random.Generator
     originals: np.ndarray  # the training images as the dataset has them
@@ -119,7 +119,7 @@ class Run:
                 yield epoch, data.to_inputs(next(distorted))
 
     def batches(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """The inputs and labels of each step of an epoch, shuffled by the seed and the epoch's number."""
+        """The inputs and labels of each step of an epoch. Only the seed and the epoch's number decide their order."""
         generator = np.random.default_rng([self.config.seed, 2, epoch])
         # If a batch is all of the images, their order makes no difference, and keeping it saves copying them.
         shuffling = generator if self.batch_size < len(images) else None
@@ -207,23 +207,23 @@ def set_up(config: argparse.Namespace) -> Run:
     model = copy.deepcopy(trained) if config.average else trained
     progress = {"epoch": 0, "step": 0, "loss": 0.0, "correct": 0, "seconds": 0.0, "history": []}
     return Run(
-        config,
-        sizes,
-        model,
-        trained,
-        make_optimizer(config, trained),
-        generator,
-        originals,
-        images,
-        labels,
-        checked,
-        checked_images,
-        checked_labels,
-        test_images,
-        test_labels,
-        dataset.train_images.shape[1:],
-        checksum(dataset),
-        progress,
+        config=config,
+        sizes=sizes,
+        model=model,
+        trained=trained,
+        optimizer=make_optimizer(config, trained),
+        generator=generator,
+        originals=originals,
+        images=images,
+        labels=labels,
+        checked=checked,
+        checked_images=checked_images,
+        checked_labels=checked_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        image_shape=dataset.train_images.shape[1:],
+        data=checksum(dataset),
+        progress=progress,
     )
 
 
@@ -291,7 +291,7 @@ def load_model(path: Path) -> tuple[MnistMLP, list[int]]:
 
 @contextmanager
 def named_in_errors(path: Path) -> Iterator[None]:
-    """Reword errors that come of a checkpoint of something else, so that they name it, unless they name another file."""
+    """Name the checkpoint in errors that come of its content, unless they are about another file."""
     try:
         yield
     except DataError:

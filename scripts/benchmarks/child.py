@@ -124,7 +124,7 @@ def operations(who: list[str], elements: int, backward: bool, repeats: int, bloc
     calls, results = [], []
     for module in map(importlib.import_module, who):
         forward, gradients = module.chain(x, y, 25)
-        gradients()  # called twice, to find out whoever adds to old gradients
+        gradients()  # called twice, to catch a library that adds to old gradients
         results.append([forward().item(), *map(np.asarray, gradients())])
         calls.append(gradients if backward else forward)
     check_same(*results)
