@@ -11,8 +11,6 @@ array([1.        , 5.43656366])
 import importlib
 from types import ModuleType
 
-import numpy as np
-
 from tinygrad_np import func, functional, nn, optim
 from tinygrad_np.autograd import grad
 from tinygrad_np.derivatives.table import derivative, differentiable
@@ -21,12 +19,6 @@ from tinygrad_np.recording import no_grad
 from tinygrad_np.tensor import Tensor
 
 __version__ = "0.1.0"
-
-# The GNU C library hands the memory of every array above some size back to the system when it is freed, and gets it
-# anew, page by page, for the next; the size follows the largest block freed so far, up to 32 MB. Freeing one such
-# block here, which is never written to, keeps up to 64 MB for the next operations: those on 10,000 numbers then take
-# 36% of the time, and 42% with backward. Elsewhere it does nothing.
-np.empty(2**25 - 2**13, np.uint8)
 
 __all__ = [
     "Tensor",
