@@ -18,9 +18,9 @@ def test_grad_gives_an_array_and_takes_numbers_and_integers():
 
 
 def test_grad_of_several_arguments_is_a_tuple():
-    dx, dy = func.grad(lambda x, y: x * y**2, argnum=(0, 1))(2.0, 3.0)
+    dx, dy = func.grad(lambda x, y: x * y**2, argnums=(0, 1))(2.0, 3.0)
     assert (dx, dy) == (9.0, 12.0)
-    assert func.grad(lambda x, y: x * y**2, argnum=-1)(2.0, 3.0) == 12.0
+    assert func.grad(lambda x, y: x * y**2, argnums=-1)(2.0, 3.0) == 12.0
 
 
 def test_value_and_grad():
@@ -55,7 +55,7 @@ def test_a_gradient_depends_on_the_parameters_that_the_function_refers_to():
 
 def test_the_gradient_of_what_does_not_depend_on_the_argument_is_zero():
     assert func.grad(lambda x: 3.0)(2.0) == 0.0
-    assert func.grad(lambda x, y: y * 2, argnum=0)(2.0, 3.0) == 0.0
+    assert func.grad(lambda x, y: y * 2, argnums=0)(2.0, 3.0) == 0.0
     assert func.jacobian(lambda x: np.ones(2))(np.ones(3)).tolist() == np.zeros((2, 3)).tolist()
 
 

@@ -97,8 +97,10 @@ def apply(
         out = function(*arrays, **kwargs) if kwargs else function(*arrays)
     except ValueError as error:
         raise explained(error, function, arrays)  # noqa: B904 (it names its cause)
+    if rule is None or rule is CONSTANT:
+        return out
     if not record:
-        return out if rule is None or rule is CONSTANT else box(out, None)
+        return box(out, None)
     node = Node(rule, arrays, kwargs, parents, out, now.scope)  # the whole of recording
     for watch in now.watches:
         watch.recorded(node, perf_counter() - started)
@@ -172,22 +174,21 @@ def backward(
             found[node] = g
         if needed is not None and needed.isdisjoint(node.parents):
             continue
-        if node.args is None:
-            raise freed(node.rule)
+        rule, args, kwargs, out = node.rule, node.args, node.kwargs, node.out
+        if args is None:
+            raise freed(rule)
         for watch in watches:
             watch.reached(node, g)
-        values, kwargs, out = node.args, node.kwargs, node.out
+        values = args if rule.positional else ()  # () for a pack, which may have thousands
         if create_graph:
-            values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents, strict=False)]
+            values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents)]  # noqa: B905
             out = box(out, node)
-        if not node.rule.positional:  # VJPs that take no arguments: a pack may have thousands
-            values = ()
-        for parent, vjp, arg in zip(node.parents, node.rule.vjps, node.args, strict=False):
+        for parent, vjp, arg in zip(node.parents, rule.vjps, args):  # noqa: B905 (strict= takes longer)
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
             part = vjp(g, out, *values, **kwargs) if kwargs else vjp(g, out, *values)
             if type(part) is not ndarray or part.shape != arg.shape or part.dtype is not arg.dtype:
-                part = unbroadcast(part, arg, node.rule)
+                part = unbroadcast(part, arg, rule)
             # An array that was used several times gets the sum of the gradients from all its uses.
             gradients[parent] = gradients[parent] + part if parent in gradients else part
             for watch in watches:
@@ -196,4 +197,4 @@ def backward(
             node.args = None
             node.out = (out.shape, out.dtype) if hasattr(out, "shape") else None
     found |= gradients  # what is left are those of leaves
-    return conjugated(found) if create_graph else owned(conjugated(found), starts.values())
+    return conjugated(found) if create_graph else owned(found, starts.values())

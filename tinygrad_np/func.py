@@ -22,8 +22,8 @@ from tinygrad_np.tensor import Tensor
 Function = Callable[..., Any]
 
 
-def grad(function: Function, argnum: int | Sequence[int] = 0) -> Function:
-    """The gradient of a scalar-valued function with respect to its argument number `argnum`, or several of them.
+def grad(function: Function, argnums: int | Sequence[int] = 0) -> Function:
+    """The gradient of a scalar-valued function with respect to its argument number `argnums`, or several of them.
 
     >>> grad(np.tanh)(0.0)
     array(1.)
@@ -32,12 +32,12 @@ def grad(function: Function, argnum: int | Sequence[int] = 0) -> Function:
     """
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return value_and_grad(function, argnum)(*args, **kwargs)[1]
+        return value_and_grad(function, argnums)(*args, **kwargs)[1]
 
     return gradient
 
 
-def value_and_grad(function: Function, argnum: int | Sequence[int] = 0) -> Function:
+def value_and_grad(function: Function, argnums: int | Sequence[int] = 0) -> Function:
     """As `grad`, but returns the pair of the function's value and its gradient.
 
     Raises, when called:
@@ -45,7 +45,7 @@ def value_and_grad(function: Function, argnum: int | Sequence[int] = 0) -> Funct
     """
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        numbers = [argnum] if isinstance(argnum, int) else list(argnum)
+        numbers = [argnums] if isinstance(argnums, int) else list(argnums)
         with enabled():
             inputs = [_input(args[number]) for number in numbers]
             given = dict(zip([number % len(args) for number in numbers], inputs, strict=True))
@@ -56,7 +56,7 @@ def value_and_grad(function: Function, argnum: int | Sequence[int] = 0) -> Funct
                 )
             nested = _nested(out, inputs)
             gradients = _gradients(out, inputs, None, nested)
-        return _result(out, nested), gradients[0] if isinstance(argnum, int) else tuple(gradients)
+        return _result(out, nested), gradients[0] if isinstance(argnums, int) else tuple(gradients)
 
     return value_and_gradient
 
@@ -111,7 +111,7 @@ def _jvp(function: Function, inputs: list[Tensor], tangents: Sequence[Any]) -> t
     return _result(out, nested), pushed
 
 
-def jacobian(function: Function, argnum: int = 0) -> Function:
+def jacobian(function: Function, argnums: int = 0) -> Function:
     """All derivatives of a function's value: shape (*value's shape, *argument's shape).
 
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))
@@ -121,8 +121,8 @@ def jacobian(function: Function, argnum: int = 0) -> Function:
 
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
         with enabled():
-            x = _input(args[argnum])
-            given = {argnum % len(args): x}
+            x = _input(args[argnums])
+            given = {argnums % len(args): x}
             out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
             nested = _nested(out, [x])
             shape = (*np.shape(out), *x.shape)
@@ -137,7 +137,7 @@ def jacobian(function: Function, argnum: int = 0) -> Function:
     return all_derivatives
 
 
-def hessian(function: Function, argnum: int = 0) -> Function:
+def hessian(function: Function, argnums: int = 0) -> Function:
     """All second derivatives of a scalar-valued function: shape (*argument's shape, *argument's shape).
 
     For its product with a vector v alone, without the matrix: `jvp(grad(function), [x], [v])[1]`.
@@ -146,7 +146,7 @@ def hessian(function: Function, argnum: int = 0) -> Function:
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
-    return jacobian(grad(function, argnum), argnum)
+    return jacobian(grad(function, argnums), argnums)
 
 
 def _input(value: Any) -> Tensor:

@@ -62,9 +62,11 @@ def conjugated(gradients: Mapping[Key, Any]) -> dict[Key, Any]:
 
 
 def owned(gradients: dict[Key, Any], others: Iterable[Any]) -> dict[Key, np.ndarray]:
-    """The gradients as arrays that own their memory: none shares it with another, nor with the others given."""
+    """The gradients, conjugated, as arrays that own their memory: none shares it with another or with `others`."""
     taken = set(map(id, others))
     for key, gradient in gradients.items():
+        if gradient.dtype.kind == "c":
+            gradient = np.conj(gradient)
         if type(gradient) is not np.ndarray:
             gradient = np.asarray(gradient)
         if gradient.base is not None or id(gradient) in taken:

@@ -38,8 +38,9 @@ def _method(function: Callable[..., Any]) -> Callable[..., Tensor]:
     return method
 
 
-_plain_method: Callable[[Callable[..., Any]], Callable[..., np.ndarray]] = _method
-"""The same for functions that are constant almost everywhere, whose results are plain arrays."""
+def _constant(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    """The same for a function that is constant almost everywhere: its result is a plain array."""
+    return _method(function)  # type: ignore[return-value]
 
 
 def _operator(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
@@ -222,7 +223,7 @@ class Tensor(Box):
 
     def detach(self) -> Tensor:
         """A Tensor on the same memory that does not require a gradient."""
-        return box(self.data, None)  # type: ignore[no-any-return]
+        return box(self.data, None)
 
     # Gradients
 
@@ -361,19 +362,19 @@ class Tensor(Box):
     __rshift__, __rrshift__ = _operator(np.right_shift), _reflected(np.right_shift)
     __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
     __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
-    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)
+    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)  # type: ignore[assignment]
     __neg__, __pos__, __abs__ = _method(np.negative), _method(np.positive), _method(np.absolute)
     __invert__ = _method(np.invert)
     __round__ = _method(np.round)
 
     def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
-        return call(np.divmod, (self, other))  # type: ignore[no-any-return]
+        return call(np.divmod, (self, other))
 
     def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
-        return call(np.divmod, (other, self))  # type: ignore[no-any-return]
+        return call(np.divmod, (other, self))
 
     def __getitem__(self, index: Any) -> Tensor:
-        return call(operator.getitem, (self, index))  # type: ignore[no-any-return]
+        return call(operator.getitem, (self, index))
 
     __iadd__, __isub__ = _in_place(np.add), _in_place(np.subtract)
     __imul__, __itruediv__ = _in_place(np.multiply), _in_place(np.divide)
@@ -419,8 +420,8 @@ class Tensor(Box):
     repeat, take, compress = _method(np.repeat), _method(np.take), _method(np.compress)
     copy, conj = _method(np.copy), _method(np.conjugate)
     conjugate = conj
-    argmax, argmin, argsort = _plain_method(np.argmax), _plain_method(np.argmin), _plain_method(np.argsort)
-    all, any, searchsorted = _plain_method(np.all), _plain_method(np.any), _plain_method(np.searchsorted)
+    argmax, argmin, argsort = _constant(np.argmax), _constant(np.argmin), _constant(np.argsort)
+    all, any, searchsorted = _constant(np.all), _constant(np.any), _constant(np.searchsorted)
 
     def nonzero(self) -> tuple[np.ndarray, ...]:
         """See `numpy.nonzero`."""
@@ -432,30 +433,30 @@ class Tensor(Box):
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Tensor:
         """See `numpy.reshape`; the shape may be one tuple or separate integers."""
-        return call(np.reshape, (self, _one_tuple(shape)), kwargs)  # type: ignore[no-any-return]
+        return call(np.reshape, (self, _one_tuple(shape)), kwargs)
 
     def transpose(self, *axes: Any) -> Tensor:
         """See `numpy.transpose`; the axes may be one tuple or separate integers."""
-        return call(np.transpose, (self, _one_tuple(axes)) if axes else (self,))  # type: ignore[no-any-return]
+        return call(np.transpose, (self, _one_tuple(axes)) if axes else (self,))
 
     def flatten(self) -> Tensor:
         """The elements in one axis."""
-        return apply(np.reshape, (self, -1))  # type: ignore[no-any-return]
+        return apply(np.reshape, (self, -1))
 
     @property
     def T(self) -> Tensor:  # noqa: N802 (NumPy's name)
         """The axes in reverse order."""
-        return apply(np.transpose, (self,))  # type: ignore[no-any-return]
+        return apply(np.transpose, (self,))
 
     @property
     def real(self) -> Tensor:
         """The real part."""
-        return apply(np.real, (self,))  # type: ignore[no-any-return]
+        return apply(np.real, (self,))
 
     @property
     def imag(self) -> Tensor:
         """The imaginary part; zero of a real Tensor."""
-        return apply(np.imag, (self,))  # type: ignore[no-any-return]
+        return apply(np.imag, (self,))
 
 
 Box.kind = Tensor

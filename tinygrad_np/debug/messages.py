@@ -63,7 +63,7 @@ def overwritten_error(node: Node, array: np.ndarray) -> AnomalyError:
     """The error for a saved array that was overwritten."""
     i = next((i for i, arg in enumerate(node.args or ()) if any(array is one for one in arrays(arg))), None)
     what = "output" if i is None else f"input {i + 1}{source(node, i)}"
-    parameter = i is not None and node.parents[i] is not None and node.parents[i].rule is LEAF  # type: ignore[union-attr]
+    parameter = i is not None and node.parents[i] is not None and node.parents[i].rule is LEAF
     if parameter:
         cause = (
             "an optimizer's step, or another in-place change, between the forward and the backward pass",
@@ -90,7 +90,7 @@ def error(what: str, lines: list[str], cause: tuple[str, str] | None, node: Node
 def site(node: Node) -> str:
     """The function and where it was called: "log at train.py:12 in layers.2 (Linear(3, 2))"."""
     notes = node.notes or {}
-    text = node.rule.name.lstrip("_")
+    text = node.rule.name
     if "place" in notes:
         text += f" at {notes['place']}"
     text += notes["module"] if "module" in notes else within(node.scope)

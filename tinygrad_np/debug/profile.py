@@ -141,7 +141,7 @@ class Profile:
             raise ArgumentError(f'by must be "operation", "module" or "place", not {by!r}')
         rows: dict[str, Cost] = {}
         for (operation, module, place), cost in self._costs.items():
-            for name in {"operation": [operation.lstrip("_")], "module": _enclosing(module), "place": [place]}[by]:
+            for name in {"operation": [operation], "module": _enclosing(module), "place": [place]}[by]:
                 rows.setdefault(name, Cost(name)).add(cost)
 
         def rank(row: Cost) -> list[tuple[float, str]]:

@@ -27,7 +27,7 @@ INDEXING = ("getitem", "assign")
 
 def call_title(node: Node) -> str:
     """The function's name, or "multiply by 2" if it was given nothing but a number besides."""
-    name = node.rule.name.lstrip("_")
+    name = node.rule.name
     numbers = _numbers(node)
     if len(numbers) == 1 and name in WITH_A_NUMBER and numbers[0][0] < 2:
         position, number = numbers[0]

@@ -54,7 +54,7 @@ def finite(setup: Setup) -> Iterator[Finding]:
     if setup.loss_value is None or math.isfinite(setup.loss_value):
         if setup.broken:
             node = setup.broken[0]
-            name = node.rule.name.lstrip("_")
+            name = node.rule.name
             message = f"the loss is finite, but the derivative of {name} is not"
             remedy = "keep the argument away from where its derivative is infinite, such as 0 for sqrt and log"
             yield Finding("finite", "error", setup.where(node), message, remedy, source)

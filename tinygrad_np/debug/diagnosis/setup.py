@@ -174,7 +174,7 @@ class Setup:
         found: dict[str, Node] = {}
         for node in self.nodes:
             for parent in node.parents if node.rule.name in LINEAR else ():
-                name = self.names.get(parent)  # type: ignore[arg-type]
+                name = self.names.get(parent)
                 if name is not None and self.parameters[name].ndim == 2:
                     found.setdefault(name, node)
         return list(found.items())
