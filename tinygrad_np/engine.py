@@ -28,7 +28,7 @@ import numpy as np
 
 from tinygrad_np.derivatives.table import CONSTANT, ITEM, LEAF, RULES, Rule
 from tinygrad_np.errors import explained, freed, no_derivative
-from tinygrad_np.gradients import conjugated, owned, unbroadcast
+from tinygrad_np.gradients import conjugated, outline, owned, unbroadcast
 from tinygrad_np.recording import Scope, state
 
 __all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "toposort"]
@@ -45,7 +45,7 @@ class Node:
         rule: the function's row of the derivative table; `LEAF` for a leaf.
         args, kwargs: the arguments, as plain arrays and constants. `args` is None once the graph is freed.
         parents: for each of `args` the node that made it; None if it is a constant.
-        out: the result, or the leaf's array. Once the graph is freed, its shape and dtype; None if it was several.
+        out: the result, or the leaf's array. Once the graph is freed, its `outline`.
         number: counts nodes as they are made, so each has a higher number than its parents.
         scope: the innermost module call that it was made in, or None.
         grad: the gradient that a leaf has accumulated. name: what the user calls the result. notes: those of `debug`.
@@ -102,8 +102,9 @@ def apply(
     if not record:
         return box(out, None)
     node = Node(rule, arrays, kwargs, parents, out, now.scope)  # the whole of recording
+    seconds = perf_counter() - started if now.watches else 0.0
     for watch in now.watches:
-        watch.recorded(node, perf_counter() - started)
+        watch.recorded(node, seconds)
     return box(out, node)
 
 
@@ -195,6 +196,6 @@ def backward(
                 watch.derived(node, parent, part)
         if not retain_graph:  # what is left can still be drawn
             node.args = None
-            node.out = (out.shape, out.dtype) if hasattr(out, "shape") else None
+            node.out = outline(out)
     found |= gradients  # what is left are those of leaves
     return conjugated(found) if create_graph else owned(found, starts.values())

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_np.derivatives.table import Parts, Rule
 from tinygrad_np.errors import DTypeError, GraphError, ShapeError
 
-__all__ = ["conjugated", "implied", "owned", "unbroadcast"]
+__all__ = ["conjugated", "implied", "outline", "owned", "unbroadcast"]
 
 Key = TypeVar("Key")
 
@@ -74,6 +74,13 @@ def owned(gradients: dict[Key, Any], others: Iterable[Any]) -> dict[Key, np.ndar
         taken.add(id(gradient))
         gradients[key] = gradient
     return gradients
+
+
+def outline(out: Any) -> Any:
+    """The shape and dtype of a call's result, in place of the result; of several results, a list of these pairs."""
+    if isinstance(out, (tuple, list)):
+        return [outline(part) for part in out]
+    return (out.shape, out.dtype) if hasattr(out, "shape") else (np.shape(out), np.result_type(out))
 
 
 def implied(gradient: Any, out: np.ndarray) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import note_line
-from tinygrad_np.debug.statistics import Statistics
+from tinygrad_np.debug.statistics import Statistics, visible
 from tinygrad_np.engine import Node
 from tinygrad_np.recording import watching
 
@@ -22,10 +22,12 @@ class Tracer:
     def recorded(self, node: Node, seconds: float) -> None:
         note_line(node)
         assert node.notes is not None
-        if hasattr(node.out, "shape"):
-            node.notes["value"] = Statistics.of(np.asarray(node.out))
+        out = visible(node, node.out)
+        if hasattr(out, "shape"):
+            node.notes["value"] = Statistics.of(np.asarray(out))
 
     def reached(self, node: Node, gradient: Any) -> None:
+        gradient = visible(node, gradient)
         if hasattr(gradient, "shape"):
             if node.notes is None:
                 node.notes = {}

@@ -11,6 +11,7 @@ from tinygrad_np.debug.anomaly import detect_anomaly
 from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, array_of, rows_are_probabilities, watched
 from tinygrad_np.debug.diagnosis.softmax import SOFTMAX
+from tinygrad_np.debug.statistics import is_finite, visible
 from tinygrad_np.errors import AnomalyError, ShapeError
 from tinygrad_np.tensor import Tensor
 
@@ -67,7 +68,7 @@ def finite(setup: Setup) -> Iterator[Finding]:
         message = str(error).splitlines()[0]
     place, check = "loss", "finite"
     for node in setup.nodes:
-        if isinstance(node.out, (np.ndarray, np.floating)) and not np.isfinite(node.out).all():
+        if not is_finite(visible(node, node.out)):
             place, remedy = setup.where(node), f"keep the arguments of {node.rule.name} in its domain"
             raw = setup.labels is not None and not rows_are_probabilities(setup.output)
             if node.rule.name.startswith("log") and raw:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import note_line
+from tinygrad_np.debug.statistics import visible
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
@@ -84,8 +85,9 @@ class Setup:
         self.nodes.append(node)
 
     def reached(self, node: Node, gradient: Any) -> None:
-        if isinstance(gradient, np.ndarray):
-            self.arrived[node] = norm(gradient)
+        gradient = visible(node, gradient)
+        if isinstance(gradient, (np.ndarray, np.generic)):
+            self.arrived[node] = norm(np.asarray(gradient))
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
         arrived = self.arrived.get(node)
