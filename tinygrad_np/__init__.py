@@ -23,6 +23,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Tensor",
     "TinygradNpError",
+    "checkpoint",
+    "data",
+    "debug",
     "derivative",
     "differentiable",
     "func",
@@ -31,6 +34,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "visualize",
 ]
 
 
@@ -39,3 +43,7 @@ def __getattr__(name: str) -> ModuleType:
     if name in ("checkpoint", "data", "debug", "visualize"):
         return importlib.import_module(f"tinygrad_np.{name}")
     raise AttributeError(f"module 'tinygrad_np' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

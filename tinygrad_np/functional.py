@@ -16,6 +16,25 @@ from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
 
+__all__ = [
+    "batch_norm",
+    "cross_entropy",
+    "dropout",
+    "gelu",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+]
+
 Array = TypeVar("Array", bound=Tensor | np.ndarray)
 
 # Layers
