@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, PACK, RULES, Packed, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply
-from tinygrad_np.errors import NoDerivativeError
+from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array
 from tinygrad_np.recording import state
 
 __all__ = ["call", "holds_tracked", "plain", "stacked"]
@@ -45,7 +45,7 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
             args, kwargs = by_position(function, args, kwargs)
             break
     for arg in args:
-        if isinstance(arg, (list, tuple)):
+        if isinstance(arg, (list, tuple, *FOREIGN)):
             args = [one_value(function, arg) for arg in args]
             break
     rule = RULES.get(function)
@@ -75,7 +75,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         items = map(plain, value)
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value.data if isinstance(value, Box) else value
+    return value.array if isinstance(value, Box) else value
 
 
 def stacked(value: Any) -> Any:
@@ -90,6 +90,8 @@ def one_value(function: Callable[..., Any], sequence: Any) -> Any:
 
     If an array in the list requires a gradient, the list does: its node, a `PACK`, has the arrays' nodes as parents.
     """
+    if isinstance(sequence, FOREIGN):
+        raise foreign_array(sequence)
     if not isinstance(sequence, (list, tuple)):
         return sequence
     if isinstance(function, np.ufunc):
@@ -99,7 +101,7 @@ def one_value(function: Callable[..., Any], sequence: Any) -> Any:
     items = [stacked(item) if holds_tracked(item) else plain(item) for item in sequence]
     parents = [item.node if isinstance(item, Box) else None for item in items]
     packed = Box()
-    packed.data = arrays = Packed(map(plain, items))  # type: ignore[assignment]
+    packed.array = arrays = Packed(map(plain, items))  # type: ignore[assignment]
     packed.node = Node(PACK, arrays, NOTHING, parents, arrays, state.get().scope)
     return packed
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "FOREIGN",
     "AnomalyError",
     "ArgumentError",
     "ArgumentTypeError",
@@ -26,6 +27,7 @@ __all__ = [
     "ShapeError",
     "TinygradNpError",
     "explained",
+    "foreign_array",
     "freed",
     "no_derivative",
 ]
@@ -113,6 +115,24 @@ def no_derivative(function: Callable[..., Any], rule: Any, parents: Sequence[Any
         )
     position = next(i for i, node in enumerate(parents) if node is not None and i >= len(rule.vjps))
     return NoDerivativeError(f"{rule.name} has no derivative with respect to its argument number {position + 1}")
+
+
+FOREIGN = (np.matrix, np.ma.MaskedArray)
+"""Subclasses of ndarray that compute something else: products of matrices, or with masks."""
+
+
+def foreign_array(array: Any, rule: Any = None) -> DTypeError:
+    """The error for an array that is not a plain one of numbers: a subclass of ndarray, or of another dtype."""
+    what = f"dtype {array.dtype}" if type(array) is np.ndarray else f"a {type(array).__module__}.{type(array).__name__}"
+    where = f"{rule.name} of a Tensor has come to " if rule is not None else "this is "
+    remedy = "convert it to numbers, for example with .astype(float)"
+    if isinstance(array, np.ma.MaskedArray):
+        remedy = "fill it in, with .filled(0), and use numpy.where or where= with its mask"
+    elif type(array) is not np.ndarray:
+        remedy = "convert it with numpy.asarray(), and use @ for products of matrices"
+    return DTypeError(
+        f"{where}{what}, which Tensors do not hold: its meaning, or a derivative, would be lost; {remedy}"
+    )
 
 
 def freed(rule: Any) -> GraphError:

@@ -163,7 +163,7 @@ def batch_norm(
         deviation = x - mean
         variance = np.mean(deviation * deviation, axis=0)
         for running, now in ((running_mean, mean), (running_var, variance * (len(x) / (len(x) - 1)))):
-            running += momentum * ((now.data if isinstance(now, Tensor) else now) - running)
+            running += momentum * ((now.array if isinstance(now, Tensor) else now) - running)
     else:
         deviation, variance = x - running_mean, running_var
     return _scale_and_shift(deviation / np.sqrt(variance + eps), weight, bias)

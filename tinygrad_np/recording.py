@@ -1,17 +1,39 @@
 """Whether calls are recorded, in which module call they are made, and who watches.
 
-All three belong to the running context (`contextvars`): every thread and every asyncio task has its own.
+All of it belongs to the running context (`contextvars`): every thread and every asyncio task has its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
+import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
-__all__ = ["Scope", "State", "Watch", "enabled", "isolated", "no_grad", "state", "suspended", "watching"]
+from tinygrad_np.errors import ArgumentTypeError
+
+__all__ = [
+    "Context",
+    "Scope",
+    "State",
+    "Watch",
+    "differentiating",
+    "enabled",
+    "isolated",
+    "next_number",
+    "no_grad",
+    "state",
+    "watching",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+next_number = itertools.count(1).__next__
+"""Counts nodes, and writes to arrays, in the order of their making."""
 
 
 class Scope:
@@ -51,14 +73,22 @@ class State:
         suspended: how many `no_grad` the context is in; calls are recorded if it is in none.
         scope: the innermost module call, or None.
         watches: the observers to notify.
+        inputs: the nodes that running transforms of `func` differentiate with respect to.
     """
 
-    __slots__ = ("scope", "suspended", "watches")
+    __slots__ = ("inputs", "scope", "suspended", "watches")
 
-    def __init__(self, suspended: int = 0, scope: Scope | None = None, watches: tuple[Watch, ...] = ()) -> None:
+    def __init__(
+        self,
+        suspended: int = 0,
+        scope: Scope | None = None,
+        watches: tuple[Watch, ...] = (),
+        inputs: frozenset[Any] = frozenset(),
+    ) -> None:
         self.suspended = suspended
         self.scope = scope
         self.watches = watches
+        self.inputs = inputs
 
 
 state: ContextVar[State] = ContextVar("tinygrad_np.recording", default=State())  # noqa: B039 (State is never changed)
@@ -72,12 +102,12 @@ def suspended(by: int = 1) -> Iterator[None]:
     """Within it, the context is in one more `no_grad`; with a negative number, in fewer."""
     before = state.get()
     try:
-        state.set(State(before.suspended + by, before.scope, before.watches))
+        state.set(State(before.suspended + by, before.scope, before.watches, before.inputs))
         yield
     finally:
         now = state.get()
         if now is not before:
-            state.set(State(now.suspended - by, now.scope, now.watches))
+            state.set(State(now.suspended - by, now.scope, now.watches, now.inputs))
 
 
 def enabled() -> contextlib.AbstractContextManager[None]:
@@ -90,11 +120,24 @@ def watching(watch: Watch) -> Iterator[None]:
     """Within it, the watch is notified, after those that are there already."""
     before = state.get()
     try:
-        state.set(State(before.suspended, before.scope, (*before.watches, watch)))
+        state.set(State(before.suspended, before.scope, (*before.watches, watch), before.inputs))
         yield
     finally:
         now = state.get()
-        state.set(State(now.suspended, now.scope, tuple(other for other in now.watches if other is not watch)))
+        watches = tuple(other for other in now.watches if other is not watch)
+        state.set(State(now.suspended, now.scope, watches, now.inputs))
+
+
+@contextlib.contextmanager
+def differentiating(inputs: frozenset[Any]) -> Iterator[None]:
+    """Within it, what depends on these nodes carries a derivative that must not get lost."""
+    before = state.get()
+    try:
+        state.set(State(before.suspended, before.scope, before.watches, before.inputs | inputs))
+        yield
+    finally:
+        now = state.get()
+        state.set(State(now.suspended, now.scope, now.watches, now.inputs - inputs))
 
 
 @contextlib.contextmanager
@@ -108,7 +151,66 @@ def isolated(*watches: Watch) -> Iterator[None]:
         state.set(before)
 
 
-class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
+class Context:
+    """A context manager that also decorates functions, generator functions and coroutine functions.
+
+    A decorated function is within it whenever its body runs. A generator is not while it waits at a `yield`.
+    """
+
+    def __init__(self, manager: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
+        self._manager = manager
+        self._entered: list[contextlib.AbstractContextManager[Any]] = []
+
+    def __enter__(self) -> Any:
+        self._entered.append(self._manager())
+        return self._entered[-1].__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._entered.pop().__exit__(*error)
+
+    def __call__(self, function: F) -> F:
+        manager = self._manager
+        if inspect.isasyncgenfunction(function):
+            raise ArgumentTypeError(
+                f"the asynchronous generator {function.__name__} cannot be decorated; use a with statement in its body"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with manager():
+                    return await function(*args, **kwargs)
+
+            return functools.wraps(function)(coroutine)  # type: ignore[return-value]
+        if inspect.isgeneratorfunction(function):
+
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                with contextlib.closing(function(*args, **kwargs)) as inner:
+                    resume, value = inner.send, None
+                    while True:
+                        try:
+                            with manager():
+                                item = resume(value)
+                        except StopIteration as stop:
+                            return stop.value
+                        try:
+                            resume, value = inner.send, (yield item)
+                        except Exception as error:
+                            resume, value = inner.throw, error
+
+            return functools.wraps(function)(generator)  # type: ignore[return-value]
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with manager():
+                return function(*args, **kwargs)
+
+        return functools.wraps(function)(call)  # type: ignore[return-value]
+
+
+@overload
+def no_grad() -> Context: ...
+@overload
+def no_grad(function: F) -> F: ...
+def no_grad(function: Any = None) -> Any:
     """Within it, and in functions decorated with it, nothing is recorded.
 
     >>> from tinygrad_np import Tensor
@@ -117,16 +219,5 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
     ...     (x * x).requires_grad
     False
     """
-
-    def __init__(self) -> None:
-        self._entered: list[contextlib.AbstractContextManager[None]] = []
-
-    def _recreate_cm(self) -> no_grad:
-        return type(self)()  # threads that call a decorated function share none
-
-    def __enter__(self) -> None:
-        self._entered.append(suspended())
-        self._entered[-1].__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._entered.pop().__exit__(*error)
+    context = Context(suspended)
+    return context if function is None else context(function)
