@@ -54,9 +54,15 @@ def test_a_gradient_depends_on_the_parameters_that_the_function_refers_to():
 
 
 def test_the_gradient_of_what_does_not_depend_on_the_argument_is_zero():
-    assert func.grad(lambda x: 3.0)(2.0) == 0.0
-    assert func.grad(lambda x, y: y * 2, argnums=0)(2.0, 3.0) == 0.0
-    assert func.jacobian(lambda x: np.ones(2))(np.ones(3)).tolist() == np.zeros((2, 3)).tolist()
+    with pytest.warns(UserWarning, match="does not depend on argument number 0") as warned:
+        assert func.grad(lambda x: 3.0)(2.0) == 0.0
+    assert warned[0].filename == __file__
+    with pytest.warns(UserWarning, match="does not depend on argument number 1"):
+        assert func.grad(lambda x, y: x * 2, argnums=(0, 1))(2.0, 3.0) == (2.0, 0.0)
+    with pytest.warns(UserWarning, match="does not depend on the argument"):
+        assert func.jacobian(lambda x: np.ones(2))(np.ones(3)).tolist() == np.zeros((2, 3)).tolist()
+    with pytest.warns(UserWarning, match="does not depend on the argument"):
+        assert func.vjp(lambda x: np.ones(2), np.ones(3))[1](np.ones(2))[0].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_jacobian_and_hessian_have_the_shapes_of_value_and_argument():

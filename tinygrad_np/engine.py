@@ -142,8 +142,10 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
 
 
 def leaves_behind(roots: Iterable[Node]) -> set[Node]:
-    """The leaves that `roots` were computed from."""
-    return {parent for node in toposort(roots) for parent in node.parents if parent is not None and parent.rule is LEAF}
+    """The leaves among `roots`, and those that the others were computed from."""
+    roots = list(roots)
+    found = {parent for node in toposort(roots) for parent in node.parents if parent is not None}
+    return {node for node in found.union(roots) if node.rule is LEAF}
 
 
 def leading_to(targets: set[Node], nodes: Iterable[Node]) -> set[Node]:

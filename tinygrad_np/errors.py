@@ -5,6 +5,9 @@ so that both `except TinygradNpError` and `except ValueError` work. Messages say
 what to do.
 """
 
+import inspect
+import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, pairwise
 from typing import Any
@@ -30,6 +33,8 @@ __all__ = [
     "foreign_array",
     "freed",
     "no_derivative",
+    "users_line",
+    "warn",
 ]
 
 
@@ -101,6 +106,26 @@ class AnomalyError(TinygradNpError, RuntimeError):
 
 class RenderError(TinygradNpError, RuntimeError):
     """A picture cannot be drawn: a program is missing, or the format is unknown."""
+
+
+# The user's line
+
+
+PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def users_line() -> tuple[str, int]:
+    """The file and line from which the user called into this package."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
+
+
+def warn(message: str) -> None:
+    """Warn the user, at their line."""
+    file, line = users_line()
+    warnings.warn_explicit(message, UserWarning, file, line)
 
 
 # What the engine says

@@ -70,7 +70,7 @@ class State:
     """How a context records. Never changed, only replaced, because contexts inherit it from each other.
 
     Attributes:
-        suspended: how many `no_grad` the context is in; calls are recorded if it is in none.
+        suspended: a token of each `no_grad` that the context is in; calls are recorded if it is in none.
         scope: the innermost module call, or None.
         watches: the observers to notify.
         inputs: the nodes that running transforms of `func` differentiate with respect to.
@@ -80,7 +80,7 @@ class State:
 
     def __init__(
         self,
-        suspended: int = 0,
+        suspended: frozenset[object] = frozenset(),
         scope: Scope | None = None,
         watches: tuple[Watch, ...] = (),
         inputs: frozenset[Any] = frozenset(),
@@ -93,62 +93,65 @@ class State:
 
 state: ContextVar[State] = ContextVar("tinygrad_np.recording", default=State())  # noqa: B039 (State is never changed)
 
-# Each manager below undoes its own change alone, since those in generators may end in any order. They are generators
-# themselves, so that an interrupt anywhere in them, even before their body, ends in the `finally`.
-
 
 @contextlib.contextmanager
-def suspended(by: int = 1) -> Iterator[None]:
-    """Within it, the context is in one more `no_grad`; with a negative number, in fewer."""
-    before = state.get()
+def _while(enter: Callable[[State], State], leave: Callable[[State], State]) -> Iterator[None]:
+    """Change the state, and change it back at the end: not to what it was, since generators may end in any order.
+
+    An interrupt may come anywhere. To leave twice does what to leave once does. And an interrupt before the body, or
+    before the end, ends this generator, by the latest when the interrupt has been dealt with.
+    """
     try:
-        state.set(State(before.suspended + by, before.scope, before.watches, before.inputs))
+        state.set(enter(state.get()))
         yield
     finally:
-        now = state.get()
-        if now is not before:
-            state.set(State(now.suspended - by, now.scope, now.watches, now.inputs))
+        try:
+            state.set(leave(state.get()))
+        except BaseException:
+            state.set(leave(state.get()))
+            raise
+
+
+def suspended() -> contextlib.AbstractContextManager[None]:
+    """Within it, nothing is recorded."""
+    token = frozenset([object()])
+    return _while(
+        lambda now: State(now.suspended | token, now.scope, now.watches, now.inputs),
+        lambda now: State(now.suspended - token, now.scope, now.watches, now.inputs),
+    )
 
 
 def enabled() -> contextlib.AbstractContextManager[None]:
     """Within it, calls are recorded even within `no_grad`: a derivative was asked for."""
-    return suspended(-state.get().suspended)
+    tokens = state.get().suspended
+    return _while(
+        lambda now: State(now.suspended - tokens, now.scope, now.watches, now.inputs),
+        lambda now: State(now.suspended | tokens, now.scope, now.watches, now.inputs),
+    )
 
 
-@contextlib.contextmanager
-def watching(watch: Watch) -> Iterator[None]:
+def watching(watch: Watch) -> contextlib.AbstractContextManager[None]:
     """Within it, the watch is notified, after those that are there already."""
-    before = state.get()
-    try:
-        state.set(State(before.suspended, before.scope, (*before.watches, watch), before.inputs))
-        yield
-    finally:
-        now = state.get()
+
+    def leave(now: State) -> State:
         watches = tuple(other for other in now.watches if other is not watch)
-        state.set(State(now.suspended, now.scope, watches, now.inputs))
+        return State(now.suspended, now.scope, watches, now.inputs)
+
+    return _while(lambda now: State(now.suspended, now.scope, (*now.watches, watch), now.inputs), leave)
 
 
-@contextlib.contextmanager
-def differentiating(inputs: frozenset[Any]) -> Iterator[None]:
+def differentiating(inputs: frozenset[Any]) -> contextlib.AbstractContextManager[None]:
     """Within it, what depends on these nodes carries a derivative that must not get lost."""
-    before = state.get()
-    try:
-        state.set(State(before.suspended, before.scope, before.watches, before.inputs | inputs))
-        yield
-    finally:
-        now = state.get()
-        state.set(State(now.suspended, now.scope, now.watches, now.inputs - inputs))
+    return _while(
+        lambda now: State(now.suspended, now.scope, now.watches, now.inputs | inputs),
+        lambda now: State(now.suspended, now.scope, now.watches, now.inputs - inputs),
+    )
 
 
-@contextlib.contextmanager
-def isolated(*watches: Watch) -> Iterator[None]:
+def isolated(*watches: Watch) -> contextlib.AbstractContextManager[None]:
     """Within it, calls are recorded outside of any module call, for these watches only."""
     before = state.get()
-    try:
-        state.set(State(0, None, watches))
-        yield
-    finally:
-        state.set(before)
+    return _while(lambda now: State(watches=watches), lambda now: before)
 
 
 class Context:

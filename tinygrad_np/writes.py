@@ -7,8 +7,6 @@ and a backward pass looks at single calls only if anything was written since the
 
 from __future__ import annotations
 
-import inspect
-import os
 import warnings
 import weakref
 from typing import Any
@@ -16,12 +14,10 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.derivatives.table import Parts
-from tinygrad_np.errors import GraphError
+from tinygrad_np.errors import GraphError, users_line
 from tinygrad_np.recording import next_number
 
 __all__ = ["check", "matters", "saved", "since", "written"]
-
-PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class Write:
@@ -47,10 +43,7 @@ def owner(array: np.ndarray) -> np.ndarray:
 def written(array: np.ndarray, by: str | None = None) -> None:
     """Note that an array was written to: at the user's line that led here, or by what `by` says."""
     if by is None:
-        frame = inspect.currentframe()
-        while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
-            frame = frame.f_back
-        by = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "unknown"
+        by = "{}:{}".format(*users_line())
     own = owner(array)
     key, number = id(own), next_number()
     known = WRITES.get(key)

@@ -25,7 +25,7 @@ from tinygrad_np.debug.places import note_line
 from tinygrad_np.debug.statistics import arrays, floats, has_nan, is_finite, visible
 from tinygrad_np.derivatives.table import LEAF, Parts
 from tinygrad_np.engine import Node, backward
-from tinygrad_np.recording import Scope, watching
+from tinygrad_np.recording import Context, Scope, watching
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["detect_anomaly"]
@@ -34,8 +34,7 @@ PRODUCTS = ("linear", "matmul", "dot", "inner", "vecdot", "tensordot", "einsum")
 BOOKKEEPING = ("pack", "item")  # nodes for a list argument and for one of several outputs: not calls of NumPy
 
 
-@contextlib.contextmanager
-def detect_anomaly() -> Iterator[None]:
+def detect_anomaly() -> Context:
     """Stop this thread at the first call or derivative that gives a value that is not finite.
 
     Put the forward and the backward pass inside. The error names the function, the module, and the file and line of the
@@ -66,6 +65,11 @@ def detect_anomaly() -> Iterator[None]:
       likely cause: log of 0, the logarithm of zero
       what to do: keep the argument above 0, for example with np.maximum(x, 1e-6)
     """
+    return Context(_detecting)
+
+
+@contextlib.contextmanager
+def _detecting() -> Iterator[None]:
     with watching(Detector()), np.errstate(all="ignore"):
         yield
 

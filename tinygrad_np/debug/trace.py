@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +9,7 @@ import numpy as np
 from tinygrad_np.debug.places import note_line
 from tinygrad_np.debug.statistics import Statistics, visible
 from tinygrad_np.engine import Node
-from tinygrad_np.recording import watching
+from tinygrad_np.recording import Context, watching
 
 __all__ = ["trace"]
 
@@ -37,8 +35,7 @@ class Tracer:
         pass
 
 
-@contextlib.contextmanager
-def trace() -> Iterator[None]:
+def trace() -> Context:
     """Keep statistics of every value and gradient of this thread, and the line of code that made each call.
 
     `visualize.draw(loss, model, values=True)` then shows them even after `backward()`. The statistics take about as
@@ -51,5 +48,4 @@ def trace() -> Iterator[None]:
     ...     y.backward()
     >>> picture = visualize.draw(y)
     """
-    with watching(Tracer()):
-        yield
+    return Context(lambda: watching(Tracer()))
