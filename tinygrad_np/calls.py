@@ -18,8 +18,11 @@ from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, PACK, RULES, Pac
 from tinygrad_np.engine import NOTHING, Box, Node, apply
 from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array
 from tinygrad_np.recording import state
+from tinygrad_np.writes import written
 
 __all__ = ["call", "holds_tracked", "plain", "stacked"]
+
+WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 
 signature = cache(inspect.signature)
 
@@ -40,6 +43,8 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         if RULES[function].keywords:
             kwargs = named(function, RULES[function], (), kwargs)
         return made_of(*args, **kwargs)
+    if (function in WRITERS or "out" in kwargs) and not holds_tracked([*args, *kwargs.values()]):
+        return writing(function, args, kwargs)
     for value in kwargs.values():
         if holds_tensor(value):
             args, kwargs = by_position(function, args, kwargs)
@@ -56,6 +61,17 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     known = named(function, rule, args[rule.positional :], kwargs)
     options = {name: value for name, value in kwargs.items() if name not in known}  # the dtype of a ufunc
     return apply(partial(function, **options) if options else function, args[: rule.positional], known, rule)
+
+
+def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call a function that writes to its first argument or to `out`, and note that it did."""
+    out = function(*plain(tuple(args)), **{name: plain(value) for name, value in kwargs.items()})
+    target = (
+        kwargs["out"] if "out" in kwargs else next(iter(signature(function).bind(*args, **kwargs).arguments.values()))
+    )
+    if isinstance(target, Box):
+        written(target.array)
+    return out if out is None or not isinstance(target, Box) else target
 
 
 def holds_tensor(value: Any) -> bool:

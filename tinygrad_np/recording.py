@@ -12,7 +12,7 @@ import itertools
 import weakref
 from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar, overload
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 from tinygrad_np.errors import ArgumentTypeError
 
@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 next_number = itertools.count(1).__next__
 """Counts nodes, and writes to arrays, in the order of their making."""
@@ -154,17 +155,17 @@ def isolated(*watches: Watch) -> contextlib.AbstractContextManager[None]:
     return _while(lambda now: State(watches=watches), lambda now: before)
 
 
-class Context:
+class Context(Generic[T]):
     """A context manager that also decorates functions, generator functions and coroutine functions.
 
     A decorated function is within it whenever its body runs. A generator is not while it waits at a `yield`.
     """
 
-    def __init__(self, manager: Callable[[], contextlib.AbstractContextManager[Any]]) -> None:
+    def __init__(self, manager: Callable[[], contextlib.AbstractContextManager[T]]) -> None:
         self._manager = manager
-        self._entered: list[contextlib.AbstractContextManager[Any]] = []
+        self._entered: list[contextlib.AbstractContextManager[T]] = []
 
-    def __enter__(self) -> Any:
+    def __enter__(self) -> T:
         self._entered.append(self._manager())
         return self._entered[-1].__enter__()
 
@@ -210,7 +211,7 @@ class Context:
 
 
 @overload
-def no_grad() -> Context: ...
+def no_grad() -> Context[None]: ...
 @overload
 def no_grad(function: F) -> F: ...
 def no_grad(function: Any = None) -> Any:

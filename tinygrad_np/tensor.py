@@ -358,7 +358,10 @@ class Tensor(Box):
                 f"numpy.{ufunc.__name__}.{method} has no rule in the derivative table, at least not with these "
                 "arguments; use another function, or .detach() the input"
             )
-        return getattr(ufunc, method)(*map(plain, args), **kwargs)
+        result = getattr(ufunc, method)(*map(plain, args), **kwargs)
+        if method == "at" and isinstance(args[0], Tensor):
+            written(args[0].array)
+        return result
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]

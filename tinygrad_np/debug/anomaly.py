@@ -34,7 +34,7 @@ PRODUCTS = ("linear", "matmul", "dot", "inner", "vecdot", "tensordot", "einsum")
 BOOKKEEPING = ("pack", "item")  # nodes for a list argument and for one of several outputs: not calls of NumPy
 
 
-def detect_anomaly() -> Context:
+def detect_anomaly() -> Context[None]:
     """Stop this thread at the first call or derivative that gives a value that is not finite.
 
     Put the forward and the backward pass inside. The error names the function, the module, and the file and line of the

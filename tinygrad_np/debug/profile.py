@@ -24,7 +24,7 @@ __all__ = ["Cost", "Profile", "owners", "profile"]
 OTHER = "other: Python, unrecorded calls, optimizer"
 
 
-def profile() -> Context:
+def profile() -> Context[Profile]:
     """Measure the time and the new memory of every recorded call of this thread, and of its derivatives.
 
     The `Profile` that it gives prints as a table, the most expensive operation first. Its `table("module")` has a row

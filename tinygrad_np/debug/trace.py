@@ -35,7 +35,7 @@ class Tracer:
         pass
 
 
-def trace() -> Context:
+def trace() -> Context[None]:
     """Keep statistics of every value and gradient of this thread, and the line of code that made each call.
 
     `visualize.draw(loss, model, values=True)` then shows them even after `backward()`. The statistics take about as
