@@ -65,6 +65,8 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
 def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """Call a function that writes to its first argument or to `out`, and note that it did."""
+    if (trace := state.get().trace) is not None:
+        trace.refuse_writing(function)
     out = function(*plain(tuple(args)), **{name: plain(value) for name, value in kwargs.items()})
     target = (
         kwargs["out"] if "out" in kwargs else next(iter(signature(function).bind(*args, **kwargs).arguments.values()))

@@ -77,6 +77,9 @@ def apply(
     function: Callable[..., Any], args: Iterable[Any], kwargs: Mapping[str, Any] = NOTHING, rule: Rule | None = None
 ) -> Any:
     """Call a function on the arrays of its arguments; record the call if one of them requires a gradient."""
+    now = state.get()
+    if now.trace is not None:
+        return now.trace.apply(function, args, kwargs, rule)
     arrays, parents, tracked = [], [], False
     for arg in args:
         node = None
@@ -88,7 +91,6 @@ def apply(
             tracked = True
     if rule is None:
         rule = RULES.get(function)
-    now = state.get()
     record = tracked and not now.suspended and rule is not CONSTANT
     if record and (rule is None or (len(parents) > len(rule.vjps) and any(parents[len(rule.vjps) :]))):
         raise no_derivative(function, rule, parents)
@@ -178,7 +180,7 @@ def backward(
     wanted = set(targets or ())
     needed = None if targets is None else leading_to(wanted, reversed(nodes))
     gradients, found = conjugated(starts), {}
-    watches = state.get().watches
+    watches, trace = state.get().watches, state.get().trace
     stale = bool(nodes) and since(nodes[-1].number)  # something was written to since the first of these calls
     for node in nodes:
         # Every call that used this result is later, so its turn has been: the gradient is complete.
@@ -197,12 +199,16 @@ def backward(
         for watch in watches:
             watch.reached(node, g)
         values = args if rule.positional else ()  # () for a pack, which may have thousands
-        if create_graph:
+        if trace is not None:
+            values, out = trace.boxed(node, values, create_graph)
+        elif create_graph:
             values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents)]  # noqa: B905
             out = box(out, node)
         for parent, vjp, arg in zip(node.parents, rule.vjps, args):  # noqa: B905 (strict= takes longer)
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
+            if trace is not None:
+                vjp = trace.derivative(vjp, create_graph)
             part = vjp(g, out, *values, **kwargs) if kwargs else vjp(g, out, *values)
             if type(part) is not ndarray or part.shape != arg.shape or part.dtype is not arg.dtype:
                 part = unbroadcast(part, arg, rule)
@@ -210,8 +216,8 @@ def backward(
             gradients[parent] = gradients[parent] + part if parent in gradients else part
             for watch in watches:
                 watch.derived(node, parent, part)
-        if not retain_graph:  # what is left can still be drawn
+        if not retain_graph and trace is None:  # what is left can still be drawn
             node.args = None
             node.out = outline(out)
     found |= gradients  # what is left are those of leaves
-    return conjugated(found) if create_graph else owned(found, starts.values())
+    return conjugated(found) if create_graph or trace is not None else owned(found, starts.values())

@@ -29,6 +29,7 @@ __all__ = [
     "RenderError",
     "ShapeError",
     "TinygradNpError",
+    "TraceError",
     "explained",
     "foreign_array",
     "freed",
@@ -82,6 +83,10 @@ class GraphError(TinygradNpError, RuntimeError):
 
 class NoDerivativeError(TinygradNpError, TypeError):
     """A Tensor that requires grad was passed to a function, or as an argument, that has no derivative rule."""
+
+
+class TraceError(TinygradNpError, TypeError):
+    """A function that `compile` traces does what a program cannot repeat, such as asking for a value."""
 
 
 class DataError(TinygradNpError, ValueError):

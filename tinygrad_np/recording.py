@@ -27,6 +27,7 @@ __all__ = [
     "next_number",
     "no_grad",
     "state",
+    "tracing",
     "watching",
 ]
 
@@ -75,9 +76,10 @@ class State:
         scope: the innermost module call, or None.
         watches: the observers to notify.
         inputs: the nodes that running transforms of `func` differentiate with respect to.
+        trace: what `compile` is tracing, or None.
     """
 
-    __slots__ = ("inputs", "scope", "suspended", "watches")
+    __slots__ = ("inputs", "scope", "suspended", "trace", "watches")
 
     def __init__(
         self,
@@ -85,11 +87,17 @@ class State:
         scope: Scope | None = None,
         watches: tuple[Watch, ...] = (),
         inputs: frozenset[Any] = frozenset(),
+        trace: Any = None,
     ) -> None:
         self.suspended = suspended
         self.scope = scope
         self.watches = watches
         self.inputs = inputs
+        self.trace = trace
+
+    def but(self, **changes: Any) -> State:
+        """The same state, but for some attributes."""
+        return State(**{name: getattr(self, name) for name in self.__slots__} | changes)
 
 
 state: ContextVar[State] = ContextVar("tinygrad_np.recording", default=State())  # noqa: B039 (State is never changed)
@@ -117,8 +125,8 @@ def suspended() -> contextlib.AbstractContextManager[None]:
     """Within it, nothing is recorded."""
     token = frozenset([object()])
     return _while(
-        lambda now: State(now.suspended | token, now.scope, now.watches, now.inputs),
-        lambda now: State(now.suspended - token, now.scope, now.watches, now.inputs),
+        lambda now: now.but(suspended=now.suspended | token),
+        lambda now: now.but(suspended=now.suspended - token),
     )
 
 
@@ -126,8 +134,8 @@ def enabled() -> contextlib.AbstractContextManager[None]:
     """Within it, calls are recorded even within `no_grad`: a derivative was asked for."""
     tokens = state.get().suspended
     return _while(
-        lambda now: State(now.suspended - tokens, now.scope, now.watches, now.inputs),
-        lambda now: State(now.suspended | tokens, now.scope, now.watches, now.inputs),
+        lambda now: now.but(suspended=now.suspended - tokens),
+        lambda now: now.but(suspended=now.suspended | tokens),
     )
 
 
@@ -135,18 +143,23 @@ def watching(watch: Watch) -> contextlib.AbstractContextManager[None]:
     """Within it, the watch is notified, after those that are there already."""
 
     def leave(now: State) -> State:
-        watches = tuple(other for other in now.watches if other is not watch)
-        return State(now.suspended, now.scope, watches, now.inputs)
+        return now.but(watches=tuple(other for other in now.watches if other is not watch))
 
-    return _while(lambda now: State(now.suspended, now.scope, (*now.watches, watch), now.inputs), leave)
+    return _while(lambda now: now.but(watches=(*now.watches, watch)), leave)
 
 
 def differentiating(inputs: frozenset[Any]) -> contextlib.AbstractContextManager[None]:
     """Within it, what depends on these nodes carries a derivative that must not get lost."""
     return _while(
-        lambda now: State(now.suspended, now.scope, now.watches, now.inputs | inputs),
-        lambda now: State(now.suspended, now.scope, now.watches, now.inputs - inputs),
+        lambda now: now.but(inputs=now.inputs | inputs),
+        lambda now: now.but(inputs=now.inputs - inputs),
     )
+
+
+def tracing(trace: Any) -> contextlib.AbstractContextManager[None]:
+    """Within it, `trace` is handed every call; with None, calls are recorded as usual."""
+    before = state.get().trace
+    return _while(lambda now: now.but(trace=trace), lambda now: now.but(trace=before))
 
 
 def isolated(*watches: Watch) -> contextlib.AbstractContextManager[None]:

@@ -79,7 +79,7 @@ def _in_place(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
     """`x += y` writes to x's array if there is nothing to record, else it gives x a new array and history."""
 
     def method(self: Tensor, other: Any) -> Any:
-        if not holds_tracked((self, other)):
+        if not (holds_tracked((self, other)) or traced(self, other)):
             function(self.array, plain(other), out=self.array)
             written(self.array)
             return self
@@ -100,6 +100,18 @@ def plain_array(data: Any) -> Any:
     if isinstance(data, FOREIGN):
         raise foreign_array(data)
     return data
+
+
+def guarded() -> bool:
+    """Whether a transform or `compile` has values to follow."""
+    now = state.get()
+    return bool(now.inputs) or now.trace is not None
+
+
+def traced(*values: Any) -> bool:
+    """Whether `compile` follows one of these, so that what happens to it has to become part of the program."""
+    trace = state.get().trace
+    return trace is not None and any(map(trace.follows, values))
 
 
 def _one_tuple(args: tuple[Any, ...]) -> Any:
@@ -164,8 +176,8 @@ class Tensor(Box):
     @property
     def data(self) -> np.ndarray:
         """The array. What is computed from it is not recorded. It can be replaced."""
-        if state.get().inputs:
-            self._keep_derivative(".data")
+        if guarded():
+            self._stay(".data")
         return self.array
 
     @data.setter
@@ -278,14 +290,14 @@ class Tensor(Box):
 
     def item(self) -> Any:
         """The only element, as a Python number."""
-        if state.get().inputs:
-            self._keep_derivative("item()")
+        if guarded():
+            self._stay("item()")
         return self.array.item()
 
     def numpy(self) -> np.ndarray:
         """The array itself, without its history; the memory is shared."""
-        if state.get().inputs:
-            self._keep_derivative("numpy()")
+        if guarded():
+            self._stay("numpy()")
         return self.array
 
     def detach(self) -> Tensor:
@@ -314,10 +326,12 @@ class Tensor(Box):
             for leaf, more in found.items():
                 leaf.grad = more if leaf.grad is None else np.asarray(leaf.grad + more)
 
-    def _keep_derivative(self, taken: str) -> None:
-        """Refuse to hand out a value that carries a derivative which a transform of `func` has been asked for."""
-        inputs = state.get().inputs
-        if self.node is not None and (self.node in inputs or not inputs.isdisjoint(leaves_behind([self.node]))):
+    def _stay(self, taken: str) -> None:
+        """Refuse to hand out a value that a transform or `compile` has to follow."""
+        now = state.get()
+        if now.trace is not None:
+            now.trace.refuse(self, taken)
+        if now.inputs and self.node is not None and not now.inputs.isdisjoint(leaves_behind([self.node])):
             raise NoDerivativeError(
                 f"{taken} of a value that depends on the argument of a function being differentiated would lose the "
                 "derivative; compute with the Tensor itself, or .detach() it first to treat it as a constant"
@@ -369,6 +383,8 @@ class Tensor(Box):
         return call(function, args, kwargs)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
+        if guarded():
+            self._stay("numpy.asarray()")
         if self.node is not None:
             raise NoDerivativeError(
                 "turning a Tensor that requires grad into an array would lose its history; "
@@ -377,6 +393,8 @@ class Tensor(Box):
         return np.array(self.array, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
+        if guarded():
+            self._stay("float()")
         if self.node is not None:
             raise NoDerivativeError(
                 "float() of a Tensor that requires grad would lose its history; "
@@ -385,17 +403,25 @@ class Tensor(Box):
         return float(self.array)
 
     def __complex__(self) -> complex:
+        if guarded():
+            self._stay("complex()")
         if self.node is not None:
             raise NoDerivativeError("complex() of a Tensor that requires grad would lose its history; use .item()")
         return complex(self.array)
 
     def __int__(self) -> int:
+        if state.get().trace is not None:
+            self._stay("int()")
         return int(self.array)
 
     def __index__(self) -> int:
+        if state.get().trace is not None:
+            self._stay("its use as an index of a list, or in range(),")
         return operator.index(self.array)
 
     def __bool__(self) -> bool:
+        if state.get().trace is not None:
+            self._stay("bool(), as in `if` or `while`,")
         return bool(self.array)
 
     def __len__(self) -> int:
@@ -407,11 +433,15 @@ class Tensor(Box):
         return (self[i] for i in range(len(self.array)))
 
     def __contains__(self, value: Any) -> bool:
+        if state.get().trace is not None:
+            self._stay("`in`")
         return value in self.array
 
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
+        if state.get().trace is not None:
+            self._stay("printing")
         text = np.array2string(self.array, separator=", ", prefix="Tensor(")
         kind = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         shape = f", shape={self.shape}" if self.size == 0 and self.shape != (0,) else ""
@@ -421,8 +451,8 @@ class Tensor(Box):
     def __format__(self, spec: str) -> str:
         if not spec:
             return str(self)
-        if state.get().inputs:
-            self._keep_derivative("formatting")
+        if guarded():
+            self._stay("formatting")
         return format(self.array.item() if self.size == 1 else self.array, spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -479,7 +509,7 @@ class Tensor(Box):
                 which NumPy would write to.
             DTypeError: to be recorded, but this Tensor holds integers.
         """
-        if not holds_tracked((self, value)):
+        if not (holds_tracked((self, value)) or traced(self, index, value)):
             self.array[plain(index)] = plain(value)
             written(self.array)
             return
@@ -488,6 +518,8 @@ class Tensor(Box):
         self.array, self.node = result.array, result.node
 
     def _require_assignable(self) -> None:
+        if (trace := state.get().trace) is not None:
+            trace.require_result(self)
         if self.requires_grad and self.is_leaf:
             raise GraphError(
                 "assigning to a leaf that requires grad would lose the leaf; to update a parameter, assign within "
@@ -518,7 +550,7 @@ class Tensor(Box):
 
     def nonzero(self) -> tuple[np.ndarray, ...]:
         """See `numpy.nonzero`."""
-        return np.nonzero(self.array)
+        return call(np.nonzero, (self,))
 
     def sort(self, axis: int = -1) -> None:
         """Sort in place, as ndarray's method does, recorded as an assignment; `numpy.sort` gives a sorted copy."""

@@ -1,0 +1,303 @@
+"""The first step: run a function once, and write down every call that depends on its inputs.
+
+While a trace is in the context's state, `engine.apply` hands it each call. Values are told apart by the identity of
+their arrays, which the trace keeps alive. Everything computed from an input is followed, integers, booleans and views
+included, and comes back as a Tensor, so that NumPy brings the next call here too. What would leave the trace, such as
+`bool()` of a value, is refused. Tensors that the function finds elsewhere, such as parameters, become inputs as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import getitem
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.derivatives.table import CONSTANT, RULES, Parts
+from tinygrad_np.engine import Box, Node, apply, box
+from tinygrad_np.errors import TraceError, users_line
+from tinygrad_np.recording import state, tracing
+
+__all__ = ["Call", "Trace", "Variable", "variables_in"]
+
+STATIC = frozenset(
+    [np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type, np.common_type, np.iscomplexobj]
+    + [np.isrealobj, np.may_share_memory, np.shares_memory]
+)
+"""Functions whose results depend on shapes and dtypes alone, which are the same at every call of a program."""
+
+
+class Variable:
+    """A value of the program.
+
+    Attributes:
+        array: what it was when it was traced; None once the trace is over.
+        shape, dtype: the same at every call.
+        source: the argument, the captured Tensor, or the call that it comes from.
+        name: in the program's text.
+    """
+
+    __slots__ = ("array", "dtype", "name", "shape", "source")
+
+    def __init__(self, array: np.ndarray, source: Any, name: str) -> None:
+        self.array: np.ndarray | None = array
+        self.shape, self.dtype = array.shape, array.dtype
+        self.source = source
+        self.name = name
+
+
+class Call:
+    """One call of the program: `outs = function(*args, **kwargs)`, with variables in the place of arrays.
+
+    Attributes:
+        several: whether the function returns a tuple or list, whose arrays `outs` are.
+        place: the file and line of the user's code.
+        scope: the module call that it was made in.
+    """
+
+    __slots__ = ("args", "function", "kwargs", "outs", "place", "scope", "several")
+
+    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any, outs: list[Variable], several: bool) -> None:
+        self.function, self.args, self.kwargs, self.outs, self.several = function, args, kwargs, outs, several
+        self.place, self.scope = users_line(), state.get().scope
+
+
+class Trace:
+    """What has been traced so far: calls in order, and the variables by the identity of their arrays."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.variables: dict[int, Variable] = {}
+        self.captured: list[tuple[Variable, Callable[[], Any], Any]] = []  # with how to read it anew, and its node
+        self.modules: dict[int, tuple[Any, bool]] = {}  # that were called, and whether in training mode
+        self.kept: list[Any] = []  # arrays whose identities are in use
+
+    # Values
+
+    def add(self, array: np.ndarray, source: Any, name: str) -> Variable:
+        variable = Variable(array, source, name)
+        self.variables[id(array)] = variable
+        self.kept.append(array)
+        return variable
+
+    def follows(self, value: Any) -> bool:
+        """Whether a value, or one in a list, is or will be a variable: every Tensor is."""
+        if isinstance(value, (list, tuple)):
+            return any(map(self.follows, value))
+        if isinstance(value, slice):
+            return any(map(self.follows, (value.start, value.stop, value.step)))
+        return isinstance(value, Box) or id(value) in self.variables
+
+    def reference(self, value: Any) -> Any:
+        """The same value with variables in the place of arrays that are followed."""
+        if isinstance(value, Box):
+            if isinstance(value.array, list):  # packed
+                return self.reference(value.array)
+            if id(value.array) not in self.variables:
+                self.capture(value)
+            return self.variables[id(value.array)]
+        if isinstance(value, np.ndarray):
+            variable = self.variables.get(id(value))
+            return variable if variable is not None else self.attribute(value)
+        if isinstance(value, Parts):
+            return Parts({i: self.reference(part) for i, part in value.items()})
+        if isinstance(value, dict):
+            return {key: self.reference(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            items = [self.reference(item) for item in value]
+            return items if isinstance(value, list) else tuple(items)
+        return value
+
+    def capture(self, tensor: Box) -> None:
+        """Make an input of a Tensor that the function has found elsewhere."""
+        read = self._reader(tensor) or (lambda: tensor)
+        name = self._name_of(tensor)
+        self.captured.append((self.add(tensor.array, "captured", name), read, tensor.node))
+
+    def attribute(self, array: np.ndarray) -> Any:
+        """A module's buffer becomes an input; any other array is a constant."""
+        read = self._reader(array)
+        if read is None:
+            return array
+        variable = self.add(array, "captured", self._name_of(array))
+        self.captured.append((variable, read, None))
+        return variable
+
+    def _reader(self, value: Any) -> Callable[[], Any] | None:
+        """How to read anew what is an attribute of a module being called."""
+        scope = state.get().scope
+        while scope is not None:
+            module = scope.module()
+            for name, attribute in vars(module).items() if module is not None else ():
+                if attribute is value:
+                    return lambda: getattr(module, name)
+            scope = scope.outer
+        return None
+
+    def _name_of(self, value: Any) -> str:
+        scope = state.get().scope
+        while scope is not None and scope.outer is not None:
+            scope = scope.outer
+        module = scope.module() if scope is not None else None
+        if module is not None:
+            for name, array in module.state_dict().items():
+                if array is value or array is getattr(value, "array", None):
+                    return str(name)
+        return getattr(value, "name", None) or "constant"
+
+    # Calls
+
+    def apply(self, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], rule: Any) -> Any:
+        """What the engine does with a call, and besides write it down."""
+        args, rule = list(args), rule if rule is not None else RULES.get(function)
+        scope = state.get().scope
+        while scope is not None:
+            module = scope.module()
+            self.modules.setdefault(id(module), (module, module.training))
+            scope = scope.outer
+        if not any(map(self.follows, (*args, *kwargs.values()))):
+            with tracing(None):
+                return apply(function, args, kwargs, rule)
+        out = self.lowered(function, args, kwargs, rule) if self.is_lowered(function, rule) else None
+        if out is None:
+            out = self.written(function, args, kwargs)
+        if function in STATIC:
+            return out
+        # The engine records the call, with the result that is there already.
+        with tracing(None):
+            result = apply(lambda *arrays, **options: out, args, kwargs, rule)
+        return result if rule is not None and rule is not CONSTANT else box(out, None)
+
+    def written(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Call a function on arrays, and write the call down."""
+        references = [self.reference(arg) for arg in args], {name: self.reference(arg) for name, arg in kwargs.items()}
+        with tracing(None):
+            out = function(*map(unboxed, args), **{name: unboxed(arg) for name, arg in kwargs.items()})
+        if function in STATIC or out is None:
+            if out is None:
+                self.calls.append(Call(function, *references, [], False))
+            return out
+        several = isinstance(out, (tuple, list))
+        arrays = [own(array) for array in (out if several else [out])]
+        name = getattr(getattr(function, "func", function), "__name__", "value").strip("_<>")
+        call = Call(function, *references, [], several)
+        call.outs = [self.add(array, call, name) for array in arrays]
+        self.calls.append(call)
+        if not several:
+            return arrays[0]
+        return type(out)(*arrays) if hasattr(out, "_fields") else type(out)(arrays)
+
+    def is_lowered(self, function: Callable[..., Any], rule: Any) -> bool:
+        """Whether to trace into a function of ours, instead of calling it as a whole."""
+        module = getattr(function, "__module__", "") or ""
+        return module.startswith("tinygrad_np.") and rule is not None and rule is not CONSTANT and not rule.residuals
+
+    def lowered(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Any, rule: Any) -> Any:
+        """The result of a function of ours, traced as the NumPy calls that it is made of; None if it cannot be."""
+        return self.attempt(lambda: function(*map(self.detached, args), **kwargs))
+
+    def attempt(self, compute: Callable[[], Any]) -> Any:
+        """What a computation on Tensors gives, as arrays; None, and nothing written down, if it needs arrays itself."""
+        before, known, captured = len(self.calls), dict(self.variables), len(self.captured)
+        try:
+            out = compute()
+            arrays = unboxed(out)
+            if all(id(array) in self.variables for array in (arrays if isinstance(arrays, (list, tuple)) else [arrays])):
+                return arrays
+        except Exception:
+            pass
+        del self.calls[before:], self.captured[captured:]
+        self.variables = known
+        return None
+
+    def detached(self, value: Any) -> Any:
+        """Tensors without history for all arrays that are followed, also in lists."""
+        if isinstance(value, Box):
+            return self.detached(value.array)
+        if isinstance(value, Parts):
+            return Parts({i: self.detached(part) for i, part in value.items()})
+        if isinstance(value, (list, tuple)):
+            items = [self.detached(item) for item in value]
+            return items if isinstance(value, list) else tuple(items)
+        return box(value, None) if isinstance(value, np.ndarray) and id(value) in self.variables else value
+
+    # Backward passes
+
+    def boxed(self, node: Node, values: Sequence[Any], create_graph: bool) -> tuple[list[Any], Any]:
+        """A call's arguments and result as Tensors, with their history if derivatives are to be differentiated."""
+        if not create_graph:
+            return [self.detached(value) for value in values], self.detached(node.out)
+        pairs = zip(values, node.parents, strict=False)
+        return [box(v, parent) if parent else self.detached(v) for v, parent in pairs], box(node.out, node)
+
+    def derivative(self, vjp: Callable[..., Any], create_graph: bool) -> Callable[..., Any]:
+        """A VJP that is written down: as the calls it is made of or, if it cannot take Tensors, as a whole."""
+        if create_graph:
+            return vjp
+
+        def derived(*args: Any, **kwargs: Any) -> Any:
+            args = tuple(map(self.detached, args))
+            out = self.attempt(lambda: vjp(*args, **kwargs))
+            return self.detached(self.written(vjp, args, kwargs) if out is None else out)
+
+        return derived
+
+    # What would leave the trace
+
+    def refuse(self, value: Box, taken: str) -> None:
+        if self.follows(value):
+            raise TraceError(
+                f"{taken} of a value that changes from call to call would fix it in the compiled function, at {place()}; "
+                "use NumPy's functions, such as numpy.where for a choice, or do this outside of the function"
+            )
+
+    def refuse_writing(self, function: Callable[..., Any]) -> None:
+        raise TraceError(
+            f"{function.__name__} writes to an array, which a compiled function cannot do, at {place()}; "
+            "compute a new one, or assign with x[...] = value"
+        )
+
+    def require_result(self, tensor: Box) -> None:
+        """Refuse a change of anything but what the function itself has computed."""
+        variable = self.variables.get(id(tensor.array))
+        if variable is None or not isinstance(variable.source, Call):
+            raise TraceError(
+                f"a compiled function cannot change its arguments or what it finds elsewhere, at {place()}; "
+                "change a copy, x = x.copy(), or do it outside of the function"
+            )
+
+
+def place() -> str:
+    return "{}:{}".format(*users_line())
+
+
+def own(out: Any) -> np.ndarray:
+    """A result as an array object of its own, which stands for it alone."""
+    return out if isinstance(out, np.ndarray) and out.dtype.kind in "fcbiu" else np.asarray(out)
+
+
+def unboxed(value: Any) -> Any:
+    """Arrays in the place of Tensors."""
+    if isinstance(value, Box):
+        return value.array
+    if isinstance(value, Parts):
+        return Parts({i: unboxed(part) for i, part in value.items()})
+    if isinstance(value, (list, tuple)):
+        items = [unboxed(item) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    return value
+
+
+def variables_in(value: Any) -> list[Variable]:
+    """The variables among arguments, in order."""
+    if isinstance(value, Variable):
+        return [value]
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, (list, tuple)):
+        return []
+    return [variable for item in value for variable in variables_in(item)]
+
+
+_ = getitem
