@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygrad_np.errors import ArgumentError, ShapeError
-from tinygrad_np.optim.arguments import require
+from tinygrad_np.arguments import require
 from tinygrad_np.optim.optimizers import CHUNK
 from tinygrad_np.tensor import Tensor
 

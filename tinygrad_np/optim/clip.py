@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygrad_np.errors import ArgumentError
-from tinygrad_np.optim.arguments import require
+from tinygrad_np.arguments import require
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["clip_grad_norm_"]

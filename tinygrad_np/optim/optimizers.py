@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
-from tinygrad_np.optim.arguments import require
+from tinygrad_np.arguments import require
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]

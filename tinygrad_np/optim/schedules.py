@@ -14,7 +14,7 @@ last value from then on.
 import math
 from collections.abc import Callable
 
-from tinygrad_np.optim.arguments import require
+from tinygrad_np.arguments import require
 
 __all__ = ["Schedule", "constant", "cosine", "one_cycle", "step"]
 
