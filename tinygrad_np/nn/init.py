@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tinygrad_np.arguments import Seed, random_generator
 from tinygrad_np.errors import ShapeError
 from tinygrad_np.tensor import Tensor

@@ -188,13 +188,15 @@ class Dropout(Module):
 
     Args:
         p: the probability that an element is dropped, at least 0 and less than 1.
-        generator: where the randomness comes from. `numpy.random.default_rng()` if None.
+        generator: where the randomness comes from; or the seed of a generator of its own.
 
     Raises:
         ArgumentError: p is out of range.
+        ArgumentTypeError: p is no number, or `generator` neither a generator nor a seed.
     """
 
     def __init__(self, p: float = 0.5, generator: Seed = None) -> None:
+        p = number("p", p)
         if not 0 <= p < 1:
             raise ArgumentError(f"dropout's p must be at least 0 and less than 1, not {p}")
         self.p = p
