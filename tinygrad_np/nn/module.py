@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_np.errors import ArgumentTypeError, CheckpointError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
 from tinygrad_np.recording import Scope, State, state
 from tinygrad_np.tensor import Tensor
 
@@ -102,6 +102,8 @@ class Module:
                     )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if "." in name:
+            raise ArgumentError(f"{name!r} cannot be an attribute: dots separate the names in state_dict(); choose another")
         if not isinstance(value, (Parameter, Module)) and value is not None:
             place = f"{type(self).__name__}.{name}"
             if name == "requires_grad":
