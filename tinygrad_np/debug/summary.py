@@ -156,7 +156,8 @@ class Summary:
         return (
             f"{aligned([header], list(map(_cells, self.rows)), [total])}\n\n"
             f"for {inputs} {self.dtype}; the parameters take {in_bytes(self.parameter_bytes)}"
-            + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}" * bool(self.unfound)
+            + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}"
+            * bool(self.unfound)
         )
 
     __repr__ = __str__

@@ -103,7 +103,9 @@ class Module:
 
     def __setattr__(self, name: str, value: Any) -> None:
         if "." in name:
-            raise ArgumentError(f"{name!r} cannot be an attribute: dots separate the names in state_dict(); choose another")
+            raise ArgumentError(
+                f"{name!r} cannot be an attribute: dots separate the names in state_dict(); choose another"
+            )
         if not isinstance(value, (Parameter, Module)) and value is not None:
             place = f"{type(self).__name__}.{name}"
             if name == "requires_grad":

@@ -44,9 +44,7 @@ def clip_grad_norm_(params: Tensor | Iterable[Tensor], max_norm: float) -> float
     params = [params] if isinstance(params, Tensor) else list(params) if isinstance(params, Iterable) else [params]
     for p in params:
         if not isinstance(p, Tensor):
-            raise ArgumentTypeError(
-                f"clip_grad_norm_ takes parameters, not a {type(p).__name__}; pass model.parameters()"
-            )
+            raise ArgumentTypeError(f"params must be Tensors, but one is a {type(p).__name__}; pass model.parameters()")
     if not params:
         raise ArgumentError(
             "there are no parameters to clip; call model.parameters() anew (a generator can be consumed only once)"

@@ -66,9 +66,11 @@ def missing(setup: Setup) -> Iterator[Finding]:
 
 def unfound(setup: Setup) -> Iterator[Finding]:
     """What the model learns with should be among its parameters."""
-    inputs = [setup.inputs, *(setup.inputs if isinstance(setup.inputs, (tuple, list)) else ())]
-    known = {value.node for value in (*inputs, *(setup.optimizer.params if setup.optimizer else ())) if _tracked(value)}
-    known |= setup.names.keys()
+    given = list(setup.inputs.values()) if isinstance(setup.inputs, dict) else [setup.inputs]
+    if isinstance(setup.inputs, (tuple, list)):
+        given = list(setup.inputs)
+    given += setup.optimizer.params if setup.optimizer else []  # `optimizer` speaks of these
+    known = {*setup.names, *(value.node for value in given if isinstance(value, Tensor))}
     for node in setup.nodes[: setup.in_model]:
         for parent in node.parents:
             # A leaf that was made in a call of a module is made anew each time: it is no parameter.
@@ -78,10 +80,6 @@ def unfound(setup: Setup) -> Iterator[Finding]:
                 remedy = "assign it to the module as an nn.Parameter, and what holds it as an nn.Module"
                 source = "Module: parameters() finds what is assigned to attributes of modules"
                 yield Finding("parameters", "error", setup.where(node), message, remedy, source)
-
-
-def _tracked(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.requires_grad
 
 
 def _end_of_history(setup: Setup) -> Node | None:
