@@ -136,6 +136,7 @@ def learner():
         (lambda: deque([nn.Linear(2, 2)]), "nn.ModuleList"),
         (lambda: [1, [nn.Linear(2, 2)]], "nn.ModuleList"),
         (lambda: np.array([nn.Linear(2, 2), None], object), "nn.ModuleList"),
+        (lambda: [np.array([[nn.ReLU()], [[nn.Linear(2, 2)]]], object)], "nn.ModuleList"),
         (lambda: {"a": nn.Linear(2, 2)}, "nn.ModuleDict"),
         (lambda: {"a": [nn.ModuleList([nn.Linear(2, 2)])]}, "nn.ModuleDict"),
         (lambda: {nn.Linear(2, 2): 1}, "nn.ModuleDict"),
@@ -203,7 +204,7 @@ def test_plain_values_and_lists_of_them_are_accepted():
     model = nn.Module()
     model.sizes, model.options, model.constant, model.text = [2, (3, "a")], {"a": [1.0]}, Tensor([1.0]), "relu"
     model.itself = loop = []
-    loop.append(loop)
+    loop += [loop, np.array([1, loop], object)]
     assert list(model.parameters()) == []
     assert model.state_dict() == {}
 

@@ -26,6 +26,9 @@ __all__ = ["IncompatibleKeys", "Module", "Parameter"]
 CONTAINERS = (list, tuple, set, frozenset, deque, dict)
 """Python's containers. What they hold is not found; `ModuleList` and `ModuleDict` are modules."""
 
+NUMBERS = frozenset([bool, int, float, str])
+"""What long lists mostly hold: it is passed over quickly."""
+
 
 class Parameter(Tensor):
     """A Tensor that a Module learns: it requires a gradient, and is float32 unless asked otherwise.
@@ -330,18 +333,22 @@ def _bits(array: np.ndarray, like: np.ndarray) -> bytes:
     return array.astype(like.dtype).tobytes()
 
 
-def _hidden(value: Any) -> Iterator[Module | Tensor]:
-    """What must be found of a value that is no module: the modules and Tensors that learn in it, however deep."""
+def _hidden(value: Any) -> list[Module | Tensor]:
+    """The modules and the Tensors that learn in a value, which is itself no part of the state, however deep."""
+    hidden: list[Module | Tensor] = []
     stack, seen = [value], set()
     while stack:
         item = stack.pop()
         if isinstance(item, (Module, Parameter)) or (isinstance(item, Tensor) and item.requires_grad):
-            yield item
-        elif isinstance(item, CONTAINERS) and id(item) not in seen:
+            hidden.append(item)
+        elif isinstance(item, (*CONTAINERS, np.ndarray)) and id(item) not in seen:
             seen.add(id(item))  # a list may hold itself
-            stack += [*item, *item.values()] if isinstance(item, dict) else item
-        elif isinstance(item, np.ndarray) and item.dtype == object:
-            stack.append(item.tolist())
+            if isinstance(item, np.ndarray):
+                item = item.ravel().tolist() if item.dtype == object else ()
+            elif isinstance(item, dict):
+                item = [*item, *item.values()]
+            stack += [inner for inner in item if type(inner) not in NUMBERS]
+    return hidden
 
 
 def _is_activation(item: Module | Tensor) -> bool:
@@ -353,10 +360,11 @@ def _refuse_hidden(modules: list[Module]) -> None:
     """Refuse what has come into the attributes of modules without being assigned."""
     for module in modules:
         for name, value in vars(module).items():
-            if isinstance(value, (*CONTAINERS, Tensor, np.ndarray)) and not isinstance(value, Parameter):
-                hidden = [item for item in _hidden(value) if isinstance(item, Module) or item.is_leaf]
-                if hidden:
-                    _refuse_unfound(f"{type(module).__name__}.{name}", hidden, modules)
+            if isinstance(value, (Parameter, Module)):
+                continue
+            hidden = [item for item in _hidden(value) if isinstance(item, Module) or item.is_leaf]
+            if hidden:
+                _refuse_unfound(f"{type(module).__name__}.{name}", hidden, modules)
 
 
 def _refuse_unfound(place: str, hidden: list[Module | Tensor], modules: Iterable[Module]) -> None:
