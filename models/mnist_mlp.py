@@ -45,9 +45,9 @@ class MnistMLP(nn.Module):
         activation: str = "relu",
         dropout: float = 0.0,
         init: str = "pytorch",
-        generator: np.random.Generator | None = None,
+        generator: np.random.Generator | int | None = None,
     ) -> None:
-        generator = generator or np.random.default_rng()
+        generator = np.random.default_rng(generator)
         layers: list[nn.Module] = []
         for in_features, out_features in pairwise(sizes):
             if layers:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from tinygrad_np import checkpoint
+from tinygrad_np import checkpoint, nn
 from tinygrad_np.errors import CheckpointError, FileWriteError, TinygradNpError
 
 DTYPES = ["bool", "u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8"]
@@ -199,6 +199,19 @@ def test_weights_go_to_pytorch_and_back(path):
     assert all(torch.equal(doubled[name], value * 2) for name, value in network.state_dict().items())
     save_file({"weight": torch.tensor([1.5, -0.1], dtype=torch.bfloat16)}, path)
     np.testing.assert_array_equal(checkpoint.load(path)["weight"], torch.tensor([1.5, -0.1]).bfloat16().float().numpy())
+
+
+def test_a_file_that_holds_tied_weights_once_is_loaded(path):
+    def tied():
+        model = nn.ModuleList([nn.Linear(3, 3), nn.Linear(3, 3)])
+        model[1].weight = model[0].weight
+        return model
+
+    model, other = tied(), tied()
+    state = {name: array for name, array in model.state_dict().items() if name != "0.weight"}
+    safetensors.numpy.save_file(state, path)  # as PyTorch's save_model does, which drops duplicates
+    other.load_state_dict(checkpoint.load(path))
+    np.testing.assert_array_equal(other[0].weight.data, model[0].weight.data)
 
 
 # What cannot be saved is refused, and the file that was there stays.

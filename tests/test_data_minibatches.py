@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_np import data
-from tinygrad_np.errors import ArgumentError, DTypeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError
 
 
 def generator(seed=0):
@@ -82,6 +82,45 @@ def test_images_keep_their_shape_and_dtype():
 def test_batches_that_cannot_be_made_are_refused_at_the_call(arrays, batch_size, complaint):
     with pytest.raises(ArgumentError, match=complaint):
         data.batches(*arrays, batch_size=batch_size)
+
+
+def test_a_seed_shuffles_as_its_generator_does():
+    array = np.arange(20)
+    expected = [batch.tolist() for (batch,) in data.batches(array, batch_size=6, generator=generator(0))]
+    for seed in (0, np.int64(0), np.random.SeedSequence(0)):
+        assert [batch.tolist() for (batch,) in data.batches(array, batch_size=6, generator=seed)] == expected
+        np.testing.assert_array_equal(data.split(20, 0.3, 0)[0], data.split(20, 0.3, generator(0))[0])
+
+
+def test_what_is_no_generator_is_refused_at_the_call():
+    for wrong in (np.random.RandomState(0), True, "0"):
+        with pytest.raises(ArgumentTypeError, match="generator must be"):
+            data.batches(np.arange(3), batch_size=1, generator=wrong)
+        with pytest.raises(ArgumentTypeError, match="generator must be"):
+            data.split(10, 0.5, wrong)
+
+
+@pytest.mark.parametrize("batch_size", [np.int64(2), np.uint8(2), np.array(2)])
+def test_batch_size_may_be_one_of_numpys_integers(batch_size):
+    assert [len(batch) for (batch,) in data.batches(np.arange(5), batch_size=batch_size)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("batch_size", [2.0, np.float64(2), True, "2", None])
+def test_a_batch_size_that_is_no_integer_is_refused_at_the_call(batch_size):
+    with pytest.raises(ArgumentError, match="batch_size must be an integer, but is"):
+        data.batches(np.arange(5), batch_size=batch_size)
+
+
+@given(st.integers(1, 50), st.integers(1, 50), st.booleans())
+def test_drop_last_leaves_out_a_smaller_last_batch(count, batch_size, shuffle):
+    arguments = {"batch_size": batch_size, "generator": 0 if shuffle else None}
+    if batch_size > count:
+        with pytest.raises(ArgumentError, match=f"drop_last leaves nothing of {count} rows"):
+            data.batches(np.arange(count), **arguments, drop_last=True)
+        return
+    every = [batch.tolist() for (batch,) in data.batches(np.arange(count), **arguments)]
+    kept = [batch.tolist() for (batch,) in data.batches(np.arange(count), **arguments, drop_last=True)]
+    assert kept == [batch for batch in every if len(batch) == batch_size]
 
 
 # Validation splits

@@ -1234,6 +1234,52 @@ def test_the_graph_is_freed():
         gc.enable()
 
 
+# What is no parameter
+
+
+class Holder:
+    """An object that is no module."""
+
+
+class Hiding(nn.Module):
+    def __init__(self, w):
+        self.hidden = Holder()
+        self.hidden.layer, self.last = w.network(20, 8), w.network(8, 5)
+
+    def forward(self, x):
+        return self.last(np.tanh(self.hidden.layer(x)))
+
+
+def test_what_a_model_learns_with_but_does_not_find_is_an_error():
+    model = Hiding(World())
+    for optimizer in (None, optim.Adam(model.parameters())):
+        findings = diagnose(model, functional.cross_entropy, World().classes(), optimizer).findings
+        assert [(finding.check, finding.severity) for finding in findings] == [("parameters", "error")] * 2
+        assert "uses a Tensor of shape (8, 20) that requires grad, but is no parameter" in findings[0].message
+    model.layer = model.hidden.layer
+    assert not diagnose(model, functional.cross_entropy, World().classes()).findings
+
+
+def test_inputs_that_require_grad_are_no_parameters():
+    x, y = World().classes()
+    given = Tensor(x, requires_grad=True)
+    assert not diagnose(World().network(20, 32, 5), functional.cross_entropy, (given, y)).findings
+
+
+def test_a_model_whose_list_has_grown_is_refused():
+    model = World().network(20, 5)
+    model[0].more = []
+    model[0].more.append(nn.Linear(2, 2))
+    with pytest.raises(ArgumentTypeError, match=r"Linear\.more holds the module Linear"):
+        diagnose(model, functional.cross_entropy, World().classes())
+
+
+def test_modules_that_refer_to_each_other_are_examined():
+    model = World().network(20, 32, 5)
+    model[0].parent = model
+    assert not diagnose(model, functional.cross_entropy, World().classes()).findings
+
+
 # What it accepts
 
 

@@ -272,3 +272,30 @@ def test_what_is_no_shape_is_refused(shape):
 def test_what_is_no_module_is_refused():
     with pytest.raises(ArgumentTypeError, match="summary takes a module"):
         debug.summary(math.sin, (3,))
+
+
+def test_what_the_model_uses_but_does_not_find_is_told():
+    class Holder:
+        layer = nn.Linear(4, 3)
+
+    summary = debug.summary(
+        Of(lambda self, x: self.holder.layer(self.own(x)), holder=Holder, own=nn.Linear(2, 4)), (5, 2)
+    )
+    assert summary.parameters == 2 * 4 + 4
+    assert summary.unfound == [(3, 4), (3,)]
+    assert str(summary).endswith("\nnot among the parameters, so not counted: (3, 4), (3,)")
+    assert debug.summary(mlp(), (1, 784)).unfound == []
+
+
+def test_modules_that_refer_to_each_other_have_one_row_each():
+    model = mlp()
+    model[0].parent = model
+    assert [row.name for row in debug.summary(model, (1, 784)).rows] == ["", "0", "1", "2"]
+
+
+def test_a_model_whose_list_has_grown_is_refused():
+    model = mlp()
+    model[0].more = []
+    model[0].more.append(nn.Linear(2, 2))
+    with pytest.raises(ArgumentTypeError, match=r"Linear\.more holds the module Linear"):
+        debug.summary(model, (1, 784))

@@ -3,15 +3,17 @@
 import copy
 import inspect
 import math
+import pickle
 import typing
+from collections import deque
 
 import numpy as np
 import pytest
 
 import tinygrad_np
-from tinygrad_np import Tensor, functional, nn
+from tinygrad_np import Tensor, functional, nn, no_grad
 from tinygrad_np.debug import gradcheck
-from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError
 
 rng = np.random.default_rng(0)
 
@@ -118,6 +120,305 @@ def test_a_shared_parameter_counts_once():
     np.testing.assert_allclose(model.first.weight.grad, total, rtol=1e-5, atol=1e-6)
 
 
+# What would not be found is refused
+
+
+def learner():
+    return Tensor([1.0], requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    ("hide", "remedy"),
+    [
+        (lambda: [nn.Linear(2, 2)], "nn.ModuleList"),
+        (lambda: (nn.Linear(2, 2), 3), "nn.ModuleList"),
+        (lambda: {nn.Linear(2, 2)}, "nn.ModuleList"),
+        (lambda: deque([nn.Linear(2, 2)]), "nn.ModuleList"),
+        (lambda: [1, [nn.Linear(2, 2)]], "nn.ModuleList"),
+        (lambda: np.array([nn.Linear(2, 2), None], object), "nn.ModuleList"),
+        (lambda: [np.array([[nn.ReLU()], [[nn.Linear(2, 2)]]], object)], "nn.ModuleList"),
+        (lambda: {"a": nn.Linear(2, 2)}, "nn.ModuleDict"),
+        (lambda: {"a": [nn.ModuleList([nn.Linear(2, 2)])]}, "nn.ModuleDict"),
+        (lambda: {nn.Linear(2, 2): 1}, "nn.ModuleDict"),
+        (lambda: [nn.Parameter([1.0])], "attribute of its own"),
+        (lambda: {"a": (nn.Parameter([1.0]),)}, "attribute of its own"),
+        (learner, r"nn\.Parameter\("),
+        (lambda: learner() * 2, r"nn\.Parameter\("),
+        (lambda: [learner()], r"nn\.Parameter\("),
+    ],
+)
+def test_what_hides_modules_or_parameters_is_refused_where_it_is_assigned(hide, remedy):
+    model = nn.Module()
+    with pytest.raises(ArgumentTypeError, match=rf"Module\.layers holds .* would not find; .*{remedy}"):
+        model.layers = hide()
+    assert not hasattr(model, "layers")
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda model: list(model.parameters()),
+        lambda model: list(model.named_parameters()),
+        lambda model: list(model.modules()),
+        lambda model: model.state_dict(),
+        lambda model: model.load_state_dict({}),
+        lambda model: model.train(),
+        lambda model: model.eval(),
+        lambda model: model.zero_grad(),
+    ],
+)
+@pytest.mark.parametrize("hidden", [lambda: nn.Linear(2, 2), lambda: nn.Parameter([1.0]), lambda: learner()])
+def test_a_list_that_has_grown_since_it_was_assigned_is_noticed(ask, hidden):
+    model = nn.Sequential(nn.Module())
+    model[0].layers, model[0].more = [], {}
+    ask(model)
+    model[0].layers.append([hidden()])
+    with pytest.raises(ArgumentTypeError, match=r"Module\.layers holds "):
+        ask(model)
+    model[0].layers = []
+    model[0].more["a"] = hidden()
+    with pytest.raises(ArgumentTypeError, match=r"Module\.more holds "):
+        ask(model)
+
+
+def test_a_tensor_that_is_told_to_learn_after_it_was_assigned_is_noticed():
+    model = nn.Module()
+    model.offset = Tensor([1.0])
+    assert list(model.parameters()) == []
+    model.offset.requires_grad = True
+    with pytest.raises(ArgumentTypeError, match=r"Module\.offset holds a Tensor"):
+        list(model.parameters())
+
+
+def test_a_list_of_modules_that_are_found_elsewhere_is_accepted():
+    model = nn.Module()
+    model.first, model.second = nn.Linear(2, 2), nn.Linear(2, 2)
+    model.order = [model.second, model.first, model.first.bias]
+    assert len(list(model.parameters())) == 4
+    del model.second
+    with pytest.raises(ArgumentTypeError, match=r"Module\.order holds the module Linear"):
+        list(model.parameters())
+
+
+def test_plain_values_and_lists_of_them_are_accepted():
+    model = nn.Module()
+    model.sizes, model.options, model.constant, model.text = [2, (3, "a")], {"a": [1.0]}, Tensor([1.0]), "relu"
+    model.itself = loop = []
+    loop += [loop, np.array([1, loop], object)]
+    assert list(model.parameters()) == []
+    assert model.state_dict() == {}
+
+
+def test_a_module_may_keep_what_it_computed_in_a_call():
+    class Keeps(nn.Module):
+        def __init__(self):
+            self.layer, self.all = nn.Linear(2, 2), []
+
+        def forward(self, x):
+            self.last = self.layer(x)
+            self.all.append(self.last)
+            return self.last
+
+    model = Keeps()
+    for _ in range(2):
+        assert model(np.ones((1, 2), np.float32)) is model.last
+        assert len(list(model.parameters())) == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [np.ones((1, 2)), 1.0, [1.0], "ones", Tensor(np.ones((1, 2))), learner() * 2],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_is_no_parameter_cannot_take_the_place_of_one(value):
+    layer = nn.Linear(2, 1)
+    weight = layer.weight
+    with pytest.raises(
+        ArgumentTypeError, match=r"Linear\.weight is a Parameter .* within no_grad\(\), or .* nn\.Parameter"
+    ):
+        layer.weight = value
+    assert layer.weight is weight
+
+
+def test_the_remedies_for_replacing_a_parameter_work():
+    layer = nn.Linear(2, 1)
+    weight = layer.weight
+    with no_grad():
+        layer.weight[...] = np.ones((1, 2))
+        layer.weight -= 0.5
+    assert layer.weight is weight
+    assert weight.data.tolist() == [[0.5, 0.5]]
+    layer.weight = nn.Parameter(np.zeros((1, 2)))
+    layer.bias = None
+    assert layer(np.ones((1, 2), np.float32)).item() == 0
+    assert list(layer.parameters()) == [layer.weight]
+
+
+@pytest.mark.parametrize("value", [np.tanh, 3, [], np.ones(2)], ids=lambda v: type(v).__name__)
+def test_what_is_no_module_cannot_take_the_place_of_one(value):
+    model = nn.Module()
+    model.layer = nn.Linear(2, 2)
+    with pytest.raises(ArgumentTypeError, match=r"Module\.layer is the module Linear.*delete it first"):
+        model.layer = value
+    del model.layer
+    model.layer = value
+
+
+def test_only_an_array_takes_the_place_of_a_buffer():
+    norm = nn.BatchNorm1d(2)
+    norm.running_mean = np.ones(2, np.float32)
+    for value in (1.0, Tensor(np.ones(2)), norm.num_batches_tracked + 1):
+        with pytest.raises(ArgumentTypeError, match=r"BatchNorm1d\.running_mean is a ndarray .* no longer be part of"):
+            norm.running_mean = value
+    assert norm.state_dict()["running_mean"].tolist() == [1.0, 1.0]
+
+
+def test_modules_and_parameters_in_the_body_of_a_class_are_refused():
+    for value in (nn.Linear(2, 2), nn.Parameter([1.0]), [nn.ReLU()], {"a": learner()}):
+        with pytest.raises(ArgumentTypeError, match=r"Net\.layer holds .* assign it to self in __init__"):
+            type("Net", (nn.Module,), {"layer": value})
+        mixin = type("Mixin", (), {"layer": value})
+        with pytest.raises(ArgumentTypeError, match=r"Net\.layer holds "):
+            type("Net", (mixin, nn.Module), {})
+
+
+def test_freezing_a_module_as_if_it_were_a_parameter_is_refused():
+    with pytest.raises(ArgumentTypeError, match=r"Linear\.requires_grad would freeze nothing; .* parameters\(\)"):
+        nn.Linear(2, 2).requires_grad = False
+
+
+def test_a_dot_in_the_name_of_an_attribute_is_refused():
+    with pytest.raises(ArgumentError, match=r"'a\.b' cannot be an attribute"):
+        setattr(nn.Module(), "a.b", nn.Linear(2, 2))
+
+
+# Modules that refer to each other
+
+
+def family():
+    model = nn.Module()
+    model.a, model.b = nn.Linear(2, 3), nn.Sequential(nn.Linear(3, 2), nn.ReLU())
+    model.a.parent = model.b.parent = model.me = model
+    model.a.sibling, model.b[0].sibling = model.b, model.a
+    return model
+
+
+def test_modules_that_refer_to_each_other_come_once():
+    model = family()
+    assert [name for name, _ in model.named_modules()] == ["", "a", "a.sibling", "a.sibling.0", "a.sibling.1"]
+    assert len(list(model.parameters())) == 4
+    assert {"a.weight", "a.bias", "b.0.weight", "b.0.bias"} <= model.state_dict().keys()
+    assert not any(module.training for module in model.eval().modules())
+    assert "(parent): ..." in repr(model)
+
+
+def test_modules_that_refer_to_each_other_can_be_saved_loaded_and_copied():
+    model, other = family(), family()
+    model.load_state_dict(other.state_dict())
+    np.testing.assert_array_equal(model.b[0].weight.data, other.b[0].weight.data)
+    for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert copied.a.parent is copied.me is copied
+        assert copied.a.sibling is copied.b
+        assert copied.state_dict().keys() == model.state_dict().keys()
+
+
+# Lists and dicts of modules
+
+
+def test_a_module_list_is_a_list_whose_modules_are_found():
+    layers = nn.ModuleList([nn.Linear(2, 3)])
+    layers.append(nn.ReLU())
+    layers.extend([nn.Linear(3, 1), nn.Tanh()])
+    layers.insert(1, nn.GELU())
+    kinds = [nn.Linear, nn.GELU, nn.ReLU, nn.Linear, nn.Tanh]
+    assert [type(layer) for layer in layers] == kinds
+    assert [name for name, _ in layers.named_children()] == ["0", "1", "2", "3", "4"]
+    assert list(layers.state_dict()) == ["0.weight", "0.bias", "3.weight", "3.bias"]
+    assert len(layers) == 5
+    assert layers[np.int64(3)] is layers[-2]
+    assert layers[0] in layers
+    assert nn.ReLU() not in layers
+    assert isinstance(layers[1:3], nn.ModuleList)
+    assert [type(layer) for layer in layers[1:3]] == kinds[1:3]
+    del layers[1]
+    layers[0] = nn.Sigmoid()
+    layers[2:] = [nn.Identity()]
+    layers += [nn.Softplus()]
+    assert [type(layer) for layer in layers] == [nn.Sigmoid, nn.ReLU, nn.Identity, nn.Softplus]
+    assert [name for name, _ in layers.named_children()] == ["0", "1", "2", "3"]
+
+
+def test_the_modules_of_lists_and_dicts_of_a_model_are_found_and_named_in_errors():
+    class Net(nn.Module):
+        def __init__(self):
+            self.layers = nn.ModuleList(nn.Linear(3, 3) for _ in range(2))
+            self.heads = nn.ModuleDict({"a": nn.Linear(3, 1), "b": nn.ModuleList([nn.Linear(4, 1)])})
+
+        def forward(self, x, head):
+            for layer in self.layers:
+                x = layer(x)
+            return (self.heads[head] if head == "a" else self.heads[head][0])(x)
+
+    model = Net()
+    names = ["layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias"]
+    names += ["heads.a.weight", "heads.a.bias", "heads.b.0.weight", "heads.b.0.bias"]
+    assert list(model.state_dict()) == [name for name, _ in model.named_parameters()] == names
+    x = np.ones((2, 3), np.float32)
+    model(x, "a").sum().backward()
+    assert all(parameter.grad is not None for parameter in model.layers.parameters())
+    with pytest.raises(ShapeError, match=r"^heads\.b\.0 Linear\(4, 1\): "):
+        model(x, "b")
+
+
+def test_a_module_dict_is_a_dict_whose_modules_are_found():
+    heads = nn.ModuleDict([("a", nn.Linear(2, 2))])
+    heads["b"] = nn.ReLU()
+    heads.update({"c": nn.Tanh()})
+    assert list(heads) == list(heads.keys()) == ["a", "b", "c"]
+    assert list(heads.values()) == [heads["a"], heads["b"], heads["c"]]
+    assert list(heads.items())[1] == ("b", heads["b"])
+    assert list(heads.state_dict()) == ["a.weight", "a.bias"]
+    assert (len(heads), "b" in heads, "forward" in heads, "training" in heads) == (3, True, False, False)
+    assert heads.pop("c") is not None
+    del heads["a"]
+    assert list(heads) == ["b"]
+    assert len({heads, heads, nn.ModuleDict()}) == 2
+    with pytest.raises(KeyError):
+        heads["a"]
+
+
+def test_lists_and_dicts_of_anything_but_modules_are_refused():
+    with pytest.raises(ArgumentTypeError, match=r"ModuleList takes modules, such as nn.ReLU\(\), but .* number 2 is 3"):
+        nn.ModuleList([nn.ReLU(), 3])
+    with pytest.raises(ArgumentTypeError, match="ModuleList takes a list of modules"):
+        nn.ModuleList(nn.ReLU())
+    layers = nn.ModuleList([nn.ReLU()])
+    with pytest.raises(ArgumentTypeError, match="ModuleList takes modules"):
+        layers.append(nn.Parameter([1.0]))
+    assert len(layers) == 1
+    with pytest.raises(ArgumentTypeError, match=r"ModuleDict takes modules, .* but 'a' is"):
+        nn.ModuleDict({"a": nn.ReLU})
+    with pytest.raises(ArgumentTypeError, match="keys of a ModuleDict are strings, but one is 0"):
+        nn.ModuleDict({0: nn.ReLU()})
+
+
+@pytest.mark.parametrize("key", ["", "a.b", "keys", "forward", "training"])
+def test_keys_that_would_hide_something_else_are_refused(key):
+    with pytest.raises(ArgumentError, match=f"'{key}' cannot be a key of a ModuleDict"):
+        nn.ModuleDict({key: nn.ReLU()})
+
+
+def test_a_sequence_is_a_list_too_and_a_part_of_it_is_a_sequence():
+    model = nn.Sequential(nn.Linear(2, 3))
+    model.append(nn.ReLU())
+    model.extend([nn.Linear(3, 1)])
+    x = np.ones((1, 2), np.float32)
+    np.testing.assert_array_equal(model[:2](x).data, model[1](model[0](x)).data)
+    del model[1]
+    np.testing.assert_array_equal(model(x).data, model[1](model[0](x)).data)
+    assert list(model.state_dict()) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+
+
 # Parameter
 
 
@@ -216,6 +517,44 @@ def test_the_weights_of_two_layers_can_be_exchanged():
     model.load_state_dict({**state, "0.weight": state["1.weight"], "1.weight": state["0.weight"]})
     np.testing.assert_array_equal(model[0].weight.data, second)
     np.testing.assert_array_equal(model[1].weight.data, first)
+
+
+def test_what_is_no_dict_cannot_be_loaded():
+    with pytest.raises(ArgumentTypeError, match=r"load_state_dict takes a dict of arrays, such as .*, not a Linear"):
+        nn.Linear(2, 2).load_state_dict(nn.Linear(2, 2))
+
+
+def test_a_load_that_is_not_strict_says_what_it_left():
+    model = nn.Linear(2, 1)
+    bias = model.bias.data.copy()
+    left = model.load_state_dict({"weight": [[1, 2]], "extra": [1]}, strict=False)
+    assert (left.missing_keys, left.unexpected_keys) == (["bias"], ["extra"]) == tuple(left)
+    assert model.weight.data.tolist() == [[1.0, 2.0]]
+    np.testing.assert_array_equal(model.bias.data, bias)
+    with pytest.raises(CheckpointError, match=r"weight has shape \(2,\) instead of \(1, 2\)"):
+        model.load_state_dict({"weight": [1, 2]}, strict=False)
+    assert model.load_state_dict(model.state_dict()) == ([], [])
+
+
+@pytest.mark.parametrize("absent", ["first.weight", "second.weight"])
+def test_tied_weights_load_from_one_of_their_names(absent):
+    model, other = Tied(), Tied()
+    state = model.state_dict()
+    assert {"first.weight", "second.weight", "third.weight"} <= state.keys()
+    kept = {name: array for name, array in state.items() if name != absent and not name.startswith("third")}
+    assert other.load_state_dict(kept) == ([], [])
+    np.testing.assert_array_equal(other.first.weight.data, model.first.weight.data)
+    assert other.second.weight is other.first.weight
+    with pytest.raises(CheckpointError, match=r"first.weight is missing; .*second.weight is missing"):
+        other.load_state_dict({name: array for name, array in kept.items() if not name.endswith("weight")})
+
+
+def test_tied_weights_do_not_load_from_names_that_differ():
+    model = Tied()
+    with pytest.raises(
+        CheckpointError, match=r"first.weight and second.weight are one array in this model, but differ"
+    ):
+        model.load_state_dict({**model.state_dict(), "second.weight": np.zeros((3, 3))})
 
 
 def test_a_deep_copy_of_a_model_is_a_model_of_its_own():
@@ -484,6 +823,77 @@ def test_a_layer_starts_as_pytorchs_uniform_within_the_root_of_its_inputs():
         assert np.abs(parameter.data).max() <= bound
         assert np.abs(parameter.data).max() > 0.95 * bound
     np.testing.assert_allclose(layer.weight.data.var(), bound**2 / 3, rtol=0.02)
+
+
+SEEDS = [
+    lambda: 0,
+    lambda: np.int64(0),
+    lambda: np.random.SeedSequence(0),
+    lambda: np.random.PCG64(0),
+    lambda: np.random.default_rng(0),
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS, ids=["int", "int64", "SeedSequence", "PCG64", "Generator"])
+def test_every_form_of_a_seed_is_used(seed):
+    expected = nn.Linear(2, 3, generator=np.random.default_rng(0))
+    for parameter, other in zip(nn.Linear(2, 3, generator=seed()).parameters(), expected.parameters(), strict=True):
+        np.testing.assert_array_equal(parameter.data, other.data)
+    x = np.ones((4, 5), np.float32)
+    dropped = functional.dropout(x, 0.5, np.random.default_rng(0))
+    np.testing.assert_array_equal(nn.Dropout(0.5, seed())(x), dropped)
+    np.testing.assert_array_equal(functional.dropout(x, 0.5, seed()), dropped)
+    first, second = nn.Parameter(np.zeros((2, 3))), nn.Parameter(np.zeros((2, 3)))
+    for initialise in (nn.init.kaiming_normal_, nn.init.xavier_uniform_):
+        initialise(first, seed()), initialise(second, np.random.default_rng(0))
+        np.testing.assert_array_equal(first.data, second.data)
+
+
+@pytest.mark.parametrize("wrong", [np.random.RandomState(0), np.random, True, 0.5, "0"], ids=lambda v: type(v).__name__)
+def test_what_is_no_seed_is_refused(wrong):
+    for make in (
+        lambda: nn.Linear(2, 2, generator=wrong),
+        lambda: nn.Dropout(0.5, wrong),
+        lambda: functional.dropout(np.ones(2), 0.5, wrong),
+        lambda: nn.init.normal_(nn.Parameter([1.0]), 0, 1, wrong),
+    ):
+        with pytest.raises(
+            ArgumentTypeError, match=r"generator must be .* numpy\.random\.default_rng\(0\), a seed such as 0"
+        ):
+            make()
+    with pytest.raises(ArgumentError, match="seed >= 0"):
+        nn.Linear(2, 2, generator=-1)
+
+
+def test_a_seed_in_the_place_of_bias_is_refused():
+    for wrong in (0, np.random.default_rng(0)):
+        with pytest.raises(ArgumentTypeError, match=r"bias must be True or False, .* generator="):
+            nn.Linear(2, 3, wrong)
+
+
+def test_numpys_integers_are_sizes_and_floats_and_bools_are_none():
+    two, three = np.int64(2), np.array(3)
+    assert nn.Linear(two, three).weight.shape == (3, 2)
+    assert nn.LayerNorm(two).normalized_shape == (2,)
+    assert nn.LayerNorm((two, 3)).normalized_shape == nn.LayerNorm([2, three]).normalized_shape == (2, 3)
+    assert nn.BatchNorm1d(three).weight.shape == (3,)
+    np.testing.assert_array_equal(nn.Softmax(np.int64(1))(np.ones((1, 2))), [[0.5, 0.5]])
+    for wrong in (2.0, True, np.float64(2), "2", None):
+        for make in (lambda n: nn.Linear(n, 2), lambda n: nn.Linear(2, n), nn.LayerNorm, nn.BatchNorm1d):
+            with pytest.raises(ArgumentError, match=r"must be an? .*integer, but is"):
+                make(wrong)
+    with pytest.raises(ArgumentError, match="normalized_shape"):
+        nn.LayerNorm(())
+
+
+def test_training_on_one_row_names_the_remedies():
+    with pytest.raises(ShapeError, match=r"more than one row in training.*drop_last=True.*eval\(\)"):
+        nn.BatchNorm1d(2)(np.ones((1, 2), np.float32))
+
+
+def test_the_mode_is_a_bool():
+    with pytest.raises(ArgumentTypeError, match="train takes True or False, not 'eval'"):
+        nn.Linear(2, 2).train("eval")
 
 
 FAN_IN, FAN_OUT = 400, 300

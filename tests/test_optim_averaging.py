@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinygrad_np import Tensor, nn, optim
-from tinygrad_np.errors import ArgumentError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 
 def test_an_average_follows_its_formula():
@@ -62,3 +62,32 @@ def test_averages_that_do_not_fit_the_parameters_are_refused_and_nothing_is_chan
     with pytest.raises(ArgumentError, match="2 averages of 1 parameters"):
         optim.ema_update_(averages, [Tensor([5.0])], 0.5, 0)
     assert averages[0].item() == 1.0
+
+
+def test_a_state_is_averaged_with_its_buffers_and_integers_are_copied():
+    model = nn.Sequential(nn.Linear(2, 2, generator=0), nn.BatchNorm1d(2))
+    model[0].bias.requires_grad = False
+    model.again = model[0]  # its arrays come twice, but move once
+    average = copy.deepcopy(model)
+    before = {name: array.copy() for name, array in average.state_dict().items()}
+    model(np.random.default_rng(0).normal(size=(8, 2)).astype(np.float32))
+    for parameter in model.parameters():
+        parameter.data += 1
+    optim.ema_update_(average.state_dict().values(), model.state_dict().values(), 0.5, step=1000)
+    for name, array in model.state_dict().items():
+        expected = array if array.dtype.kind == "i" else (array + before[name]) / 2
+        np.testing.assert_allclose(average.state_dict()[name], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_no_parameter_is_refused():
+    for wrong in (nn.Linear(2, 2), nn.Sequential(nn.ReLU()), nn.Linear(2, 2).state_dict()):
+        with pytest.raises(
+            ArgumentTypeError, match=r"averages must be Tensors or arrays, .*state_dict\(\)\.values\(\)"
+        ):
+            optim.ema_update_(wrong, wrong, 0.9, 0)
+
+
+@pytest.mark.parametrize("step", [-1, 0.5, True])
+def test_a_step_that_cannot_be_counted_is_refused(step):
+    with pytest.raises(ArgumentError, match="step must be an integer >= 0"):
+        optim.ema_update_([Tensor([1.0])], [Tensor([1.0])], 0.9, step)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_np import Tensor, optim
-from tinygrad_np.errors import ArgumentError
+from tinygrad_np import Tensor, nn, optim
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 
 
 def with_gradient(gradient):
@@ -108,3 +108,31 @@ def test_no_parameters_are_refused_and_a_single_one_is_clipped():
     p.grad = np.array([3.0, 4.0])
     assert optim.clip_grad_norm_(p, 1.0) == 5.0
     np.testing.assert_allclose(p.grad, [0.6, 0.8], rtol=1e-5)
+
+
+def test_a_gradient_that_comes_twice_is_clipped_once():
+    p = with_gradient(np.array([30.0, 40.0]))
+    assert optim.clip_grad_norm_([p, p], 5.0) == 50.0
+    np.testing.assert_allclose(p.grad, [3.0, 4.0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "large"), [(np.float16, 3e4), (np.float32, 3e30)])
+def test_a_norm_that_overflows_its_dtype_is_clipped_all_the_same(dtype, large):
+    p = with_gradient(np.full(4, large, dtype))
+    assert optim.clip_grad_norm_([p], 2.0) == pytest.approx(2 * large, rel=1e-3)
+    np.testing.assert_allclose(p.grad, np.ones(4), rtol=1e-3)
+
+
+def test_frozen_parameters_are_left_out():
+    layer = nn.Linear(2, 2)
+    layer.weight.requires_grad = False
+    layer(np.ones((1, 2), np.float32)).sum().backward()
+    assert optim.clip_grad_norm_(layer.parameters(), 1.0) == pytest.approx(math.sqrt(2))
+
+
+@pytest.mark.parametrize("params", [lambda: nn.Linear(2, 2), lambda: nn.Sequential(nn.ReLU()), lambda: [np.ones(2)]])
+def test_what_are_no_parameters_is_refused(params):
+    with pytest.raises(ArgumentTypeError, match=r"params must be Tensors, but one is a .*; pass model.parameters\(\)"):
+        optim.clip_grad_norm_(params(), 1.0)
+    with pytest.raises(ArgumentTypeError, match="max_norm must be a number, but is '1'"):
+        optim.clip_grad_norm_([with_gradient(np.ones(2))], "1")

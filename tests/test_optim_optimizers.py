@@ -1,6 +1,7 @@
 """The optimizers: what they compute, what they leave alone, what they remember, and what they refuse."""
 
 import copy
+import pickle
 import tracemalloc
 
 import numpy as np
@@ -8,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tinygrad_np import Tensor, optim
-from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
+from tinygrad_np import Tensor, nn, optim
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError
 
 # PyTorch's documented algorithms, line by line: from a parameter and the gradients of successive steps to its value
 # after them.
@@ -264,6 +265,62 @@ def test_the_parameters_may_come_from_a_generator():
     assert optim.SGD(p for p in ps).params == ps
 
 
+@every_case
+def test_a_frozen_parameter_stays_until_it_is_set_free(optimizer_class, arguments):
+    frozen, free = nn.Parameter([1.0, 2.0]), nn.Parameter([3.0, 4.0])
+    frozen.requires_grad = False
+    optimizer = optimizer_class([frozen, free], **arguments)
+
+    def moved():
+        before = [p.data.copy() for p in (frozen, free)]
+        for p in (frozen, free):
+            if p.requires_grad:
+                p.grad = np.ones(2, np.float32)
+        optimizer.step()
+        optimizer.zero_grad()
+        return [not np.array_equal(p.data, old) for p, old in zip((frozen, free), before, strict=True)]
+
+    assert moved() == [False, True]
+    frozen.requires_grad, free.requires_grad = True, False
+    assert moved() == [True, False]
+    free.requires_grad = True
+    assert moved() == [True, True]
+    assert optimizer.state_dict()["step"].tolist() == [2, 2]
+
+
+@every_case
+def test_a_copy_of_an_optimizer_updates_the_copies_of_its_parameters(optimizer_class, arguments):
+    p = parameter((3, 2))
+    optimizer = optimizer_class([p], **arguments)
+    gradients = gradients_for((3, 2), steps=4)
+    run(optimizer, p, gradients[:2])
+    for make in (copy.deepcopy, lambda both: pickle.loads(pickle.dumps(both))):
+        other, other_optimizer = make((p, optimizer))
+        assert other_optimizer.params == [other]
+        run(other_optimizer, other, gradients[2:])
+    run(optimizer, p, gradients[2:])
+    np.testing.assert_array_equal(other.data, p.data)
+
+
+def test_the_weight_decay_can_be_set_later():
+    for optimizer_class in (optim.SGD, optim.AdamW):
+        p = Tensor([1.0], requires_grad=True)
+        optimizer = optimizer_class([p], lr=1.0)
+        optimizer.weight_decay = 0.5
+        run(optimizer, p, [np.zeros(1)])
+        assert p.data.tolist() == [0.5]
+
+
+@pytest.mark.parametrize("one", [np.float32(1), np.float64(1), np.int64(1), 1])
+def test_numpys_numbers_are_numbers(one):
+    p = Tensor(np.ones(1, np.float32), requires_grad=True)
+    optimizer = optim.SGD([p], lr=one, momentum=one / 2, weight_decay=one / 4)
+    run(optimizer, p, [np.zeros(1, np.float32)])
+    assert (p.data.tolist(), p.dtype) == ([0.75], np.float32)
+    assert [type(value) for value in (optimizer.lr, optimizer.momentum, optimizer.weight_decay)] == [float] * 3
+    assert optim.Adam([p], betas=[one / 2, one / 4]).betas == (0.5, 0.25)
+
+
 # What they remember
 
 
@@ -424,3 +481,73 @@ def test_a_gradient_of_another_shape_is_refused():
     p.grad = np.ones((3, 2))
     with pytest.raises(ShapeError, match=r"parameter 0 has shape \(2, 3\), but its gradient \(3, 2\)"):
         optimizer.step()
+
+
+def test_only_frozen_parameters_are_refused():
+    layer = nn.Linear(2, 2)
+    for p in layer.parameters():
+        p.requires_grad = False
+    with pytest.raises(ArgumentError, match=r"all of the 2 parameters are frozen; set requires_grad = True"):
+        optim.SGD(layer.parameters())
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        lambda: nn.Linear(2, 2),
+        lambda: nn.Sequential(nn.Linear(2, 2)),
+        lambda: nn.Linear(2, 2).state_dict(),
+        lambda: nn.Linear(2, 2).state_dict().values(),
+        lambda: nn.Linear(2, 2).named_parameters(),
+        lambda: set(nn.Linear(2, 2).parameters()),
+        lambda: None,
+    ],
+    ids=["module", "sequence", "state", "arrays", "named", "set", "None"],
+)
+def test_what_are_no_parameters_in_an_order_are_refused(params):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match=r"params must be .*; pass model.parameters\(\)"):
+        optim.SGD(params())
+
+
+@pytest.mark.parametrize("wrong", ["0.1", None, True, [0.1], np.array([0.1, 0.2]), np.array(0.1), Tensor(0.1), 1j])
+def test_what_is_no_number_is_refused_by_name(wrong):
+    p = parameter(2)
+    for make, name in [
+        (lambda: optim.SGD([p], lr=wrong), "lr"),
+        (lambda: optim.SGD([p], momentum=wrong), "momentum"),
+        (lambda: optim.SGD([p], weight_decay=wrong), "weight_decay"),
+        (lambda: optim.Adam([p], betas=(0.9, wrong)), r"betas\[1\]"),
+        (lambda: optim.AdamW([p], eps=wrong), "eps"),
+        (lambda: optim.RMSprop([p], alpha=wrong), "alpha"),
+        (lambda: setattr(optim.SGD([p]), "lr", wrong), "lr"),
+    ]:
+        with pytest.raises(ArgumentTypeError, match=f"{name} must be a number, but is "):
+            make()
+
+
+@pytest.mark.parametrize("betas", [0.9, (0.9,), (0.9, 0.99, 0.999), np.array([0.9, 0.99]), None])
+def test_betas_are_a_pair(betas):
+    with pytest.raises(ArgumentError, match="betas must be a pair of numbers"):
+        optim.Adam([parameter(2)], betas=betas)
+
+
+@pytest.mark.parametrize("lr", [-1, float("nan"), float("inf")])
+def test_a_learning_rate_that_makes_no_sense_is_refused_when_it_is_set(lr):
+    optimizer = optim.SGD([parameter(2)], lr=0.5)
+    with pytest.raises(ArgumentError, match="lr must be a finite number >= 0"):
+        optimizer.lr = lr
+    assert optimizer.lr == 0.5
+
+
+@every_case
+def test_a_parameter_whose_array_has_another_dtype_or_shape_by_now_is_refused(optimizer_class, arguments):
+    for change, error in [(lambda a: a.astype(np.float64), DTypeError), (lambda a: a.reshape(3, 2), ShapeError)]:
+        p = parameter((2, 3), dtype=np.float32, name="weight")
+        optimizer = optimizer_class([p], **arguments)
+        run(optimizer, p, gradients_for((2, 3), steps=1, dtype=np.float32))
+        p.data = change(p.data)
+        p.grad = np.ones_like(p.data)
+        with pytest.raises(
+            error, match=r"parameter 0 \(weight\) has .* but had \(2, 3\) and float32 when the optimizer"
+        ):
+            optimizer.step()

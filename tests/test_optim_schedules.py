@@ -2,11 +2,12 @@
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_np.errors import ArgumentError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.optim import schedules
 
 # PyTorch's documented formulas.
@@ -151,3 +152,37 @@ def test_sequences_equal_pytorchs(schedule, name, arguments):
 def test_a_number_that_makes_no_sense_is_refused_by_name_and_value(function, arguments, message):
     with pytest.raises(ArgumentError, match=message):
         function(**arguments)
+
+
+EVERY = [schedules.constant(0.1), schedules.step(0.1, 2), schedules.cosine(0.1, 5), schedules.one_cycle(0.1, 5)]
+every_schedule = pytest.mark.parametrize("schedule", EVERY, ids=["constant", "step", "cosine", "one_cycle"])
+
+
+@every_schedule
+def test_steps_may_be_numpys_integers(schedule):
+    for step in (0, 3, 9):
+        for number in (np.int64(step), np.uint8(step), np.array(step)):
+            assert schedule(number) == schedule(step)
+            assert type(schedule(number)) is float
+
+
+@every_schedule
+@pytest.mark.parametrize("wrong", [-1, np.int64(-1), 1.0, math.nan, True, "1", None])
+def test_a_step_below_zero_or_one_that_is_no_integer_is_refused(schedule, wrong):
+    with pytest.raises(ArgumentError, match="step must be an integer >= 0, but is"):
+        schedule(wrong)
+
+
+def test_arguments_may_be_numpys_numbers():
+    assert schedules.step(np.float32(0.5), np.int64(2), np.float32(0.5))(5) == 0.125
+    assert type(schedules.cosine(np.float32(0.5), np.int64(4))(0)) is float
+    assert schedules.one_cycle(np.int64(1), np.array(10))(2) == schedules.one_cycle(1.0, 10)(2)
+
+
+def test_what_is_no_number_is_refused_by_name():
+    for wrong in ("0.1", None, True, np.array(0.1)):
+        for make in (schedules.constant, lambda lr: schedules.step(lr, 1), lambda lr: schedules.cosine(lr, 1)):
+            with pytest.raises(ArgumentTypeError, match="lr must be a number, but is "):
+                make(wrong)
+    with pytest.raises(ArgumentError, match="total_steps must be a positive integer, but is True"):
+        schedules.cosine(1.0, True)

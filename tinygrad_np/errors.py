@@ -66,11 +66,16 @@ class ShapeError(TinygradNpError, ValueError):
         message = super().__str__()
         if not self.modules:
             return message
-        names = [
-            next((name for name, value in vars(outer).items() if value is inner), "?")
-            for outer, inner in pairwise(self.modules)
-        ]
+        names = [_name(outer, inner) for outer, inner in pairwise(self.modules)]
         return f"{'.'.join(names)} {self.modules[-1]!r}: {message}".lstrip()
+
+
+def _name(outer: Any, inner: Any) -> str:
+    """The dotted name of one module within another, or "?" if it is not found."""
+    try:
+        return next((name for name, module in outer.named_modules() if module is inner and name), "?")
+    except ArgumentTypeError:  # a module that hides others; this error is about something else
+        return "?"
 
 
 class DTypeError(TinygradNpError, TypeError):

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
+from tinygrad_np.arguments import Seed, random_generator
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
@@ -82,7 +83,7 @@ def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | n
     return out
 
 
-def dropout(x: Array, p: float, generator: np.random.Generator, training: bool = True) -> Array:
+def dropout(x: Array, p: float, generator: Seed, training: bool = True) -> Array:
     """Set each element to zero with probability p and scale the others by 1 / (1 - p); in evaluation, do nothing.
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014),
@@ -91,14 +92,14 @@ def dropout(x: Array, p: float, generator: np.random.Generator, training: bool =
     Args:
         x: any shape, floating point.
         p: 0 <= p < 1.
-        generator: where the randomness comes from.
+        generator: where the randomness comes from; a seed gives the same mask at every call.
         training: whether to drop anything at all.
     """
     if not 0 <= p < 1:
         raise ArgumentError(f"dropout's p must be at least 0 and less than 1, not {p}")
     if not training or p == 0:
         return x
-    mask = generator.random(x.shape, dtype=np.float32) >= p
+    mask = random_generator(generator).random(x.shape, dtype=np.float32) >= p
     return x * (mask * x.dtype.type(1 / (1 - p)))
 
 
@@ -158,7 +159,10 @@ def batch_norm(
         raise ShapeError(f"the input has shape {x.shape}, but should have shape (N, {len(running_mean)})")
     if training:
         if len(x) < 2:
-            raise ShapeError(f"batch_norm needs more than one row in training, but the input has shape {x.shape}")
+            raise ShapeError(
+                f"batch_norm needs more than one row in training, but the input has shape {x.shape}; leave out a last "
+                "batch of one row with data.batches(..., drop_last=True), or call eval() to use the running statistics"
+            )
         mean = np.mean(x, axis=0)
         deviation = x - mean
         variance = np.mean(deviation * deviation, axis=0)

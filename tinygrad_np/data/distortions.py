@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_np.arguments import Seed, random_generator
 from tinygrad_np.errors import ArgumentError, ShapeError
 
 __all__ = ["distort"]
@@ -25,7 +26,7 @@ Measured on MNIST, four times as many are slower by a quarter."""
 
 def distort(
     images: NDArray[Any],
-    generator: np.random.Generator,
+    generator: Seed,
     strength: float = 1.0,
     *,
     rotation: float = 15.0,
@@ -47,7 +48,7 @@ def distort(
 
     Args:
         images: shape (N, height, width), uint8 or floating point, 0 in the background.
-        generator: where the randomness comes from.
+        generator: where the randomness comes from; a seed always gives the same distortions.
         strength: multiplies all the magnitudes below; at least 0. At 0 the images keep their values.
         rotation: the largest angle, in degrees.
         scaling: the largest change of the width, as a share of the width; the same for the height.
@@ -85,11 +86,12 @@ def distort(
     )  # 2, because the noise goes from -0.5 to 0.5
     across = _gaussian(width, smoothing)
 
+    random = random_generator(generator)
     distorted = np.empty(images.shape, np.float32)
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
         n = len(block)
-        angle, high, wide, slant, y_shift, x_shift = generator.uniform(-strength, strength, (6, n))
+        angle, high, wide, slant, y_shift, x_shift = random.uniform(-strength, strength, (6, n))
         cos, sin = np.cos(math.radians(rotation) * angle), np.sin(math.radians(rotation) * angle)
         high, wide, slant = 1 + scaling * high, 1 + scaling * wide, shear * slant
         maps = [
@@ -97,7 +99,7 @@ def distort(
             [high * sin + slant * cos, wide * cos, middle[1] + translation * x_shift],
         ]
         places = np.swapaxes(np.array(maps, np.float32), 1, 2) @ pixels
-        noise = generator.random((2, n, height, width), np.float32)
+        noise = random.random((2, n, height, width), np.float32)
         noise -= 0.5
         places += (down @ noise @ across).reshape(places.shape)
         distorted[start : start + n] = _interpolate(block, *places).reshape(block.shape)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_np.arguments import Seed, integer, number, random_generator
 from tinygrad_np.errors import ArgumentError, DTypeError
 
 __all__ = ["batches", "split", "to_inputs"]
@@ -41,33 +42,34 @@ def to_inputs(images: NDArray[Any]) -> NDArray[np.float32]:
     return flat.astype(np.float32, copy=False)
 
 
-def split(count: int, fraction: float, generator: np.random.Generator) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split(count: int, fraction: float, generator: Seed) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split samples at random into those to train on and those held out.
 
     Args:
         count: the number of samples.
         fraction: the share of them to hold out, between 0 and 1.
-        generator: where the randomness comes from.
+        generator: where the randomness comes from; a seed always gives the same split.
 
     Returns:
         The indices of the samples to keep and of those held out, in random order.
 
     Raises:
-        ArgumentError: `fraction` is not between 0 and 1, or one of the parts would be empty.
+        ArgumentError: `fraction` is not between 0 and 1, `count` is no integer, or one of the parts would be empty.
 
     >>> kept, held_out = split(10, 0.2, np.random.default_rng(0))
     >>> len(kept), len(held_out)
     (8, 2)
     """
-    held_out = round(count * fraction) if 0 < fraction < 1 else 0
+    count, share = integer("count", count), number("fraction", fraction)
+    held_out = round(count * share) if 0 < share < 1 else 0
     if not 0 < held_out < count:
         raise ArgumentError(f"a fraction of {fraction} of {count} samples leaves one part of the split empty")
-    order = generator.permutation(count)
+    order = random_generator(generator).permutation(count)
     return order[held_out:], order[:held_out]
 
 
 def batches(
-    *arrays: NDArray[Any], batch_size: int, generator: np.random.Generator | None = None
+    *arrays: NDArray[Any], batch_size: int, generator: Seed = None, drop_last: bool = False
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Hand out the rows of arrays in minibatches, each row once.
 
@@ -77,13 +79,16 @@ def batches(
     Args:
         *arrays: arrays of shape (N, ...), such as inputs and labels; N at least 1, and the same for all.
         batch_size: the number of rows of a batch. The last one is smaller if `batch_size` does not divide N.
-        generator: shuffles the rows; None keeps their order.
+        generator: shuffles the rows; None keeps their order. A seed gives the same order at every call: to have another
+            in each epoch, make one Generator for all of them.
+        drop_last: leave out a last batch that is smaller, for example because `nn.BatchNorm1d` cannot train on one row.
 
     Returns:
         An iterator over the batches: tuples with the same rows of each array.
 
     Raises:
-        ArgumentError: there is no array or no row, lengths differ, or `batch_size` is below 1.
+        ArgumentError: there is no array or no row, lengths differ, `batch_size` is below 1 or no integer, or
+            `drop_last` would leave nothing.
 
     >>> for numbers, letters in batches(np.arange(3), np.array(["a", "b", "c"]), batch_size=2):
     ...     print(numbers, letters)
@@ -94,19 +99,25 @@ def batches(
     if len(lengths) != 1 or 0 in lengths:
         shapes = ", ".join(str(array.shape) for array in arrays)
         raise ArgumentError(f"batches of arrays of shapes [{shapes}]; expected arrays of one length, at least 1")
+    batch_size = integer("batch_size", batch_size)
     if batch_size < 1:
         raise ArgumentError(f"batch_size {batch_size}; expected at least 1")
-    return _iterate(arrays, batch_size, generator)
+    count = lengths.pop()
+    if drop_last and batch_size > count:
+        raise ArgumentError(
+            f"drop_last leaves nothing of {count} rows, for batch_size is {batch_size}; make it smaller"
+        )
+    starts = range(0, count - batch_size + 1 if drop_last else count, batch_size)
+    return _iterate(arrays, starts, None if generator is None else random_generator(generator))
 
 
 def _iterate(
-    arrays: tuple[NDArray[Any], ...], batch_size: int, generator: np.random.Generator | None
+    arrays: tuple[NDArray[Any], ...], starts: range, generator: np.random.Generator | None
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     # A generator of its own: so `batches` raises when it is called, not when the first batch is asked for.
-    count = len(arrays[0])
-    order = None if generator is None else generator.permutation(count)
-    for start in range(0, count, batch_size):
-        rows = slice(start, start + batch_size)
+    order = None if generator is None else generator.permutation(len(arrays[0]))
+    for start in starts:
+        rows = slice(start, start + starts.step)
         if order is None:
             yield tuple(array[rows] for array in arrays)
         else:

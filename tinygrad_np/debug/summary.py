@@ -17,7 +17,7 @@ from tinygrad_np import functional
 from tinygrad_np.debug.profile import owners
 from tinygrad_np.debug.tables import aligned, in_bytes
 from tinygrad_np.derivatives.products import index_lists
-from tinygrad_np.derivatives.table import RULES, Rule
+from tinygrad_np.derivatives.table import LEAF, RULES, Rule
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn.module import Module, Parameter
@@ -80,7 +80,7 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLik
         kept = _kept(model, model(*arrays), arrays)
     with _unchanged(model), np.errstate(all="ignore"):
         model.train()
-        layers = _layers(model, arrays)
+        layers, unfound = _layers(model, arrays)
     for layer, module in layers:
         if kept[module]:
             layer.activation_bytes = kept[module].popleft()
@@ -94,6 +94,7 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLik
         sum(parameter.data.nbytes for parameter in parameters),
         sum(layer.multiply_adds for layer, _ in layers),
         sum(layer.activation_bytes for layer, _ in layers),
+        unfound,
     )
 
 
@@ -135,6 +136,7 @@ class Summary:
         frozen: how many of these do not require a gradient.
         parameter_bytes: the memory of the parameters.
         multiply_adds, activation_bytes: the sums over the rows.
+        unfound: the shapes of Tensors that require grad and that the model uses, but that are none of its parameters.
     """
 
     rows: list[Layer]
@@ -145,6 +147,7 @@ class Summary:
     parameter_bytes: int
     multiply_adds: int
     activation_bytes: int
+    unfound: list[Shape]
 
     def __str__(self) -> str:
         header = ["module", "output shape", "parameters", "multiply-adds", "activations"]
@@ -153,6 +156,8 @@ class Summary:
         return (
             f"{aligned([header], list(map(_cells, self.rows)), [total])}\n\n"
             f"for {inputs} {self.dtype}; the parameters take {in_bytes(self.parameter_bytes)}"
+            + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}"
+            * bool(self.unfound)
         )
 
     __repr__ = __str__
@@ -245,20 +250,25 @@ def _kept(model: Module, out: Any, inputs: list[np.ndarray]) -> dict[Module, deq
     return calls
 
 
-def _layers(model: Module, inputs: list[np.ndarray]) -> list[tuple[Layer, Module]]:
-    """A row, still without activations, for each module call and for each uncalled module with parameters."""
+def _layers(model: Module, inputs: list[np.ndarray]) -> tuple[list[tuple[Layer, Module]], list[Shape]]:
+    """A row, still without activations, for each module call and for each uncalled module with parameters.
+
+    Second, the shapes of what requires grad, but is no parameter.
+    """
     calls = _Calls(model)
     for parameter in calls.frozen:  # so that the calls of frozen layers are recorded as well
         parameter.requires_grad = True
     for module in model.modules():
         vars(module)["forward"] = calls.noted(module, module.forward)
+    given = [Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs]
+    known = {tensor.node for tensor in (*given, *model.parameters()) if isinstance(tensor, Tensor)}
     with watching(calls):
-        model(*(Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs))
+        model(*given)
     called = {module for _, module in calls.rows}
     for module in model.modules():
         if module not in called and any(isinstance(value, Parameter) for value in vars(module).values()):
             calls.begin(module)
-    return calls.rows
+    return calls.rows, [np.shape(leaf.out) for leaf in calls.leaves if leaf not in known]
 
 
 class _Calls:
@@ -270,6 +280,7 @@ class _Calls:
         self.counted: set[Parameter] = set()
         self.rows: list[tuple[Layer, Module]] = []
         self.running: list[Layer] = []
+        self.leaves: dict[Node, None] = {}  # in order
 
     def noted(self, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap `forward` so that each call of it makes a row."""
@@ -304,6 +315,9 @@ class _Calls:
         return row
 
     def recorded(self, node: Node, seconds: float) -> None:
+        for parent in node.parents:
+            if parent is not None and parent.rule is LEAF and parent.scope is None:  # not made in a call
+                self.leaves[parent] = None
         if node.rule in MULTIPLY_ADDS:
             self.running[-1].multiply_adds += MULTIPLY_ADDS[node.rule](node)
 

@@ -1,6 +1,7 @@
 """Networks: modules that hold parameters, layers, losses, and initialisers. Names and defaults are PyTorch's."""
 
 from tinygrad_np.nn import init
+from tinygrad_np.nn.containers import ModuleDict, ModuleList, Sequential
 from tinygrad_np.nn.layers import (
     GELU,
     BatchNorm1d,
@@ -12,7 +13,6 @@ from tinygrad_np.nn.layers import (
     Linear,
     LogSoftmax,
     ReLU,
-    Sequential,
     Sigmoid,
     Softmax,
     Softplus,
@@ -34,6 +34,8 @@ __all__ = [
     "LogSoftmax",
     "MSELoss",
     "Module",
+    "ModuleDict",
+    "ModuleList",
     "NLLLoss",
     "Parameter",
     "ReLU",

@@ -1,6 +1,7 @@
 """Initialisers: functions that fill a parameter's array in place. Names are PyTorch's.
 
-Each draws from the generator it is given, so that a seed fixes the initial values. A weight has shape
+Each draws from the generator it is given, or from a new one of the seed it is given, so that a seed fixes the initial
+values. A weight has shape
 (out_features, in_features); its fan_in is in_features and its fan_out is out_features. The initialisers named after
 a paper need such a weight, and raise a `ShapeError` for other shapes; the rest take any shape.
 """
@@ -9,8 +10,7 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
+from tinygrad_np.arguments import Seed, random_generator
 from tinygrad_np.errors import ShapeError
 from tinygrad_np.tensor import Tensor
 
@@ -45,14 +45,14 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     return fan_in, fan_out
 
 
-def uniform_(tensor: Tensor, low: float, high: float, generator: np.random.Generator) -> None:
+def uniform_(tensor: Tensor, low: float, high: float, generator: Seed) -> None:
     """Draw from the uniform distribution on [low, high)."""
-    tensor.data[...] = generator.uniform(low, high, tensor.shape)
+    tensor.data[...] = random_generator(generator).uniform(low, high, tensor.shape)
 
 
-def normal_(tensor: Tensor, mean: float, std: float, generator: np.random.Generator) -> None:
+def normal_(tensor: Tensor, mean: float, std: float, generator: Seed) -> None:
     """Draw from the normal distribution with this mean and standard deviation."""
-    tensor.data[...] = generator.normal(mean, std, tensor.shape)
+    tensor.data[...] = random_generator(generator).normal(mean, std, tensor.shape)
 
 
 def zeros_(tensor: Tensor) -> None:
@@ -60,7 +60,7 @@ def zeros_(tensor: Tensor) -> None:
     tensor.data[...] = 0
 
 
-def xavier_uniform_(tensor: Tensor, generator: np.random.Generator) -> None:
+def xavier_uniform_(tensor: Tensor, generator: Seed) -> None:
     """Uniform within sqrt(6 / (fan_in + fan_out)) of 0, for tanh and sigmoid.
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010),
@@ -70,7 +70,7 @@ def xavier_uniform_(tensor: Tensor, generator: np.random.Generator) -> None:
     uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, generator: np.random.Generator) -> None:
+def xavier_normal_(tensor: Tensor, generator: Seed) -> None:
     """Normal with variance 2 / (fan_in + fan_out), for tanh and sigmoid.
 
     Source: Glorot & Bengio (2010), equation 12.
@@ -78,7 +78,7 @@ def xavier_normal_(tensor: Tensor, generator: np.random.Generator) -> None:
     normal_(tensor, 0, math.sqrt(2 / sum(fans(tensor))), generator)
 
 
-def kaiming_uniform_(tensor: Tensor, generator: np.random.Generator) -> None:
+def kaiming_uniform_(tensor: Tensor, generator: Seed) -> None:
     """Uniform with variance 2 / fan_in, for ReLU and its relatives.
 
     Source: He et al., "Delving deep into rectifiers" (2015), equation 10.
@@ -87,12 +87,12 @@ def kaiming_uniform_(tensor: Tensor, generator: np.random.Generator) -> None:
     uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor: Tensor, generator: np.random.Generator) -> None:
+def kaiming_normal_(tensor: Tensor, generator: Seed) -> None:
     """Normal with variance 2 / fan_in, for ReLU and its relatives. Source: He et al. (2015), equation 10."""
     normal_(tensor, 0, math.sqrt(2 / fans(tensor)[0]), generator)
 
 
-def pytorch_default_(tensor: Tensor, fan_in: int, generator: np.random.Generator) -> None:
+def pytorch_default_(tensor: Tensor, fan_in: int, generator: Seed) -> None:
     """Uniform within 1 / sqrt(fan_in) of 0, for weight and bias alike.
 
     Source: PyTorch's `Linear.reset_parameters`, which follows LeCun et al., "Efficient BackProp" (1998), section 4.6,

@@ -6,12 +6,12 @@ Shapes: N is the batch, `...` any axes. A layer computes in the dtype that NumPy
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from tinygrad_np import functional
+from tinygrad_np.arguments import Seed, integer, number, random_generator, require
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
@@ -28,7 +28,6 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "ReLU",
-    "Sequential",
     "Sigmoid",
     "Softmax",
     "Softplus",
@@ -44,11 +43,12 @@ class Linear(Module):
     Args:
         in_features, out_features: at least 1.
         bias: whether there is a bias; without one, `bias` is None.
-        generator: draws the initial values, as `init.pytorch_default_` does. `numpy.random.default_rng()` if None.
+        generator: draws the initial values, as `init.pytorch_default_` does; or the seed of one.
         dtype: of the parameters.
 
     Raises:
-        ArgumentError: a number of features is below 1.
+        ArgumentError: a number of features is below 1, or no integer.
+        ArgumentTypeError: `bias` is no bool, or `generator` neither a generator nor a seed.
         ShapeError: when called, if the last axis of the input does not have in_features.
 
     >>> Linear(784, 10)(np.zeros((32, 784), dtype=np.float32)).shape
@@ -62,12 +62,15 @@ class Linear(Module):
         in_features: int,
         out_features: int,
         bias: bool = True,
-        generator: np.random.Generator | None = None,
+        generator: Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
+        in_features, out_features = integer("in_features", in_features), integer("out_features", out_features)
         if in_features < 1 or out_features < 1:
             raise ArgumentError(f"a Linear layer needs at least 1 feature, not {in_features} in and {out_features} out")
-        generator = generator or np.random.default_rng()
+        if not isinstance(bias, (bool, np.bool_)):
+            raise ArgumentTypeError(f"bias must be True or False, but is {bias!r}; a seed goes to generator=")
+        generator = random_generator(generator)
         self.weight = Parameter(np.empty((out_features, in_features), dtype), dtype=dtype)
         self.bias = Parameter(np.empty(out_features, dtype), dtype=dtype) if bias else None
         for parameter in self.parameters():
@@ -79,45 +82,6 @@ class Linear(Module):
     def extra_repr(self) -> str:
         out_features, in_features = self.weight.shape
         return f"{in_features}, {out_features}{'' if self.bias is not None else ', bias=False'}"
-
-
-class Sequential(Module):
-    """Modules applied one after the other. Their names are "0", "1" ...; `len`, iteration and an index find them.
-
-    Args:
-        *modules: each takes the output of the one before. Without any, the output is the input.
-
-    Raises:
-        ArgumentTypeError: an argument is not a Module.
-
-    >>> Sequential(Linear(2, 3), ReLU())
-    Sequential(
-      (0): Linear(2, 3)
-      (1): ReLU()
-    )
-    """
-
-    def __init__(self, *modules: Module) -> None:
-        for i, module in enumerate(modules):
-            if not isinstance(module, Module):
-                raise ArgumentTypeError(
-                    f"Sequential takes modules, such as nn.ReLU(), but its argument number {i + 1} is {module!r}"
-                )
-            setattr(self, str(i), module)
-
-    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
-        for module in self.children():
-            x = module(x)
-        return x
-
-    def __iter__(self) -> Iterator[Module]:
-        return self.children()
-
-    def __len__(self) -> int:
-        return len(list(self.children()))
-
-    def __getitem__(self, index: int) -> Module:
-        return list(self.children())[index]
 
 
 class Identity(Module):
@@ -224,17 +188,19 @@ class Dropout(Module):
 
     Args:
         p: the probability that an element is dropped, at least 0 and less than 1.
-        generator: where the randomness comes from. `numpy.random.default_rng()` if None.
+        generator: where the randomness comes from; or the seed of a generator of its own.
 
     Raises:
         ArgumentError: p is out of range.
+        ArgumentTypeError: p is no number, or `generator` neither a generator nor a seed.
     """
 
-    def __init__(self, p: float = 0.5, generator: np.random.Generator | None = None) -> None:
+    def __init__(self, p: float = 0.5, generator: Seed = None) -> None:
+        p = number("p", p)
         if not 0 <= p < 1:
             raise ArgumentError(f"dropout's p must be at least 0 and less than 1, not {p}")
         self.p = p
-        self.generator = generator or np.random.default_rng()
+        self.generator = random_generator(generator)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.dropout(x, self.p, self.generator, self.training)
@@ -260,8 +226,10 @@ class LayerNorm(Module):
     def __init__(
         self, normalized_shape: int | tuple[int, ...], eps: float = 1e-5, dtype: DTypeLike = np.float32
     ) -> None:
-        self.normalized_shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
-        self.eps = eps
+        lengths = normalized_shape if isinstance(normalized_shape, (tuple, list)) else (normalized_shape,)
+        require(len(lengths) > 0, "normalized_shape", normalized_shape, "the lengths of one axis or more")
+        self.normalized_shape = tuple(integer("normalized_shape", length, least=1) for length in lengths)
+        self.eps = number("eps", eps)
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype)
         self.bias = Parameter(np.zeros(self.normalized_shape), dtype=dtype)
 
@@ -294,7 +262,8 @@ class BatchNorm1d(Module):
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, dtype: DTypeLike = np.float32
     ) -> None:
-        self.eps, self.momentum = eps, momentum
+        num_features = integer("num_features", num_features, least=1)
+        self.eps, self.momentum = number("eps", eps), number("momentum", momentum)
         self.weight = Parameter(np.ones(num_features), dtype=dtype)
         self.bias = Parameter(np.zeros(num_features), dtype=dtype)
         self.running_mean = np.zeros(num_features, dtype)

@@ -1,22 +1,33 @@
-"""`Module`: an object that finds the parameters and modules assigned to its attributes.
+"""`Module`: an object that finds the parameters and modules assigned to its attributes, or refuses them.
 
 As in PyTorch, `parameters()` come in the order in which they were assigned, and the keys of `state_dict()` are the
 names of the attributes, joined by dots. So the weights of the same network load there and here.
+
+A parameter that is not found would not be trained, and nothing would say so. Therefore what hides one, such as a bare
+list, is refused when it is assigned; and again when parameters are asked for, since a list may have grown by then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Self
+import reprlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_np.errors import CheckpointError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
 from tinygrad_np.recording import Scope, State, state
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["Module", "Parameter"]
+__all__ = ["IncompatibleKeys", "Module", "Parameter"]
+
+CONTAINERS = (list, tuple, set, frozenset, deque, dict)
+"""Python's containers. What they hold is not found; `ModuleList` and `ModuleDict` are modules."""
+
+NUMBERS = frozenset([bool, int, float, str])
+"""What long lists mostly hold: it is passed over quickly."""
 
 
 class Parameter(Tensor):
@@ -43,10 +54,28 @@ class Parameter(Tensor):
         super().__init__(data, requires_grad, dtype, name)
 
 
+class IncompatibleKeys(NamedTuple):
+    """What `load_state_dict` did not load.
+
+    Attributes:
+        missing_keys: the names in the model that the given state lacks.
+        unexpected_keys: the names in the given state that the model lacks.
+    """
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
 class Module:
     """Base class of layers and networks. Subclasses assign parameters and modules in `__init__`, and define `forward`.
 
     NumPy arrays assigned to attributes are buffers: part of the state, but not learned, such as running means.
+
+    Assigning raises an `ArgumentTypeError` if a parameter would be lost by it, and the message names the remedy. It
+    refuses: a list, tuple, set or dict that holds modules or parameters, see `ModuleList` and `ModuleDict`; a Tensor
+    that requires grad, but is no Parameter; and anything but a Parameter, a Module or None in the place of one. An
+    array replaces an array, and nothing else does. Modules and parameters in the body of a class are refused too:
+    all objects would share them.
 
     Attributes:
         training: True in training mode, False in evaluation mode; `train` and `eval` set it.
@@ -64,6 +93,31 @@ class Module:
     """
 
     training = True
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for base in cls.__mro__:
+            for name, value in vars(base).items():
+                for item in _hidden(value):
+                    raise ArgumentTypeError(
+                        f"{cls.__name__}.{name} holds {_described(item)} in the body of the class, where it is not "
+                        "found, and all objects share it; assign it to self in __init__"
+                    )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if "." in name:
+            raise ArgumentError(
+                f"{name!r} cannot be an attribute: dots separate the names in state_dict(); choose another"
+            )
+        if not isinstance(value, (Parameter, Module)) and value is not None:
+            place = f"{type(self).__name__}.{name}"
+            if name == "requires_grad":
+                raise ArgumentTypeError(f"{place} would freeze nothing; set requires_grad of each of its parameters()")
+            _refuse_to_replace(place, vars(self).get(name), value)
+            hidden = [item for item in _hidden(value) if not _is_activation(item)]
+            if hidden:
+                _refuse_unfound(place, hidden, self.modules())
+        super().__setattr__(name, value)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the module's output. Every subclass defines it, with inputs and output of its own.
@@ -113,80 +167,125 @@ class Module:
         return (child for _, child in self.named_children())
 
     def named_modules(self) -> Iterator[tuple[str, Module]]:
-        """This module, under the name "", and all modules in it, each once, with their dotted names."""
-        seen: set[Module] = set()
-        for name, module in self._places():
-            if module not in seen:
-                seen.add(module)
-                yield name, module
+        """This module, under the name "", and all modules in it, each once, with their dotted names.
 
-    def _places(self) -> Iterator[tuple[str, Module]]:
-        """Like `named_modules`, but a module that stands in several places comes under each of its names."""
+        Raises:
+            ArgumentTypeError: one of them holds modules or parameters where they are not found, such as in a list that
+                was empty when it was assigned.
+        """
+        found: dict[int, tuple[str, Module]] = {}
         stack: list[tuple[str, Module]] = [("", self)]
         while stack:
             name, module = stack.pop()
-            yield name, module
-            children = [(f"{name}.{child}" if name else child, value) for child, value in module.named_children()]
-            stack += reversed(children)
+            if id(module) not in found:
+                found[id(module)] = name, module
+                children = [(_joined(name, child), value) for child, value in module.named_children()]
+                stack += reversed(children)
+        _refuse_hidden([module for _, module in found.values()])
+        yield from found.values()
 
     def modules(self) -> Iterator[Module]:
-        """This module and all modules in it, each once."""
+        """This module and all modules in it, each once. Raises what `named_modules` does."""
         return (module for _, module in self.named_modules())
 
     def named_parameters(self) -> Iterator[tuple[str, Tensor]]:
-        """All parameters in this module and the modules in it, each once, with their dotted names."""
+        """All parameters in this module and the modules in it, each once, with their dotted names.
+
+        Raises:
+            ArgumentTypeError: as for `named_modules`.
+        """
         seen: set[Tensor] = set()
-        for name, value in self._named_state():
-            if isinstance(value, Tensor) and value not in seen:
-                seen.add(value)
-                yield name, value
+        for prefix, module in self.named_modules():
+            for name, value in list(vars(module).items()):
+                if isinstance(value, Parameter) and value not in seen:
+                    seen.add(value)
+                    yield _joined(prefix, name), value
 
     def parameters(self) -> Iterator[Tensor]:
-        """All parameters in this module and the modules in it, each once."""
+        """All parameters in this module and the modules in it, each once. Raises what `named_modules` does."""
         return (parameter for _, parameter in self.named_parameters())
 
-    def _named_state(self) -> Iterator[tuple[str, Tensor | np.ndarray]]:
-        """All parameters and buffers with their dotted names; one that stands in several places comes under each."""
-        for prefix, module in self._places():
-            for name, value in vars(module).items():
-                if isinstance(value, (Parameter, np.ndarray)):
-                    yield f"{prefix}.{name}" if prefix else name, value
-
     def state_dict(self) -> dict[str, np.ndarray]:
-        """The arrays of all parameters and buffers, by their dotted names.
+        """The arrays of all parameters and buffers, by their dotted names; one in several places under each name.
 
         Returns:
             The arrays themselves, not copies: the next training step changes them.
-        """
-        return {name: value.data if isinstance(value, Tensor) else value for name, value in self._named_state()}
 
-    def load_state_dict(self, state: Mapping[str, ArrayLike]) -> None:
+        Raises:
+            ArgumentTypeError: as for `named_modules`.
+        """
+        state: dict[str, np.ndarray] = {}
+        modules: list[Module] = []
+        stack: list[tuple[str, tuple[Module, ...]]] = [("", (self,))]
+        while stack:
+            prefix, path = stack.pop()
+            modules.append(path[-1])
+            for name, value in vars(path[-1]).items():
+                if isinstance(value, (Parameter, np.ndarray)):
+                    state[_joined(prefix, name)] = value.data if isinstance(value, Parameter) else value
+            children = [
+                (_joined(prefix, name), (*path, child))
+                for name, child in path[-1].named_children()
+                if not any(child is outer for outer in path)  # as a child that refers to its parent
+            ]
+            stack += reversed(children)
+        _refuse_hidden(modules)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, ArrayLike], strict: bool = True) -> IncompatibleKeys:
         """Copy arrays into the parameters and buffers: all of them, or none if one does not fit.
+
+        A parameter that has several names, as the tied weights of two layers, needs only one of them: files in the
+        safetensors format mostly hold one.
 
         Args:
             state: an array for each key of `state_dict`, of its shape. It may have another dtype of the same kind.
+            strict: False to load what both have, and to leave the rest.
+
+        Returns:
+            The names that one of the two lacks; with `strict` there are none.
 
         Raises:
-            CheckpointError: names are missing or unknown, or shapes or kinds of dtypes differ; the message says which.
+            CheckpointError: names are missing or unknown, shapes or kinds of dtypes differ, or the names of one
+                parameter have different arrays; the message says which.
+            ArgumentTypeError: `state` is no dict.
         """
+        if not isinstance(state, Mapping):
+            raise ArgumentTypeError(
+                f"load_state_dict takes a dict of arrays, such as checkpoint.load(path), not a {type(state).__name__}"
+            )
         own = self.state_dict()
         given = {name: np.array(array) for name, array in state.items()}  # copies: they may be this module's own
-        problems = [f"{name} is missing" for name in own if name not in given]
-        problems += [f"{name} is unknown" for name in given if name not in own]
+        names: dict[int, list[str]] = {}  # of each array
+        for name, array in own.items():
+            names.setdefault(id(array), []).append(name)
+        missing = [name for name in own if not any(other in given for other in names[id(own[name])])]
+        unexpected = [name for name in given if name not in own]
+        shared = {name: array for name, array in given.items() if name in own}
+        problems = [f"{name} is missing" for name in missing if strict]
+        problems += [f"{name} is unknown" for name in unexpected if strict]
         problems += [
-            f"{name} has shape {given[name].shape} instead of {array.shape}"
-            for name, array in own.items()
-            if name in given and given[name].shape != array.shape
+            f"{name} has shape {array.shape} instead of {own[name].shape}"
+            for name, array in shared.items()
+            if array.shape != own[name].shape
         ]
         problems += [
-            f"{name} has dtype {given[name].dtype} instead of {array.dtype}"
-            for name, array in own.items()
-            if name in given and not np.can_cast(given[name].dtype, array.dtype, "same_kind")
+            f"{name} has dtype {array.dtype} instead of {own[name].dtype}"
+            for name, array in shared.items()
+            if not np.can_cast(array.dtype, own[name].dtype, "same_kind")
+        ]
+        tied = [[name for name in group if name in shared] for group in names.values()]
+        problems += [
+            f"{first} and {other} are one array in this model, but differ"
+            for first, *others in filter(None, tied)
+            for other in others
+            if not problems and _bits(shared[first], own[first]) != _bits(shared[other], own[first])
         ]
         if problems:
             raise CheckpointError(f"the weights are of another architecture than this model: {'; '.join(problems)}")
-        for name, array in own.items():
-            array[...] = given[name]
+        for name, array in shared.items():
+            own[name][...] = array
+        return IncompatibleKeys(missing, unexpected)
 
     def train(self, mode: bool = True) -> Self:
         """Put this module and all modules in it into training mode: Dropout drops, BatchNorm1d uses the batch.
@@ -196,7 +295,12 @@ class Module:
 
         Returns:
             This module.
+
+        Raises:
+            ArgumentTypeError: `mode` is no bool; or as for `named_modules`.
         """
+        if not isinstance(mode, (bool, np.bool_)):
+            raise ArgumentTypeError(f"train takes True or False, not {mode!r}; eval() is for evaluation mode")
         for module in self.modules():
             module.training = mode
         return self
@@ -214,7 +318,88 @@ class Module:
         """What `repr` shows in parentheses after the name of the class, for a module without children."""
         return ""
 
+    @reprlib.recursive_repr("...")
     def __repr__(self) -> str:
         lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({body})"
+
+
+def _joined(prefix: str, name: str) -> str:
+    return f"{prefix}.{name}" if prefix else name
+
+
+def _bits(array: np.ndarray, like: np.ndarray) -> bytes:
+    return array.astype(like.dtype).tobytes()
+
+
+def _hidden(value: Any) -> list[Module | Tensor]:
+    """The modules and the Tensors that learn in a value, which is itself no part of the state, however deep."""
+    hidden: list[Module | Tensor] = []
+    stack, seen = [value], set()
+    while stack:
+        item = stack.pop()
+        if isinstance(item, (Module, Parameter)) or (isinstance(item, Tensor) and item.requires_grad):
+            hidden.append(item)
+        elif isinstance(item, (*CONTAINERS, np.ndarray)) and id(item) not in seen:
+            seen.add(id(item))  # a list may hold itself
+            if isinstance(item, np.ndarray):
+                item = item.ravel().tolist() if item.dtype == object else ()
+            elif isinstance(item, dict):
+                item = [*item, *item.values()]
+            stack += [inner for inner in item if type(inner) not in NUMBERS]
+    return hidden
+
+
+def _is_activation(item: Module | Tensor) -> bool:
+    """Whether `item` was computed in the call of a module, which may keep it to be looked at."""
+    return isinstance(item, Tensor) and item.node is not None and not item.is_leaf and item.node.scope is not None
+
+
+def _refuse_hidden(modules: list[Module]) -> None:
+    """Refuse what has come into the attributes of modules without being assigned."""
+    for module in modules:
+        for name, value in vars(module).items():
+            if isinstance(value, (Parameter, Module)):
+                continue
+            hidden = [item for item in _hidden(value) if isinstance(item, Module) or item.is_leaf]
+            if hidden:
+                _refuse_unfound(f"{type(module).__name__}.{name}", hidden, modules)
+
+
+def _refuse_unfound(place: str, hidden: list[Module | Tensor], modules: Iterable[Module]) -> None:
+    """Refuse the first of `hidden` that is neither one of `modules` nor one of their parameters."""
+    found = {id(item) for module in modules for item in (module, *vars(module).values())}
+    for item in hidden:
+        if id(item) in found and isinstance(item, (Module, Parameter)):
+            continue
+        if isinstance(item, Module):
+            remedy = "make the list an nn.ModuleList or the dict an nn.ModuleDict, also inside of another"
+        elif isinstance(item, Parameter):
+            remedy = "assign each parameter to an attribute of its own, for example with setattr(self, 'weight0', ...)"
+        else:
+            remedy = "assign nn.Parameter(value.detach()) to have it learn, or value.detach() if it is a constant"
+        raise ArgumentTypeError(f"{place} holds {_described(item)}, which parameters() would not find; {remedy}")
+
+
+def _refuse_to_replace(place: str, old: Any, new: Any) -> None:
+    """Refuse `new`, which is no parameter, module or None, in the place of something that is part of the state."""
+    if isinstance(old, Parameter):
+        remedy = "change its values with [...] = value within no_grad(), or assign nn.Parameter(value)"
+    elif isinstance(old, Module):
+        remedy = "assign a module, or delete it first with del"
+    elif isinstance(old, np.ndarray) and not isinstance(new, np.ndarray):
+        remedy = "change its values with [...] = value, assign an array, or delete it first with del"
+    else:
+        return
+    raise ArgumentTypeError(
+        f"{place} is {_described(old)}, which {_described(new)} cannot replace: it would no longer be part of the "
+        f"module's state; {remedy}"
+    )
+
+
+def _described(value: Any) -> str:
+    """A value in the words of a message."""
+    if isinstance(value, (Tensor, np.ndarray)):
+        return f"a {type(value).__name__} of shape {value.shape}"
+    return f"the module {type(value).__name__}" if isinstance(value, Module) else f"a {type(value).__name__}"

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tinygrad_np.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
-from tinygrad_np.optim.arguments import require
+from tinygrad_np.arguments import number, require
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
@@ -34,43 +34,69 @@ class Optimizer(ABC):
 
     Attributes:
         params: the parameters, in the order given.
-        lr: the learning rate. Set it at any time, for example from a schedule.
+        lr: the learning rate, a finite number >= 0. Set it at any time, for example from a schedule.
+        weight_decay: adds weight_decay * p to each gradient, which is the gradient of the penalty weight_decay / 2
+            |p|^2. AdamW decays in its own way.
     """
 
     params: list[Tensor]
-    lr: float
+    weight_decay: float
 
-    def __init__(self, params: Iterable[Tensor], lr: float, l2: float, state_names: Sequence[str]) -> None:
+    decoupled = False
+    """Whether the rule applies `weight_decay` itself."""
+
+    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float, state_names: Sequence[str]) -> None:
         """Check the arguments and make the state.
 
         Args:
-            params: any iterable of leaf Tensors that require grad, real floating point, of any shapes.
+            params: any iterable of leaf Tensors that require grad, real floating point, of any shapes. Frozen
+                parameters of a module are skipped, for as long as they are frozen.
             lr: the learning rate, >= 0.
-            l2: the `weight_decay` of all optimizers except AdamW, >= 0. It adds l2 * p to each gradient, which is the
-                gradient of the penalty l2 / 2 |p|^2.
+            weight_decay: >= 0.
             state_names: the names of what the rule remembers for each parameter: one array of the parameter's shape
                 and dtype each, zeros at first.
 
         Raises:
-            ArgumentError: there are no parameters, one comes twice or cannot be trained, or a number is out of range.
+            ArgumentError: no parameter can be trained, one comes twice or is no leaf, or a number is out of range.
+            ArgumentTypeError: `params` is no iterable, or a number is something else.
             DTypeError: a parameter is complex.
         """
-        require(0 <= lr < math.inf, "lr", lr, "a finite number >= 0")
-        require(0 <= l2 < math.inf, "weight_decay", l2, "a finite number >= 0")
-        self.params = _checked(params)
         self.lr = lr
-        self._l2 = float(l2)
+        self.weight_decay = number("weight_decay", weight_decay)
+        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a finite number >= 0")
+        self.params = _checked(params)
         self._steps = [0] * len(self.params)
         self._state_names = state_names
         self._state = [[np.zeros(p.size, p.dtype) for _ in state_names] for p in self.params]
         # Two arrays to compute in, shared by all parameters of a dtype.
         self._scratch = {dtype: np.empty((2, CHUNK), dtype) for dtype in {p.dtype for p in self.params}}
-        self._chunks = [self._views(i, p.data) for i, p in enumerate(self.params)]
+        self._made_for = [(p.shape, p.dtype) for p in self.params]
+        self._chunks: list[tuple[Array, Array, list[Any]] | None] = [None] * len(self.params)
+
+    @property
+    def lr(self) -> float:
+        """The learning rate, as a Python float: one of NumPy's would turn float32 arithmetic into float64."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        value = number("lr", value)
+        require(0 <= value < math.inf, "lr", value, "a finite number >= 0")
+        self._lr = value
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_chunks": [None] * len(self.params)}  # a copy of a view is no view of the copy
 
     def _views(self, i: int, data: Array) -> tuple[Array, Array, list[Any]]:
         """The array of parameter `i`, the same array flat, and for each chunk the views that an update works on."""
+        shape, dtype = self._made_for[i]
+        if data.dtype != dtype or data.shape != shape:
+            raise (ShapeError if data.dtype == dtype else DTypeError)(
+                f"{_describe(i, self.params[i])} has shape {data.shape} and dtype {data.dtype}, but had {shape} and "
+                f"{dtype} when the optimizer was made; convert parameters first, then make an optimizer for them"
+            )
         flat = data.reshape(-1)  # a view; a copy if `data` is not contiguous
-        scratch = self._scratch[data.dtype]
+        scratch = self._scratch[dtype]
         chunks = []
         for start in range(0, data.size, CHUNK):
             p = flat[start : start + CHUNK]
@@ -82,16 +108,19 @@ class Optimizer(ABC):
         """Update every parameter that has a gradient. One whose `.grad` is None keeps its value and its state.
 
         Raises:
-            ShapeError: a gradient does not have its parameter's shape.
+            ShapeError: a gradient does not have its parameter's shape, or a parameter has another one than when the
+                optimizer was made.
+            DTypeError: a parameter has another dtype than when the optimizer was made.
         """
-        lr = float(self.lr)  # a NumPy float64 would turn float32 arithmetic into float64
+        lr, l2 = self.lr, 0.0 if self.decoupled else float(self.weight_decay)
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
             if grad is None:
                 continue
-            data, flat, chunks = self._chunks[i]
-            if parameter.data is not data or not data.flags.c_contiguous:
-                data, flat, chunks = self._chunks[i] = self._views(i, parameter.data)
+            views = self._chunks[i]
+            if views is None or parameter.data is not views[0] or not views[0].flags.c_contiguous:
+                views = self._chunks[i] = self._views(i, parameter.data)
+            data, flat, chunks = views
             if grad.shape != data.shape:
                 raise ShapeError(
                     f"{_describe(i, parameter)} has shape {data.shape}, but its gradient {grad.shape}; "
@@ -101,8 +130,8 @@ class Optimizer(ABC):
             grad = grad.reshape(-1)
             for chunk, p, state, s, decayed in chunks:
                 g = grad if len(chunks) == 1 else grad[chunk]
-                if self._l2:
-                    np.multiply(p, self._l2, out=decayed)
+                if l2:
+                    np.multiply(p, l2, out=decayed)
                     g = np.add(g, decayed, out=decayed)
                 self._update(lr, self._steps[i], p, g, state, s)
             if not data.flags.c_contiguous:
@@ -207,10 +236,10 @@ class SGD(Optimizer):
         weight_decay: float = 0.0,
         nesterov: bool = False,
     ) -> None:
-        require(0 <= momentum < 1, "momentum", momentum, "at least 0 and less than 1")
+        momentum = _share("momentum", momentum)
         require(momentum > 0 or not nesterov, "momentum", momentum, "greater than 0 for nesterov")
         super().__init__(params, lr, weight_decay, ["momentum"] if momentum else [])
-        self.momentum = float(momentum)
+        self.momentum = momentum
         self.nesterov = nesterov
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
@@ -255,13 +284,10 @@ class Adam(Optimizer):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        beta1, beta2 = betas
-        require(0 <= beta1 < 1, "betas[0]", beta1, "at least 0 and less than 1")
-        require(0 <= beta2 < 1, "betas[1]", beta2, "at least 0 and less than 1")
-        require(0 <= eps < math.inf, "eps", eps, "a finite number >= 0")
+        require(isinstance(betas, (tuple, list)) and len(betas) == 2, "betas", betas, "a pair of numbers")
+        self.betas = _share("betas[0]", betas[0]), _share("betas[1]", betas[1])
+        self.eps = _eps(eps)
         super().__init__(params, lr, weight_decay, ["exp_avg", "exp_avg_sq"])
-        self.betas = float(beta1), float(beta2)
-        self.eps = float(eps)
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
         m, v = state
@@ -296,6 +322,8 @@ class AdamW(Adam):
         ArgumentError: a number is out of range.
     """
 
+    decoupled = True
+
     def __init__(
         self,
         params: Iterable[Tensor],
@@ -304,9 +332,7 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
     ) -> None:
-        require(0 <= weight_decay < math.inf, "weight_decay", weight_decay, "a finite number >= 0")
-        super().__init__(params, lr, betas, eps)
-        self.weight_decay = float(weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay)
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
         p *= 1 - lr * self.weight_decay
@@ -344,13 +370,8 @@ class RMSprop(Optimizer):
         weight_decay: float = 0.0,
         momentum: float = 0.0,
     ) -> None:
-        require(0 <= alpha < 1, "alpha", alpha, "at least 0 and less than 1")
-        require(0 <= eps < math.inf, "eps", eps, "a finite number >= 0")
-        require(0 <= momentum < 1, "momentum", momentum, "at least 0 and less than 1")
-        super().__init__(params, lr, weight_decay, ["square_avg", "momentum"] if momentum else ["square_avg"])
-        self.alpha = float(alpha)
-        self.eps = float(eps)
-        self.momentum = float(momentum)
+        self.alpha, self.momentum, self.eps = _share("alpha", alpha), _share("momentum", momentum), _eps(eps)
+        super().__init__(params, lr, weight_decay, ["square_avg", "momentum"] if self.momentum else ["square_avg"])
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
         v, *momentum = state
@@ -368,10 +389,26 @@ class RMSprop(Optimizer):
         p -= np.multiply(b, lr, out=s)
 
 
+def _share(name: str, value: float) -> float:
+    value = number(name, value)
+    require(0 <= value < 1, name, value, "at least 0 and less than 1")
+    return value
+
+
+def _eps(value: float) -> float:
+    value = number("eps", value)
+    require(0 <= value < math.inf, "eps", value, "a finite number >= 0")
+    return value
+
+
 def _checked(params: Iterable[Tensor]) -> list[Tensor]:
-    """The parameters as a list, if each of them can be trained and comes once."""
+    """The parameters as a list, if each of them can be trained or is frozen, and comes once."""
     if isinstance(params, Tensor):
         raise ArgumentError("params must be an iterable of parameters, but is a single Tensor; pass [parameter]")
+    if not isinstance(params, Iterable) or isinstance(params, (set, frozenset)):  # the state is saved in their order
+        raise ArgumentTypeError(
+            f"params must be parameters in an order, but is a {type(params).__name__}; pass model.parameters()"
+        )
     checked: list[Tensor] = []
     seen: dict[int, int] = {}
     for i, parameter in enumerate(params):
@@ -379,12 +416,13 @@ def _checked(params: Iterable[Tensor]) -> list[Tensor]:
             raise ArgumentError(
                 f"params must be Tensors, but item {i} is a {type(parameter).__name__}; pass model.parameters()"
             )
-        if not (parameter.requires_grad and parameter.is_leaf):
+        # A module's Parameter may be frozen. A Tensor of no such class has never been told to learn: a slip.
+        if not parameter.is_leaf or (not parameter.requires_grad and type(parameter) is Tensor):
             raise ArgumentError(
                 f"{_describe(i, parameter)} of shape {parameter.shape} is not a leaf that requires grad, so it would "
                 "never get a gradient; pass Tensors made with requires_grad=True"
             )
-        if parameter.dtype.kind != "f":
+        if parameter.dtype.kind == "c":
             raise DTypeError(
                 f"{_describe(i, parameter)} has dtype {parameter.dtype}, but optimizers update real numbers; "
                 "make its real and its imaginary part two parameters"
@@ -396,6 +434,10 @@ def _checked(params: Iterable[Tensor]) -> list[Tensor]:
         checked.append(parameter)
     if not checked:
         raise ArgumentError("params is empty; pass at least one parameter (a generator can be consumed only once)")
+    if not any(parameter.requires_grad for parameter in checked):
+        raise ArgumentError(
+            f"all of the {len(checked)} parameters are frozen; set requires_grad = True on those that are to learn"
+        )
     return checked
 
 

@@ -8,13 +8,13 @@ calls: the step number is all that a run needs to resume.
         optimizer.lr = schedule(step)
 
 Steps count from 0. A step is whatever the caller counts, batches or epochs. A schedule with `total_steps` keeps its
-last value from then on.
+last value from then on. A step below 0, or one that is no integer, raises an `ArgumentError`.
 """
 
 import math
 from collections.abc import Callable
 
-from tinygrad_np.optim.arguments import require
+from tinygrad_np.arguments import integer, number, require
 
 __all__ = ["Schedule", "constant", "cosine", "one_cycle", "step"]
 
@@ -33,8 +33,8 @@ def constant(lr: float) -> Schedule:
     Raises:
         ArgumentError: `lr` is out of range.
     """
-    _require_lr("lr", lr)
-    return lambda step_number: lr
+    lr = _lr("lr", lr)
+    return _checked(lambda step_number: lr)
 
 
 def step(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
@@ -57,10 +57,10 @@ def step(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
     >>> [schedule(n) for n in range(6)]
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
-    _require_lr("lr", lr)
-    _require_count("step_size", step_size)
-    _require_factor("gamma", gamma)
-    return lambda step_number: lr * gamma ** (step_number // step_size)
+    lr = _lr("lr", lr)
+    step_size = integer("step_size", step_size, least=1)
+    gamma = _factor("gamma", gamma)
+    return _checked(lambda step_number: lr * gamma ** (step_number // step_size))
 
 
 def cosine(max_lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
@@ -84,10 +84,10 @@ def cosine(max_lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
     >>> [round(schedule(n), 3) for n in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
-    _require_lr("max_lr", max_lr)
-    _require_lr("final_lr", final_lr)
-    _require_count("total_steps", total_steps)
-    return lambda step_number: _anneal(max_lr, final_lr, min(step_number, total_steps) / total_steps)
+    max_lr = _lr("max_lr", max_lr)
+    final_lr = _lr("final_lr", final_lr)
+    total_steps = integer("total_steps", total_steps, least=1)
+    return _checked(lambda step_number: _anneal(max_lr, final_lr, min(step_number, total_steps) / total_steps))
 
 
 def one_cycle(
@@ -121,11 +121,12 @@ def one_cycle(
     >>> [round(schedule(n), 3) for n in range(11)]
     [0.04, 0.52, 1.0, 0.95, 0.812, 0.611, 0.389, 0.188, 0.05, 0.0, 0.0]
     """
-    _require_lr("max_lr", max_lr)
-    _require_count("total_steps", total_steps)
+    max_lr = _lr("max_lr", max_lr)
+    total_steps = integer("total_steps", total_steps, least=1)
+    pct_start = number("pct_start", pct_start)
     require(0 <= pct_start < 1, "pct_start", pct_start, "at least 0 and less than 1")
-    _require_factor("div_factor", div_factor)
-    _require_factor("final_div_factor", final_div_factor)
+    div_factor = _factor("div_factor", div_factor)
+    final_div_factor = _factor("final_div_factor", final_div_factor)
     first_lr = max_lr / div_factor
     final_lr = first_lr / final_div_factor
     peak = pct_start * total_steps - 1
@@ -136,7 +137,7 @@ def one_cycle(
             return _anneal(first_lr, max_lr, step_number / peak)
         return _anneal(max_lr, final_lr, (min(step_number, last) - peak) / (last - peak))
 
-    return schedule
+    return _checked(schedule)
 
 
 def _anneal(start: float, end: float, fraction: float) -> float:
@@ -144,13 +145,18 @@ def _anneal(start: float, end: float, fraction: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
 
 
-def _require_lr(name: str, value: float) -> None:
+def _lr(name: str, value: float) -> float:
+    value = number(name, value)
     require(0 <= value < math.inf, name, value, "a finite number >= 0")
+    return value
 
 
-def _require_factor(name: str, value: float) -> None:
+def _factor(name: str, value: float) -> float:
+    value = number(name, value)
     require(0 < value < math.inf, name, value, "a finite number > 0")
+    return value
 
 
-def _require_count(name: str, value: int) -> None:
-    require(isinstance(value, int) and value > 0, name, value, "a positive integer")
+def _checked(schedule: Schedule) -> Schedule:
+    """The schedule, called with steps from 0 only: before them, a formula would give any number."""
+    return lambda step_number: schedule(integer("step", step_number, least=0))

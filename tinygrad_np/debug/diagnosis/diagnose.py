@@ -30,6 +30,7 @@ CHECKS: tuple[Callable[[Setup], Iterable[Finding]], ...] = (
     loss.broadcast,
     softmax.softmax,
     gradients.missing,
+    gradients.unfound,
     training.optimizer,
     data.scale,
     data.contradictions,
@@ -107,7 +108,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 20 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 21 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if not isinstance(model, Module):
         raise ArgumentTypeError(f"diagnose examines an nn.Module, but got a {type(model).__name__}")

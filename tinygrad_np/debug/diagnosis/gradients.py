@@ -13,8 +13,9 @@ from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, joined, norm
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node, toposort
+from tinygrad_np.tensor import Tensor
 
-__all__ = ["exploding", "missing", "symmetry", "vanishing", "zero"]
+__all__ = ["exploding", "missing", "symmetry", "unfound", "vanishing", "zero"]
 
 VANISHING, EXPLODING = 2e-4, 1e3
 """Ratios of the gradient at the first layer to that at the last, below and above which it counts as vanishing and
@@ -61,6 +62,24 @@ def missing(setup: Setup) -> Iterator[Finding]:
         message = "frozen: requires_grad is False"
         remedy = "if it should learn, set requires_grad = True"
         yield Finding("gradient", "note", joined(frozen), message, remedy, "Tensor.requires_grad")
+
+
+def unfound(setup: Setup) -> Iterator[Finding]:
+    """What the model learns with should be among its parameters."""
+    given = list(setup.inputs.values()) if isinstance(setup.inputs, dict) else [setup.inputs]
+    if isinstance(setup.inputs, (tuple, list)):
+        given = list(setup.inputs)
+    given += setup.optimizer.params if setup.optimizer else []  # `optimizer` speaks of these
+    known = {*setup.names, *(value.node for value in given if isinstance(value, Tensor))}
+    for node in setup.nodes[: setup.in_model]:
+        for parent in node.parents:
+            # A leaf that was made in a call of a module is made anew each time: it is no parameter.
+            if parent is not None and parent.rule is LEAF and parent.scope is None and parent not in known:
+                known.add(parent)
+                message = f"uses a Tensor of shape {np.shape(parent.out)} that requires grad, but is no parameter"
+                remedy = "assign it to the module as an nn.Parameter, and what holds it as an nn.Module"
+                source = "Module: parameters() finds what is assigned to attributes of modules"
+                yield Finding("parameters", "error", setup.where(node), message, remedy, source)
 
 
 def _end_of_history(setup: Setup) -> Node | None:
