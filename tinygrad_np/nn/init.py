@@ -47,17 +47,17 @@ def fans(tensor: Tensor) -> tuple[int, int]:
 
 def uniform_(tensor: Tensor, low: float, high: float, generator: Seed) -> None:
     """Draw from the uniform distribution on [low, high)."""
-    tensor.data[...] = random_generator(generator).uniform(low, high, tensor.shape)
+    tensor.detach()[...] = random_generator(generator).uniform(low, high, tensor.shape)
 
 
 def normal_(tensor: Tensor, mean: float, std: float, generator: Seed) -> None:
     """Draw from the normal distribution with this mean and standard deviation."""
-    tensor.data[...] = random_generator(generator).normal(mean, std, tensor.shape)
+    tensor.detach()[...] = random_generator(generator).normal(mean, std, tensor.shape)
 
 
 def zeros_(tensor: Tensor) -> None:
     """Fill with zeros."""
-    tensor.data[...] = 0
+    tensor.detach()[...] = 0
 
 
 def xavier_uniform_(tensor: Tensor, generator: Seed) -> None:

@@ -20,6 +20,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
 from tinygrad_np.recording import Scope, State, state
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.writes import written
 
 __all__ = ["IncompatibleKeys", "Module", "Parameter"]
 
@@ -285,6 +286,7 @@ class Module:
             raise CheckpointError(f"the weights are of another architecture than this model: {'; '.join(problems)}")
         for name, array in shared.items():
             own[name][...] = array
+            written(own[name])
         return IncompatibleKeys(missing, unexpected)
 
     def train(self, mode: bool = True) -> Self:

@@ -9,6 +9,7 @@ from tinygrad_np.arguments import integer, number, require
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tinygrad_np.optim.optimizers import CHUNK
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.writes import written
 
 __all__ = ["ema_update_"]
 
@@ -61,6 +62,7 @@ def ema_update_(averages: Iterable[Tensor | Array], params: Iterable[Tensor | Ar
             _move(average, value, share)
         else:
             average[...] = value
+        written(average)
 
 
 def _move(average: Array, value: Array, share: float) -> None:

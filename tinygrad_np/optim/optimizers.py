@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_np.arguments import number, require
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError, users_line
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.writes import written
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -113,6 +114,7 @@ class Optimizer(ABC):
             DTypeError: a parameter has another dtype than when the optimizer was made.
         """
         lr, l2 = self.lr, 0.0 if self.decoupled else float(self.weight_decay)
+        by = "{}.step() at {}:{}".format(type(self).__name__, *users_line())
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
             if grad is None:
@@ -136,6 +138,7 @@ class Optimizer(ABC):
                 self._update(lr, self._steps[i], p, g, state, s)
             if not data.flags.c_contiguous:
                 data[...] = flat.reshape(data.shape)
+            written(data, by)
 
     @abstractmethod
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
