@@ -10,6 +10,7 @@ import numpy as np
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.errors import GraphError
 from tinygrad_np.gradients import implied
+from tinygrad_np.recording import state
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["grad"]
@@ -54,7 +55,7 @@ def grad(
     gradients: dict[Node, Any] = {}
     for i, (root, start) in enumerate(zip(roots, starts, strict=True)):
         start = implied(start, root.array)
-        if not (create_graph and isinstance(start, Tensor)):
+        if not ((create_graph or state.get().trace is not None) and isinstance(start, Tensor)):
             start = np.asarray(start, dtype=root.dtype)
         node = _required(root, f"output {i}")
         gradients[node] = gradients[node] + start if node in gradients else start

@@ -20,7 +20,7 @@ from tinygrad_np import autograd
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import leaves_behind
 from tinygrad_np.errors import ArgumentTypeError, DTypeError, ShapeError, warn
-from tinygrad_np.recording import differentiating, enabled
+from tinygrad_np.recording import differentiating, enabled, state
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.tree import leaves, map_leaves, unflatten
 
@@ -373,4 +373,7 @@ def _trees_of(values: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
 
 
 def _result(out: Any, nested: bool) -> Any:
-    return out if nested or not isinstance(out, Tensor) else out.array
+    if nested or not isinstance(out, Tensor):
+        return out
+    trace = state.get().trace
+    return out.array if trace is None else trace.plain(out)

@@ -9,7 +9,6 @@ included, and comes back as a Tensor, so that NumPy brings the next call here to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from operator import getitem
 from typing import Any
 
 import numpy as np
@@ -34,17 +33,17 @@ class Variable:
     Attributes:
         array: what it was when it was traced; None once the trace is over.
         shape, dtype: the same at every call.
-        source: the argument, the captured Tensor, or the call that it comes from.
+        source: the call that it comes from; "input", "captured" or "gradient" if it comes from outside.
         name: in the program's text.
+        is_tensor: whether the function itself, without being compiled, would have a Tensor here, not an array.
     """
 
-    __slots__ = ("array", "dtype", "name", "shape", "source")
+    __slots__ = ("array", "dtype", "is_tensor", "name", "shape", "source")
 
-    def __init__(self, array: np.ndarray, source: Any, name: str) -> None:
+    def __init__(self, array: np.ndarray, source: Any, name: str, is_tensor: bool) -> None:
         self.array: np.ndarray | None = array
         self.shape, self.dtype = array.shape, array.dtype
-        self.source = source
-        self.name = name
+        self.source, self.name, self.is_tensor = source, name, is_tensor
 
 
 class Call:
@@ -58,7 +57,9 @@ class Call:
 
     __slots__ = ("args", "function", "kwargs", "outs", "place", "scope", "several")
 
-    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any, outs: list[Variable], several: bool) -> None:
+    def __init__(
+        self, function: Callable[..., Any], args: Any, kwargs: Any, outs: list[Variable], several: bool
+    ) -> None:
         self.function, self.args, self.kwargs, self.outs, self.several = function, args, kwargs, outs, several
         self.place, self.scope = users_line(), state.get().scope
 
@@ -71,12 +72,13 @@ class Trace:
         self.variables: dict[int, Variable] = {}
         self.captured: list[tuple[Variable, Callable[[], Any], Any]] = []  # with how to read it anew, and its node
         self.modules: dict[int, tuple[Any, bool]] = {}  # that were called, and whether in training mode
+        self.arrays: set[int] = set()  # identities of what is an array outside of the trace, though a Tensor in it
         self.kept: list[Any] = []  # arrays whose identities are in use
 
     # Values
 
-    def add(self, array: np.ndarray, source: Any, name: str) -> Variable:
-        variable = Variable(array, source, name)
+    def add(self, array: np.ndarray, source: Any, name: str, is_tensor: bool) -> Variable:
+        variable = Variable(array, source, name, is_tensor)
         self.variables[id(array)] = variable
         self.kept.append(array)
         return variable
@@ -113,14 +115,14 @@ class Trace:
         """Make an input of a Tensor that the function has found elsewhere."""
         read = self._reader(tensor) or (lambda: tensor)
         name = self._name_of(tensor)
-        self.captured.append((self.add(tensor.array, "captured", name), read, tensor.node))
+        self.captured.append((self.add(tensor.array, "captured", name, True), read, tensor.node))
 
     def attribute(self, array: np.ndarray) -> Any:
         """A module's buffer becomes an input; any other array is a constant."""
         read = self._reader(array)
         if read is None:
             return array
-        variable = self.add(array, "captured", self._name_of(array))
+        variable = self.add(array, "captured", self._name_of(array), False)
         self.captured.append((variable, read, None))
         return variable
 
@@ -153,7 +155,7 @@ class Trace:
         args, rule = list(args), rule if rule is not None else RULES.get(function)
         scope = state.get().scope
         while scope is not None:
-            module = scope.module()
+            module: Any = scope.module()
             self.modules.setdefault(id(module), (module, module.training))
             scope = scope.outer
         if not any(map(self.follows, (*args, *kwargs.values()))):
@@ -161,7 +163,7 @@ class Trace:
                 return apply(function, args, kwargs, rule)
         out = self.lowered(function, args, kwargs, rule) if self.is_lowered(function, rule) else None
         if out is None:
-            out = self.written(function, args, kwargs)
+            out = self.written(function, args, kwargs, rule)
         if function in STATIC:
             return out
         # The engine records the call, with the result that is there already.
@@ -169,7 +171,9 @@ class Trace:
             result = apply(lambda *arrays, **options: out, args, kwargs, rule)
         return result if rule is not None and rule is not CONSTANT else box(out, None)
 
-    def written(self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    def written(
+        self, function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], rule: Any = None
+    ) -> Any:
         """Call a function on arrays, and write the call down."""
         references = [self.reference(arg) for arg in args], {name: self.reference(arg) for name, arg in kwargs.items()}
         with tracing(None):
@@ -182,7 +186,8 @@ class Trace:
         arrays = [own(array) for array in (out if several else [out])]
         name = getattr(getattr(function, "func", function), "__name__", "value").strip("_<>")
         call = Call(function, *references, [], several)
-        call.outs = [self.add(array, call, name) for array in arrays]
+        is_tensor = rule is not None and rule is not CONSTANT and any(v.is_tensor for v in variables_in(references))
+        call.outs = [self.add(array, call, name, is_tensor) for array in arrays]
         self.calls.append(call)
         if not several:
             return arrays[0]
@@ -203,7 +208,8 @@ class Trace:
         try:
             out = compute()
             arrays = unboxed(out)
-            if all(id(array) in self.variables for array in (arrays if isinstance(arrays, (list, tuple)) else [arrays])):
+            several = arrays if isinstance(arrays, (list, tuple)) else [arrays]
+            if all(id(array) in self.variables for array in several):
                 return arrays
         except Exception:
             pass
@@ -243,18 +249,27 @@ class Trace:
 
         return derived
 
+    def plain(self, tensor: Box) -> Box:
+        """A Tensor in the place of an array, as transforms of `func` give it."""
+        variable = self.reference(tensor)
+        view = tensor.array.view()
+        self.kept.append(view)
+        self.variables[id(view)] = variable
+        self.arrays.add(id(view))
+        return box(view, None)
+
     # What would leave the trace
 
     def refuse(self, value: Box, taken: str) -> None:
         if self.follows(value):
             raise TraceError(
-                f"{taken} of a value that changes from call to call would fix it in the compiled function, at {place()}; "
+                f"{taken} of a value that changes from call to call would fix it in the compiled function, {place()}; "
                 "use NumPy's functions, such as numpy.where for a choice, or do this outside of the function"
             )
 
     def refuse_writing(self, function: Callable[..., Any]) -> None:
         raise TraceError(
-            f"{function.__name__} writes to an array, which a compiled function cannot do, at {place()}; "
+            f"{function.__name__} writes to an array, which a compiled function cannot do, {place()}; "
             "compute a new one, or assign with x[...] = value"
         )
 
@@ -263,13 +278,13 @@ class Trace:
         variable = self.variables.get(id(tensor.array))
         if variable is None or not isinstance(variable.source, Call):
             raise TraceError(
-                f"a compiled function cannot change its arguments or what it finds elsewhere, at {place()}; "
+                f"a compiled function cannot change its arguments or what it finds elsewhere, {place()}; "
                 "change a copy, x = x.copy(), or do it outside of the function"
             )
 
 
 def place() -> str:
-    return "{}:{}".format(*users_line())
+    return "at {}:{}".format(*users_line())
 
 
 def own(out: Any) -> np.ndarray:
@@ -299,5 +314,3 @@ def variables_in(value: Any) -> list[Variable]:
         return []
     return [variable for item in value for variable in variables_in(item)]
 
-
-_ = getitem
