@@ -1,7 +1,8 @@
 """The functions that networks need and NumPy lacks, each with its derivative beside it.
 
 They take arrays or Tensors. What overflows when written down naively (sigmoid, softplus, softmax and what is built on
-them) is computed in its stable form. Shapes: N is the batch, C the number of classes, `...` any axes.
+them) is computed in its stable form, and what sums or squares half precision does so in single precision. Shapes: N is
+the batch, C the number of classes, `...` any axes.
 """
 
 from __future__ import annotations
@@ -10,10 +11,26 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.reductions import spread
+from tinygrad_np.derivatives.elementwise import masked
+from tinygrad_np.derivatives.reductions import in_single, spread
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
+
+
+
+def require_real(x: Any, function: str) -> None:
+    """Refuse complex numbers.
+
+    Raises:
+        DTypeError: x is complex.
+    """
+    if np.iscomplexobj(x):
+        raise DTypeError(
+            f"{function} takes real numbers, but was given dtype {x.dtype}; apply it to np.real(x) and np.imag(x), or "
+            "to np.absolute(x)"
+        )
+
 
 # Layers
 
@@ -33,7 +50,7 @@ def weight_vjp(g: Any, out: Any, x: Any, weight: Any, bias: Any = None) -> Any:
 @differentiable(
     lambda g, out, x, weight, bias=None: g @ weight,
     weight_vjp,
-    lambda g, out, x, weight, bias=None: np.add.reduce(g if g.ndim == 2 else rows(g)),
+    lambda g, out, x, weight, bias=None: np.add.reduce(in_single(g if g.ndim == 2 else rows(g))),
 )
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """The affine map x @ weight.T + bias.
@@ -67,7 +84,7 @@ def dropout(x: Any, p: float, generator: np.random.Generator, training: bool = T
     in the "inverted" form of its section 10.
 
     Args:
-        x: any shape, floating point.
+        x: any shape.
         p: 0 <= p < 1.
         generator: where the randomness comes from.
         training: whether to drop anything at all.
@@ -77,7 +94,7 @@ def dropout(x: Any, p: float, generator: np.random.Generator, training: bool = T
     if not training or p == 0:
         return x
     mask = generator.random(x.shape, dtype=np.float32) >= p
-    return x * (mask * x.dtype.type(1 / (1 - p)))
+    return x * (mask * np.result_type(x, np.float16).type(1 / (1 - p)))
 
 
 def layer_norm(
@@ -94,13 +111,16 @@ def layer_norm(
 
     Raises:
         ShapeError: x does not end in normalized_shape.
+        DTypeError: x is complex.
     """
     if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
         raise ShapeError(f"the input has shape {x.shape}, but its last axes should be {tuple(normalized_shape)}")
+    require_real(x, "layer_norm")
     axes = tuple(range(-len(normalized_shape), 0))
-    deviation = x - np.mean(x, axis=axes, keepdims=True)
+    single = in_single(x)
+    deviation = single - np.mean(single, axis=axes, keepdims=True)
     variance = np.mean(deviation * deviation, axis=axes, keepdims=True)
-    return _scale_and_shift(deviation / np.sqrt(variance + eps), weight, bias)
+    return _scale_and_shift(_like(deviation / np.sqrt(variance + eps), x), weight, bias)
 
 
 def batch_norm(
@@ -127,20 +147,28 @@ def batch_norm(
 
     Raises:
         ShapeError: x is not of shape (N, features), or is a single row in training, where no variance exists.
+        DTypeError: x is complex.
     """
     if x.ndim != 2 or x.shape[1] != len(running_mean):
         raise ShapeError(f"the input has shape {x.shape}, but should have shape (N, {len(running_mean)})")
+    require_real(x, "batch_norm")
+    single = in_single(x)
     if training:
         if len(x) < 2:
             raise ShapeError(f"batch_norm needs more than one row in training, but the input has shape {x.shape}")
-        mean = np.mean(x, axis=0)
-        deviation = x - mean
+        mean = np.mean(single, axis=0)
+        deviation = single - mean
         variance = np.mean(deviation * deviation, axis=0)
         for running, now in ((running_mean, mean), (running_var, variance * (len(x) / (len(x) - 1)))):
             running += momentum * ((now.data if isinstance(now, Tensor) else now) - running)
     else:
-        deviation, variance = x - running_mean, running_var
-    return _scale_and_shift(deviation / np.sqrt(variance + eps), weight, bias)
+        deviation, variance = single - running_mean, in_single(running_var)
+    return _scale_and_shift(_like(deviation / np.sqrt(variance + eps), x), weight, bias)
+
+
+def _like(result: Any, x: Any) -> Any:
+    """The result of a computation `in_single` in half precision again, if x was."""
+    return result.astype(np.float16) if x.dtype == np.float16 else result
 
 
 def _scale_and_shift(x: Any, weight: Any, bias: Any) -> Any:
@@ -152,19 +180,26 @@ def _scale_and_shift(x: Any, weight: Any, bias: Any) -> Any:
 # Activations
 
 
-@differentiable(lambda g, out, x: g * (out > 0))
+@differentiable(lambda g, out, x: masked(g, out > 0))
 def relu(x: Any) -> Any:
     """max(x, 0); the derivative at 0 is taken as 0.
 
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
+    require_real(x, "relu")
     return np.maximum(x, 0)
 
 
-@differentiable(lambda g, out, x, negative_slope=0.01: np.where(x > 0, g, g * negative_slope))
+def leaky_relu_vjp(g: Any, out: Any, x: Any, negative_slope: float = 0.01) -> Any:
+    positive = x > 0
+    return masked(g, positive) + masked(g * negative_slope, ~positive & (negative_slope != 0))
+
+
+@differentiable(leaky_relu_vjp)
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where x > 0, else negative_slope * x. Source: Maas, Hannun & Ng (2013), section 2; the slope is theirs."""
+    require_real(x, "leaky_relu")
     return np.where(x > 0, x, x * negative_slope)
 
 
@@ -177,12 +212,17 @@ def gelu(x: Any) -> Any:
     Source: Hendrycks & Gimpel, "Gaussian error linear units" (2016), section 2:
     0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). PyTorch calls it gelu(approximate="tanh").
     """
-    return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + 0.044715 * (x * x * x))))
+    require_real(x, "gelu")
+    # Beyond -10 and 10, tanh is -1 and 1 in any precision. There the cube could overflow, and infinity times 0 arise.
+    x = np.maximum(x, -10)
+    inner = np.minimum(x, 10)
+    return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (inner + 0.044715 * (inner * inner * inner))))
 
 
 @differentiable(lambda g, out, x: g * (out * (1 - out)))
 def sigmoid(x: Any) -> Any:
     """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that exp(-|x|) cannot overflow."""
+    require_real(x, "sigmoid")
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 
@@ -190,55 +230,72 @@ def sigmoid(x: Any) -> Any:
 @differentiable(lambda g, out, x: g * sigmoid(x))
 def softplus(x: Any) -> Any:
     """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
+    require_real(x, "softplus")
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 # Softmax and its relatives
 
 
+def _below_maximum(x: Any, axis: Any) -> tuple[Any, Any]:
+    """x minus its maximum over axes, so at most 0, and the maximum.
+
+    If the maximum is infinite, the elements equal to it are at 0 and the others at -inf. If all are -inf, they stay.
+    """
+    x = np.asarray(x, dtype=np.result_type(x, np.float32))
+    maximum = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        shifted = x - np.where(maximum == -np.inf, 0, maximum)
+    return np.where(x == np.inf, 0, shifted) if np.inf in maximum else shifted, maximum
+
+
 def softmax_vjp(g: Any, out: Any, x: Any, axis: Any = -1) -> Any:
     product = g * out
-    return product - out * np.sum(product, axis=axis, keepdims=True)
+    return product - out * np.sum(in_single(product), axis=axis, keepdims=True)
 
 
 @differentiable(softmax_vjp)
 def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     """exp(x) / sum(exp(x)) over an axis, with the maximum subtracted first. Same shape as x.
 
+    Elements of inf share the probability equally. Where all are -inf, it is NaN.
+
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
-    exponentials = np.exp(x - np.max(x, axis=axis, keepdims=True))
-    return exponentials / np.sum(exponentials, axis=axis, keepdims=True)
+    require_real(x, "softmax")
+    exponentials = np.exp(_below_maximum(x, axis)[0])
+    return _like(exponentials / np.sum(exponentials, axis=axis, keepdims=True), x)
 
 
-@differentiable(lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True))
+@differentiable(lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(in_single(g), axis=axis, keepdims=True))
 def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     """x - log(sum(exp(x))) over an axis, with the maximum subtracted first. Same shape as x."""
-    shifted = x - np.max(x, axis=axis, keepdims=True)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    require_real(x, "log_softmax")
+    shifted, _ = _below_maximum(x, axis)
+    return _like(shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), x)
 
 
-@differentiable(
-    lambda g, out, x, axis=None, keepdims=False: (
-        spread(g, axis, keepdims) * np.exp(x - _finite(spread(out, axis, keepdims)))
-    )
-)
+def logsumexp_vjp(g: Any, out: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Each element gets its share of the sum. Where the sum is 0, and out -inf, none has a share."""
+    none = spread(out, axis, keepdims) == -np.inf
+    return masked(spread(g, axis, keepdims) * softmax(np.where(none, 0, x), axis), ~none)
+
+
+@differentiable(logsumexp_vjp)
 def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) over axes, with the maximum subtracted first. By default over all axes, as NumPy's reductions.
+
+    Of nothing, or of nothing but -inf, it is -inf. Elements of inf share the derivative equally.
 
     >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 4)
     1000.6931
     """
-    maximum = _finite(np.max(x, axis=axis, keepdims=True))
-    with np.errstate(divide="ignore", over="ignore"):  # the results, -inf and inf, are right
-        out = np.log(np.sum(np.exp(x - maximum), axis=axis, keepdims=True)) + maximum
+    require_real(x, "logsumexp")
+    shifted, maximum = _below_maximum(x, axis)
+    with np.errstate(divide="ignore"):  # the logarithm of 0
+        out = _like(np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)) + maximum, x)
     return out if keepdims else np.squeeze(out, axis=axis)
-
-
-def _finite(x: Any) -> Any:
-    """Zero for infinities, so that inf - inf does not arise where all elements are -inf."""
-    return np.where(np.isfinite(x), x, 0)
 
 
 # Losses
@@ -259,12 +316,14 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
     Raises:
         ShapeError: the shapes do not fit.
         ArgumentError: a class index outside 0 ... C - 1, an empty batch, or a smoothing outside [0, 1].
+        DTypeError: class indices that are no integers, or complex logits.
 
     >>> round(float(cross_entropy(np.zeros((1, 10)), np.array([3]))), 4)  # the logarithm of 10
     2.3026
     """
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
+    require_real(logits, "cross_entropy")
     if not isinstance(target, (np.ndarray, Tensor)):
         target = np.asarray(target)
     if target.ndim == 1:
@@ -277,7 +336,9 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
         )
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / logits.shape[1]
-    return -np.sum(log_softmax(logits) * target) / len(logits)
+    logarithms = log_softmax(logits)
+    ruled_out = np.logical_and(target == 0, logarithms == -np.inf)  # a class of probability 0 in both costs nothing
+    return _like(-np.sum(in_single(np.where(ruled_out, 0, logarithms) * target)) / len(logits), logits)
 
 
 def nll_loss(log_probabilities: Any, target: Any) -> Any:
@@ -294,17 +355,42 @@ def mse_loss(x: Any, target: Any) -> Any:
 
     Raises:
         ShapeError: the shapes differ. They are not broadcast: (N, 1) against (N,) is nearly always a mistake.
+        DTypeError: one of them is complex.
     """
     if np.shape(x) != np.shape(target):
         raise ShapeError(f"mse_loss got shapes {np.shape(x)} and {np.shape(target)}, which must be the same")
-    difference = x - target
-    return np.mean(difference * difference)
+    require_real(difference := x - target, "mse_loss")
+    single = in_single(difference)
+    return _like(np.mean(single * single), difference)
 
 
 def one_hot(indices: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarray:
-    """Rows with a 1 at the index and 0 elsewhere: from shape (N,) to shape (N, num_classes)."""
-    hot: np.ndarray = np.asarray(indices)[:, None] == np.arange(num_classes)
+    """A 1 at the index and 0 elsewhere along a new last axis: from shape (...) to shape (..., num_classes).
+
+    Raises:
+        ArgumentError: an index outside 0 ... num_classes - 1.
+        DTypeError: the indices are no integers.
+    """
+    indices = _integers_below(num_classes, indices)
+    hot: np.ndarray = indices[..., np.newaxis] == np.arange(num_classes)
     return hot.astype(dtype)
+
+
+def _integers_below(number: int, indices: Any) -> np.ndarray:
+    """Class indices as an array, each checked to be from 0 to number - 1."""
+    array: np.ndarray = np.asarray(indices)
+    if array.size == 0:
+        return array.astype(int)
+    if array.dtype.kind not in "iu":
+        raise DTypeError(
+            f"class indices must be integers, but have dtype {array.dtype}; if they are whole numbers, use .astype(int)"
+        )
+    if np.maximum.reduce(array.astype(np.uint64), axis=None) >= number:  # in which negative ones are huge
+        raise ArgumentError(
+            f"class indices must be between 0 and {number - 1}, one for each of the {number} classes, "
+            f"but they go from {array.min()} to {array.max()}"
+        )
+    return array
 
 
 def _class_indices(scores: Any, target: Any) -> np.ndarray:
@@ -315,20 +401,13 @@ def _class_indices(scores: Any, target: Any) -> np.ndarray:
             f"the scores have shape {shape} and the class indices {indices.shape}; "
             "expected (N, C) and (N,), with N and C at least 1"
         )
-    if indices.dtype.kind not in "iu":
-        raise DTypeError(f"class indices must be integers, but have dtype {indices.dtype}")
-    if np.maximum.reduce(indices.astype(np.uint64)) >= shape[1]:  # in which negative ones are huge
-        raise ArgumentError(
-            f"class indices must be between 0 and {shape[1] - 1}, one for each of the {shape[1]} scores, "
-            f"but they go from {indices.min()} to {indices.max()}"
-        )
-    return indices
+    return _integers_below(shape[1], indices)
 
 
 def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
     _, error = out
-    gradient = None if 0 not in g else error * (g[0] / len(indices))
+    gradient = None if 0 not in g else error * (in_single(g[0]) / len(indices))
     if 1 not in g:
         return gradient
     # The derivative is being differentiated: what the error depends on is softmax(logits).
@@ -340,9 +419,13 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: f
 def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
-    x = logits.T.astype(np.result_type(logits, np.float16), order="C")
+    x = logits.T.astype(np.result_type(logits, np.float32), order="C")
     target = indices, np.arange(len(indices))
-    x -= np.maximum.reduce(x)
+    maximum = np.maximum.reduce(x)
+    if np.inf in maximum:
+        x, _ = _below_maximum(x, axis=0)
+    else:
+        x -= maximum
     expected = x[target]  # the logit that the target expects
     if smoothing:
         expected *= 1 - smoothing
@@ -353,4 +436,4 @@ def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     if smoothing:
         x -= smoothing / len(x)
     x[target] -= 1 - smoothing
-    return np.add.reduce(np.log(totals) - expected) / len(indices), x.T
+    return _like(np.add.reduce(np.log(totals) - expected) / len(indices), logits), x.T
