@@ -18,7 +18,6 @@ from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
 
 
-
 def require_real(x: Any, function: str) -> None:
     """Refuse complex numbers.
 
@@ -246,7 +245,7 @@ def _below_maximum(x: Any, axis: Any) -> tuple[Any, Any]:
     maximum = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     with np.errstate(invalid="ignore"):  # inf - inf
         shifted = x - np.where(maximum == -np.inf, 0, maximum)
-    return np.where(x == np.inf, 0, shifted) if np.inf in maximum else shifted, maximum
+    return np.where(x == np.inf, 0, shifted) if np.any(maximum == np.inf) else shifted, maximum
 
 
 def softmax_vjp(g: Any, out: Any, x: Any, axis: Any = -1) -> Any:
@@ -273,7 +272,8 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
     """x - log(sum(exp(x))) over an axis, with the maximum subtracted first. Same shape as x."""
     require_real(x, "log_softmax")
     shifted, _ = _below_maximum(x, axis)
-    return _like(shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), x)
+    with np.errstate(divide="ignore"):  # the logarithm of 0, if there is nothing to sum
+        return _like(shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), x)
 
 
 def logsumexp_vjp(g: Any, out: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:

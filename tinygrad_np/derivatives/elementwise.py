@@ -1,8 +1,8 @@
 """Derivatives of element-wise functions: each output element depends on one element of each (broadcast) input.
 
 The formulas are in Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, chapters 3 and 4, some of them
-rearranged: squares of large numbers overflow, and those of small ones vanish. Where the two inputs of maximum or minimum
-are equal, each gets half of the gradient.
+rearranged: squares of large numbers overflow, and those of small ones vanish. Where the two inputs of maximum or
+minimum are equal, each gets half of the gradient.
 """
 
 import math
@@ -16,15 +16,23 @@ from tinygrad_np.derivatives.table import constant, derivative, differentiable, 
 INTEGERS = {np.dtype(f"f{size}"): np.dtype(f"i{size}") for size in (2, 4, 8)}
 
 
-@differentiable(lambda g, out, gradient, mask: masked(g, mask))
+def masked_vjp(g, out, gradient, mask):
+    return masked(g, mask)
+
+
+@differentiable(masked_vjp)
 def masked(gradient, mask):
     """The gradient where the mask is true, and 0 elsewhere, also where the gradient is infinite or NaN.
 
-    A product with the mask would make NaN of infinity times 0. A product of the bits, read as integers, does not: once
-    times a number leaves its bits, no times gives those of 0. It is as fast, where np.where can be ten times slower.
+    A product with the mask would make NaN of infinity times 0. A product of the bits, read as integers, does not: they
+    stay as they are or become those of 0. It is as fast, where np.where takes ten times as long.
     """
     integer = INTEGERS.get(gradient.dtype)
-    return np.where(mask, gradient, 0) if integer is None else (gradient.view(integer) * mask).view(gradient.dtype)
+    if integer is None:
+        return np.where(mask, gradient, 0)
+    out = np.empty_like(gradient, shape=np.broadcast(gradient, mask).shape)
+    np.multiply(gradient.view(integer), mask, out=out.view(integer))
+    return out
 
 
 # Arithmetic
@@ -217,8 +225,8 @@ def within(x, low, high):
 
 derivative(
     np.clip,
-    lambda g, out, a, a_min=None, a_max=None, min=None, max=None: (
-        masked(g, within(a, a_min if min is None else min, a_max if max is None else max))
+    lambda g, out, a, a_min=None, a_max=None, min=None, max=None: masked(
+        g, within(a, a_min if min is None else min, a_max if max is None else max)
     ),
     lambda g, out, a, a_min=None, a_max=None: masked(g, (a < a_min) & within(a_min, None, a_max)),
     lambda g, out, a, a_min=None, a_max=None: masked(g, (a > a_max) | ~within(a_max, a_min, None)),

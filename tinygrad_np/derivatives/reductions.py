@@ -69,23 +69,25 @@ def max_vjp(g, out, a, axis=None, *, keepdims=False, initial=None, where=True):
     return to_equal(spread(g, axis, keepdims), spread(out, axis, keepdims), a, axis, where)
 
 
-def var_vjp(g, out, a, axis=None, dtype=None, *, ddof=0, correction=0, keepdims=False, where=True, mean=None):
-    a, g = in_single(a), in_single(g)
+def deviation(a, axis, where, mean):
+    """What is left of the elements without their mean. Its conjugate, for complex numbers."""
+    a = in_single(a)
     if where is not True:
         a = np.where(where, a, 0)  # what is left out may be NaN
-    if mean is None:
-        mean = np.mean(a, axis=axis, keepdims=True, where=where)
-    slope = (
-        spread(g, axis, keepdims) * np.conj(a - mean) * (2 / freedom(count(a, out, axis, where) - ddof - correction))
-    )
+    return np.conj(a - (np.mean(a, axis=axis, keepdims=True, where=where) if mean is None else mean))
+
+
+def var_vjp(g, out, a, axis=None, dtype=None, *, ddof=0, correction=0, keepdims=False, where=True, mean=None):
+    degrees = freedom(count(a, out, axis, where) - ddof - correction)
+    slope = deviation(a, axis, where, mean) * (2 / degrees) * spread(g, axis, keepdims)
     return slope if where is True else masked(slope, where)
 
 
 def std_vjp(g, out, a, axis=None, dtype=None, *, ddof=0, correction=0, keepdims=False, where=True, mean=None):
-    # Where all elements are equal the deviation is zero and so is the subgradient taken, instead of 0 / 0.
-    g = over_length(g * 0.5, out)
-    kwargs = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "where": where, "mean": mean}
-    return var_vjp(g, out, a, axis, dtype, **kwargs)
+    degrees = freedom(count(a, out, axis, where) - ddof - correction)
+    slope = over_length(deviation(a, axis, where, mean), spread(out, axis, keepdims)) * (1 / degrees)
+    slope = slope * spread(g, axis, keepdims)
+    return slope if where is True else masked(slope, where)
 
 
 def prod_vjp(g, out, a, axis=None, dtype=None, *, keepdims=False, initial=1, where=True):
