@@ -24,7 +24,7 @@ def require_real(x: Any, function: str) -> None:
     Raises:
         DTypeError: x is complex.
     """
-    if np.iscomplexobj(x):
+    if np.iscomplexobj(x.data if isinstance(x, Tensor) else x):
         raise DTypeError(
             f"{function} takes real numbers, but was given dtype {x.dtype}; apply it to np.real(x) and np.imag(x), or "
             "to np.absolute(x)"
@@ -279,7 +279,7 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
 def logsumexp_vjp(g: Any, out: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
     """Each element gets its share of the sum. Where the sum is 0, and out -inf, none has a share."""
     none = spread(out, axis, keepdims) == -np.inf
-    return masked(spread(g, axis, keepdims) * softmax(np.where(none, 0, x), axis), ~none)
+    return masked(spread(g, axis, keepdims), ~none) * softmax(np.where(none, 0, x) if np.any(none) else x, axis)
 
 
 @differentiable(logsumexp_vjp)
