@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.elementwise import masked
-from tinygrad_np.derivatives.reductions import in_single, spread
+from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
+from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
@@ -220,10 +220,9 @@ def gelu(x: Any) -> Any:
 
 @differentiable(lambda g, out, x: g * (out * (1 - out)))
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that exp(-|x|) cannot overflow."""
+    """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that no exponential can overflow."""
     require_real(x, "sigmoid")
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, small) / (1 + small)
+    return logistic(x)
 
 
 @differentiable(lambda g, out, x: g * sigmoid(x))

@@ -11,6 +11,14 @@ import numpy as np
 
 from tinygrad_np.derivatives.table import constant, derivative, differentiable, filled
 
+# Precision
+
+
+def in_single(x):
+    """Half precision as single: its squares overflow soon, and a sum of ones ends at 2048."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
 # Masks
 
 INTEGERS = {np.dtype(f"f{size}"): np.dtype(f"i{size}") for size in (2, 4, 8)}
@@ -102,25 +110,32 @@ derivative(np.log10, lambda g, out, x: g / math.log(10) / x)
 derivative(np.log1p, lambda g, out, x: g / (x + 1))
 
 
-def to_share(g, out, x, y, logarithm, power):
-    """The gradient times the share of x in the sum, 1 / (1 + exp(y - x)).
+@differentiable(lambda g, out, x: g * (out * (1 - out)))
+def logistic(x):
+    """exp(x) / (1 + exp(x)), or 1 / (1 + exp(-x)) where x > 0, so that no exponential can overflow."""
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+
+
+def to_share(g, out, x, y, base):
+    """The gradient times the share of base^x in the sum of base^x and base^y.
 
     Equal infinities share equally, as equal numbers do. Where the sum is 0, and out -inf, neither has a share.
     """
     infinite = np.isinf(x) & (x == y)
-    difference = np.where(infinite, 0, y) - np.where(infinite, 0, x)
-    return masked(g * power(-logarithm(0, difference)), out != -np.inf)
+    if infinite.any():
+        x, y = np.where(infinite, 0, x), np.where(infinite, 0, y)
+    return masked(g * logistic(math.log(base) * (x - y)), out != -np.inf)
 
 
 derivative(
     np.logaddexp,
-    lambda g, out, x, y: to_share(g, out, x, y, np.logaddexp, np.exp),
-    lambda g, out, x, y: to_share(g, out, y, x, np.logaddexp, np.exp),
+    lambda g, out, x, y: to_share(g, out, x, y, math.e),
+    lambda g, out, x, y: to_share(g, out, y, x, math.e),
 )
 derivative(
     np.logaddexp2,
-    lambda g, out, x, y: to_share(g, out, x, y, np.logaddexp2, np.exp2),
-    lambda g, out, x, y: to_share(g, out, y, x, np.logaddexp2, np.exp2),
+    lambda g, out, x, y: to_share(g, out, x, y, 2),
+    lambda g, out, x, y: to_share(g, out, y, x, 2),
 )
 
 # Trigonometric and hyperbolic functions
@@ -132,12 +147,21 @@ derivative(np.arcsin, lambda g, out, x: g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
 derivative(np.arccos, lambda g, out, x: -g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
 
 
-def root(x):
-    """sqrt(1 + x^2), where x^2 must not overflow."""
-    return np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x) if x.dtype.kind == "c" else np.hypot(1, x)
+def arctan_vjp(g, out, x):
+    """1 / (1 + x^2), which is 0 where a real x^2 overflows; 1 / (1 + ix) / (1 - ix) for complex x."""
+    if x.dtype.kind == "c":
+        return g / (1 + 1j * x) / (1 - 1j * x)
+    x = in_single(x)
+    with np.errstate(over="ignore"):
+        return g / (1 + x * x)
 
 
-derivative(np.arctan, lambda g, out, x: g / root(x) / root(x))
+def arcsinh_vjp(g, out, x):
+    """1 / sqrt(1 + x^2), without the square."""
+    return g / (np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x) if x.dtype.kind == "c" else np.hypot(1, x))
+
+
+derivative(np.arctan, arctan_vjp)
 derivative(
     np.arctan2,
     lambda g, out, y, x: g * (x / np.hypot(x, y) / np.hypot(x, y)),
@@ -146,7 +170,7 @@ derivative(
 derivative(np.sinh, lambda g, out, x: g * np.cosh(x))
 derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
 derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
-derivative(np.arcsinh, lambda g, out, x: g / root(x))
+derivative(np.arcsinh, arcsinh_vjp)
 derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
 derivative(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
 

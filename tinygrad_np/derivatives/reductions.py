@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from tinygrad_np.derivatives.elementwise import masked, over_length
+from tinygrad_np.derivatives.elementwise import in_single, masked, over_length
 from tinygrad_np.derivatives.products import as_array
 from tinygrad_np.derivatives.table import composite, constant, derivative
 from tinygrad_np.errors import ShapeError
@@ -17,11 +17,6 @@ from tinygrad_np.errors import ShapeError
 def spread(reduced, axis, keepdims):
     """Put back the axes that a reduction removed, each of length 1. What has no axes broadcasts as it is."""
     return reduced if keepdims or axis is None or reduced.ndim == 0 else np.expand_dims(reduced, axis)
-
-
-def in_single(x):
-    """Half precision as single: its squares overflow soon, and a sum of ones ends at 2048."""
-    return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 def count(x, reduced, axis, where):
