@@ -48,6 +48,8 @@ for function in np.arctan2, np.hypot, np.logaddexp2, np.fmax, np.fmin:
 for function in np.arctan2, np.hypot:
     x = positive(2, 2)
     case(function, x, x)
+case(elementwise.logistic, normal(2, 3))
+case(elementwise.over_length, normal(2, 3), positive(3))
 case(np.copysign, normal(2, 3), [-1.0, 2.0, -0.0])
 case(np.copysign, normal(3), np.array([[1], [-2]]))
 case(np.heaviside, [1.0, 0.0, -1.0], normal(3))

@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygrad_np import functional
 from tinygrad_np.derivatives.assignment import assign
+from tinygrad_np.derivatives.elementwise import masked
 from tinygrad_np.derivatives.shapes import scatter
 from tinygrad_np.derivatives.table import RULES
 
@@ -198,6 +199,12 @@ case(np.where, mask, 1, normal(2, 3))
 case(np.where, True, normal(2), normal(2))
 case(np.where, mask, complex_normal(2, 3), normal(3))
 case(np.where, mask, normal(3), [1.0, 2.0, 3.0])
+
+case(masked, normal(2, 3), mask)
+case(masked, normal(3), mask)
+case(masked, normal(), mask)
+case(masked, normal(), True)
+case(masked, complex_normal(2, 3), mask)
 
 case(np.clip, normal(2, 3), -0.5, 0.5)
 case(np.clip, normal(2, 3), None, 0.5)

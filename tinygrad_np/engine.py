@@ -208,7 +208,7 @@ def backward(
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
             if trace is not None:
-                vjp = trace.derivative(vjp, create_graph)
+                vjp = trace.derivative(rule, vjp, create_graph)
             part = vjp(g, out, *values, **kwargs) if kwargs else vjp(g, out, *values)
             if type(part) is not ndarray or part.shape != arg.shape or part.dtype is not arg.dtype:
                 part = unbroadcast(part, arg, rule)

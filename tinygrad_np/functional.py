@@ -1,21 +1,26 @@
 """The functions that networks need and NumPy lacks, each with its derivative beside it.
 
 They take arrays or Tensors. What overflows when written down naively (sigmoid, softplus, softmax and what is built on
-them) is computed in its stable form. Shapes: N is the batch, C the number of classes, `...` any axes.
+them) is computed in its stable form, and what sums or squares half precision does so in single precision. Shapes: N is
+the batch, C the number of classes, `...` any axes.
 """
 
 from __future__ import annotations
 
+import inspect
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_np.arguments import Seed, random_generator
+from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
 from tinygrad_np.derivatives.reductions import spread
-from tinygrad_np.derivatives.table import differentiable
+from tinygrad_np.derivatives.table import EFFECTS, differentiable
+from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.writes import written
 
 __all__ = [
     "batch_norm",
@@ -38,6 +43,20 @@ __all__ = [
 
 Array = TypeVar("Array", bound=Tensor | np.ndarray)
 
+
+def require_real(x: Any, function: str) -> None:
+    """Refuse complex numbers.
+
+    Raises:
+        DTypeError: x is complex.
+    """
+    if np.iscomplexobj(x):
+        raise DTypeError(
+            f"{function} takes real numbers, but was given dtype {x.dtype}; apply it to np.real(x) and np.imag(x), or "
+            "to np.absolute(x)"
+        )
+
+
 # Layers
 
 
@@ -56,7 +75,7 @@ def weight_vjp(g: Any, out: Any, x: Any, weight: Any, bias: Any = None) -> Any:
 @differentiable(
     lambda g, out, x, weight, bias=None: g @ weight,
     weight_vjp,
-    lambda g, out, x, weight, bias=None: np.add.reduce(g if g.ndim == 2 else rows(g)),
+    lambda g, out, x, weight, bias=None: np.add.reduce(in_single(g if g.ndim == 2 else rows(g))),
 )
 def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | np.ndarray | None = None) -> Tensor:
     """The affine map x @ weight.T + bias.
@@ -90,7 +109,7 @@ def dropout(x: Array, p: float, generator: Seed, training: bool = True) -> Array
     in the "inverted" form of its section 10.
 
     Args:
-        x: any shape, floating point.
+        x: any shape.
         p: 0 <= p < 1.
         generator: where the randomness comes from; a seed gives the same mask at every call.
         training: whether to drop anything at all.
@@ -99,8 +118,19 @@ def dropout(x: Array, p: float, generator: Seed, training: bool = True) -> Array
         raise ArgumentError(f"dropout's p must be at least 0 and less than 1, not {p}")
     if not training or p == 0:
         return x
-    mask = random_generator(generator).random(x.shape, dtype=np.float32) >= p
-    return x * (mask * x.dtype.type(1 / (1 - p)))
+    return _dropped(x, p, random_generator(generator))
+
+
+def dropped_vjp(g: Any, out: Any, x: Any, p: float, generator: Any) -> Any:
+    return g[0] * out[1] if 0 in g else np.zeros_like(x)
+
+
+@differentiable(dropped_vjp, None, None, residuals=True)
+def _dropped(x: Any, p: float, generator: np.random.Generator) -> Any:
+    """The product with a mask that is drawn anew at every call; and the mask, for the derivative."""
+    mask = generator.random(x.shape, dtype=np.float32) >= p
+    scaled = mask * np.result_type(x, np.float16).type(1 / (1 - p))
+    return x * scaled, scaled
 
 
 def layer_norm(
@@ -121,13 +151,16 @@ def layer_norm(
 
     Raises:
         ShapeError: x does not end in normalized_shape.
+        DTypeError: x is complex.
     """
     if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
         raise ShapeError(f"the input has shape {x.shape}, but its last axes should be {tuple(normalized_shape)}")
+    require_real(x, "layer_norm")
     axes = tuple(range(-len(normalized_shape), 0))
-    deviation = x - np.mean(x, axis=axes, keepdims=True)
+    single = in_single(x)
+    deviation = single - np.mean(single, axis=axes, keepdims=True)
     variance = np.mean(deviation * deviation, axis=axes, keepdims=True)
-    return _scale_and_shift(deviation / np.sqrt(variance + eps), weight, bias)
+    return _scale_and_shift(_like(deviation / np.sqrt(variance + eps), x), weight, bias)
 
 
 def batch_norm(
@@ -154,23 +187,43 @@ def batch_norm(
 
     Raises:
         ShapeError: x is not of shape (N, features), or is a single row in training, where no variance exists.
+        DTypeError: x is complex.
     """
     if x.ndim != 2 or x.shape[1] != len(running_mean):
         raise ShapeError(f"the input has shape {x.shape}, but should have shape (N, {len(running_mean)})")
+    require_real(x, "batch_norm")
+    single = in_single(x)
     if training:
         if len(x) < 2:
             raise ShapeError(
                 f"batch_norm needs more than one row in training, but the input has shape {x.shape}; leave out a last "
                 "batch of one row with data.batches(..., drop_last=True), or call eval() to use the running statistics"
             )
-        mean = np.mean(x, axis=0)
-        deviation = x - mean
+        mean = np.mean(single, axis=0)
+        deviation = single - mean
         variance = np.mean(deviation * deviation, axis=0)
         for running, now in ((running_mean, mean), (running_var, variance * (len(x) / (len(x) - 1)))):
-            running += momentum * ((now.array if isinstance(now, Tensor) else now) - running)
+            now = now.detach() if isinstance(now, Tensor) else now
+            apply(add_in_place, (running, momentum * (now - running)))
     else:
-        deviation, variance = x - running_mean, running_var
-    return _scale_and_shift(deviation / np.sqrt(variance + eps), weight, bias)
+        deviation, variance = single - running_mean, in_single(running_var)
+    return _scale_and_shift(_like(deviation / np.sqrt(variance + eps), x), weight, bias)
+
+
+@differentiable(None, None)
+def add_in_place(array: Any, value: Any) -> Any:
+    """`array += value`, as a function, so that compiled functions do it at every call."""
+    array += value
+    written(array)
+    return array
+
+
+EFFECTS.update([inspect.unwrap(_dropped), inspect.unwrap(add_in_place)])
+
+
+def _like(result: Any, x: Any) -> Any:
+    """The result of a computation `in_single` in half precision again, if x was."""
+    return result.astype(np.float16) if x.dtype == np.float16 else result
 
 
 def _scale_and_shift(x: Any, weight: Any, bias: Any) -> Any:
@@ -182,19 +235,26 @@ def _scale_and_shift(x: Any, weight: Any, bias: Any) -> Any:
 # Activations
 
 
-@differentiable(lambda g, out, x: g * (out > 0))
+@differentiable(lambda g, out, x: masked(g, out > 0))
 def relu(x: Array) -> Array:
     """max(x, 0); the derivative at 0 is taken as 0.
 
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
+    require_real(x, "relu")
     return np.maximum(x, 0)  # type: ignore[return-value]
 
 
-@differentiable(lambda g, out, x, negative_slope=0.01: np.where(x > 0, g, g * negative_slope))
+def leaky_relu_vjp(g: Any, out: Any, x: Any, negative_slope: float = 0.01) -> Any:
+    positive = x > 0
+    return masked(g, positive) + masked(g * negative_slope, ~positive & (negative_slope != 0))
+
+
+@differentiable(leaky_relu_vjp)
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """x where x > 0, else negative_slope * x. Source: Maas, Hannun & Ng (2013), section 2; the slope is theirs."""
+    require_real(x, "leaky_relu")
     return np.where(x > 0, x, x * negative_slope)  # type: ignore[return-value]
 
 
@@ -207,68 +267,90 @@ def gelu(x: Array) -> Array:
     Source: Hendrycks & Gimpel, "Gaussian error linear units" (2016), section 2:
     0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). PyTorch calls it gelu(approximate="tanh").
     """
-    return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + 0.044715 * (x * x * x))))  # type: ignore[return-value]
+    require_real(x, "gelu")
+    # Beyond -10 and 10, tanh is -1 and 1 in any precision. There the cube could overflow, and infinity times 0 arise.
+    outer = np.maximum(x, -10)
+    inner = np.minimum(outer, 10)
+    return 0.5 * outer * (1 + np.tanh(_GELU_SCALE * (inner + 0.044715 * (inner * inner * inner))))
 
 
 @differentiable(lambda g, out, x: g * (out * (1 - out)))
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that exp(-|x|) cannot overflow."""
-    small = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, small) / (1 + small)
+    """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that no exponential can overflow."""
+    require_real(x, "sigmoid")
+    return logistic(x)
 
 
 @differentiable(lambda g, out, x: g * sigmoid(x))
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
+    require_real(x, "softplus")
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
 # Softmax and its relatives
 
 
+def _below_maximum(x: Any, axis: Any) -> tuple[Any, Any]:
+    """x minus its maximum over axes, so at most 0, and the maximum.
+
+    If the maximum is infinite, the elements equal to it are at 0 and the others at -inf. If all are -inf, they stay.
+    """
+    x = np.asarray(x, dtype=np.result_type(x, np.float32))
+    maximum = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    with np.errstate(invalid="ignore"):  # inf - inf
+        shifted = x - np.where(maximum == -np.inf, 0, maximum)
+    return np.where(x == np.inf, 0, shifted) if np.any(maximum == np.inf) else shifted, maximum
+
+
 def softmax_vjp(g: Any, out: Any, x: Any, axis: Any = -1) -> Any:
     product = g * out
-    return product - out * np.sum(product, axis=axis, keepdims=True)
+    return product - out * np.sum(in_single(product), axis=axis, keepdims=True)
 
 
 @differentiable(softmax_vjp)
 def softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """exp(x) / sum(exp(x)) over an axis, with the maximum subtracted first. Same shape as x.
 
+    Elements of inf share the probability equally. Where all are -inf, it is NaN.
+
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
-    exponentials = np.exp(x - np.max(x, axis=axis, keepdims=True))
-    return exponentials / np.sum(exponentials, axis=axis, keepdims=True)
+    require_real(x, "softmax")
+    exponentials = np.exp(_below_maximum(x, axis)[0])
+    return _like(exponentials / np.sum(exponentials, axis=axis, keepdims=True), x)
 
 
-@differentiable(lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True))
+@differentiable(lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(in_single(g), axis=axis, keepdims=True))
 def log_softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """x - log(sum(exp(x))) over an axis, with the maximum subtracted first. Same shape as x."""
-    shifted = x - np.max(x, axis=axis, keepdims=True)
-    return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
+    require_real(x, "log_softmax")
+    shifted, _ = _below_maximum(x, axis)
+    with np.errstate(divide="ignore"):  # the logarithm of 0, if there is nothing to sum
+        return _like(shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), x)
 
 
-@differentiable(
-    lambda g, out, x, axis=None, keepdims=False: (
-        spread(g, axis, keepdims) * np.exp(x - _finite(spread(out, axis, keepdims)))
-    )
-)
+def logsumexp_vjp(g: Any, out: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+    """Each element gets its share of the sum. Where the sum is 0, and out -inf, none has a share."""
+    none = spread(out, axis, keepdims) == -np.inf
+    return masked(spread(g, axis, keepdims), ~none) * softmax(np.where(none, 0, x) if np.any(none) else x, axis)
+
+
+@differentiable(logsumexp_vjp)
 def logsumexp(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over axes, with the maximum subtracted first. By default over all axes, as NumPy's reductions.
+
+    Of nothing, or of nothing but -inf, it is -inf. Elements of inf share the derivative equally.
 
     >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 4)
     1000.6931
     """
-    maximum = _finite(np.max(x, axis=axis, keepdims=True))
-    with np.errstate(divide="ignore", over="ignore"):  # the results, -inf and inf, are right
-        out = np.log(np.sum(np.exp(x - maximum), axis=axis, keepdims=True)) + maximum
+    require_real(x, "logsumexp")
+    shifted, maximum = _below_maximum(x, axis)
+    with np.errstate(divide="ignore"):  # the logarithm of 0
+        out = _like(np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)) + maximum, x)
     return out if keepdims else np.squeeze(out, axis=axis)
-
-
-def _finite(x: Any) -> Any:
-    """Zero for infinities, so that inf - inf does not arise where all elements are -inf."""
-    return np.where(np.isfinite(x), x, 0)
 
 
 # Losses
@@ -289,12 +371,14 @@ def cross_entropy(logits: Tensor | np.ndarray, target: ArrayLike | Tensor, label
     Raises:
         ShapeError: the shapes do not fit.
         ArgumentError: a class index outside 0 ... C - 1, an empty batch, or a smoothing outside [0, 1].
+        DTypeError: class indices that are no integers, or complex logits.
 
     >>> round(float(cross_entropy(np.zeros((1, 10)), np.array([3]))), 4)  # the logarithm of 10
     2.3026
     """
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
+    require_real(logits, "cross_entropy")
     if not isinstance(target, (np.ndarray, Tensor)):
         target = np.asarray(target)
     if target.ndim == 1:
@@ -307,7 +391,9 @@ def cross_entropy(logits: Tensor | np.ndarray, target: ArrayLike | Tensor, label
         )
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / logits.shape[1]
-    return -np.sum(log_softmax(logits) * target) / len(logits)  # type: ignore[return-value]
+    logarithms = log_softmax(logits)
+    ruled_out = np.logical_and(target == 0, logarithms == -np.inf)  # a class of probability 0 in both costs nothing
+    return _like(-np.sum(in_single(np.where(ruled_out, 0, logarithms) * target)) / len(logits), logits)
 
 
 def nll_loss(log_probabilities: Tensor | np.ndarray, target: ArrayLike | Tensor) -> Tensor:
@@ -324,41 +410,59 @@ def mse_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray) -> Tensor:
 
     Raises:
         ShapeError: the shapes differ. They are not broadcast: (N, 1) against (N,) is nearly always a mistake.
+        DTypeError: one of them is complex.
     """
     if np.shape(x) != np.shape(target):
         raise ShapeError(f"mse_loss got shapes {np.shape(x)} and {np.shape(target)}, which must be the same")
-    difference = x - target
-    return np.mean(difference * difference)  # type: ignore[return-value]
+    require_real(difference := x - target, "mse_loss")
+    single = in_single(difference)
+    return _like(np.mean(single * single), difference)
 
 
 def one_hot(indices: ArrayLike | Tensor, num_classes: int, dtype: DTypeLike = np.float32) -> np.ndarray:
-    """Rows with a 1 at the index and 0 elsewhere: from shape (N,) to shape (N, num_classes)."""
-    hot: np.ndarray = np.asarray(indices)[:, None] == np.arange(num_classes)
-    return hot.astype(dtype)
+    """A 1 at the index and 0 elsewhere along a new last axis: from shape (...) to shape (..., num_classes).
+
+    Raises:
+        ArgumentError: an index outside 0 ... num_classes - 1.
+        DTypeError: the indices are no integers.
+    """
+    checked = integers_below(indices if isinstance(indices, Tensor) else np.asarray(indices), num_classes)
+    hot: np.ndarray = (checked[..., np.newaxis] == np.arange(num_classes)).astype(dtype)
+    return hot
 
 
-def _class_indices(scores: Any, target: Any) -> np.ndarray:
-    indices: np.ndarray = np.asarray(target)
+@differentiable(None, None)
+def integers_below(array: Any, number: int) -> Any:
+    """Class indices, each checked to be an integer from 0 to number - 1."""
+    if array.size == 0:
+        return array.astype(int)
+    if array.dtype.kind not in "iu":
+        raise DTypeError(
+            f"class indices must be integers, but have dtype {array.dtype}; if they are whole numbers, use .astype(int)"
+        )
+    if np.maximum.reduce(array.astype(np.uint64), axis=None) >= number:  # in which negative ones are huge
+        raise ArgumentError(
+            f"class indices must be between 0 and {number - 1}, one for each of the {number} classes, "
+            f"but they go from {array.min()} to {array.max()}"
+        )
+    return array
+
+
+def _class_indices(scores: Any, target: Any) -> Any:
+    indices = target if isinstance(target, Tensor) else np.asarray(target)
     shape = scores.shape
     if len(shape) != 2 or indices.shape != shape[:1] or 0 in shape:
         raise ShapeError(
             f"the scores have shape {shape} and the class indices {indices.shape}; "
             "expected (N, C) and (N,), with N and C at least 1"
         )
-    if indices.dtype.kind not in "iu":
-        raise DTypeError(f"class indices must be integers, but have dtype {indices.dtype}")
-    if np.maximum.reduce(indices.astype(np.uint64)) >= shape[1]:  # in which negative ones are huge
-        raise ArgumentError(
-            f"class indices must be between 0 and {shape[1] - 1}, one for each of the {shape[1]} scores, "
-            f"but they go from {indices.min()} to {indices.max()}"
-        )
-    return indices
+    return integers_below(indices, shape[1])
 
 
 def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
     _, error = out
-    gradient = None if 0 not in g else error * (g[0] / len(indices))
+    gradient = None if 0 not in g else error * (in_single(g[0]) / len(indices))
     if 1 not in g:
         return gradient
     # The derivative is being differentiated: what the error depends on is softmax(logits).
@@ -370,9 +474,13 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: f
 def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
-    x = logits.T.astype(np.result_type(logits, np.float16), order="C")
+    x = logits.T.astype(np.result_type(logits, np.float32), order="C")
     target = indices, np.arange(len(indices))
-    x -= np.maximum.reduce(x)
+    maximum = np.maximum.reduce(x)
+    if np.inf in maximum:
+        x, _ = _below_maximum(x, axis=0)
+    else:
+        x -= maximum
     expected = x[target]  # the logit that the target expects
     if smoothing:
         expected *= 1 - smoothing
@@ -383,4 +491,4 @@ def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     if smoothing:
         x -= smoothing / len(x)
     x[target] -= 1 - smoothing
-    return np.add.reduce(np.log(totals) - expected) / len(indices), x.T
+    return _like(np.add.reduce(np.log(totals) - expected) / len(indices), logits), x.T

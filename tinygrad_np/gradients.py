@@ -44,7 +44,8 @@ def unbroadcast(gradient: Any, array: Any, rule: Rule) -> Any:
         )
     if gradient.shape != array.shape:
         repeated = [i for i, n in enumerate(gradient.shape) if i < extra or (array.shape[i - extra] == 1 and n != 1)]
-        gradient = np.reshape(np.sum(gradient, axis=tuple(repeated)), array.shape)
+        precision = np.float32 if gradient.dtype == np.float16 else None  # in half, a sum of ones ends at 2048
+        gradient = np.reshape(np.sum(gradient, axis=tuple(repeated), dtype=precision), array.shape)
     if gradient.dtype != array.dtype:
         if gradient.dtype.kind == "c" and array.dtype.kind != "c":
             gradient = np.real(gradient)

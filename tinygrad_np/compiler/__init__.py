@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import threading
@@ -52,6 +53,7 @@ class Compiled:
         self._lock = threading.RLock()
         self._count = 0
         functools.update_wrapper(self, function)
+        self.rule_name = getattr(function, "__name__", repr(function))
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         now = state.get()
@@ -78,7 +80,7 @@ class Compiled:
         self.programs.setdefault(key, []).append(traced)
         self._count += 1
         if self._count == MANY:
-            warn(f"{self.__name__} has been compiled for {MANY} signatures")
+            warn(f"{self.rule_name} has been compiled for {MANY} signatures")
         return traced
 
     def source(self, *args: Any, **kwargs: Any) -> str:
@@ -130,7 +132,8 @@ class Traced:
         given_tensors = [boxes[i] for i in self.followed]
         self.structure = map_leaves(lambda leaf: None, [args, kwargs])
         new_args, new_kwargs = unflatten([args, kwargs], boxes)
-        with tracing(trace):
+        with tracing(trace), contextlib.ExitStack() as stack:
+            stack.callback(lambda: [undo() for undo in reversed(trace.undo)])
             self.out = function(*new_args, **new_kwargs)
             results = list(leaves(self.out))
             boundary = len(trace.calls)
@@ -154,7 +157,9 @@ class Traced:
             for r, is_variable in zip(results, self.is_variable, strict=True)
             if is_variable
         ]
-        self.tracked = [isinstance(r, Box) and r.node is not None for r, v in zip(results, self.is_variable, strict=True) if v]
+        self.tracked = [
+            isinstance(r, Box) and r.node is not None for r, v in zip(results, self.is_variable, strict=True) if v
+        ]
         self.results = results if not all(self.is_variable) else None
         inputs = [trace.variables[id(t.array)] for t in given_tensors] + [v for v, _, _ in trace.captured]
         self.positions = [i for i, (_, node) in enumerate(sources) if node is not None and node in found]
@@ -172,7 +177,8 @@ class Traced:
         for module, training in self.modules:
             if module.training is not training:
                 return None
-        arrays, nodes = [], []
+        arrays: list[Any] = []
+        nodes: list[Any] = []
         for i in self.followed:
             leaf = given[i]
             if type(leaf) is np.ndarray:
@@ -196,7 +202,9 @@ class Traced:
         if any(self.tracked):
             packed = Packed(arrays)
             kept = set(self.positions)
-            pack = Node(PACK, packed, NOTHING, [n if i in kept else None for i, n in enumerate(nodes)], packed, now.scope)
+            pack = Node(
+                PACK, packed, NOTHING, [n if i in kept else None for i, n in enumerate(nodes)], packed, now.scope
+            )
             whole = [np.asarray(out) for out, tracked in zip(outs, self.tracked, strict=True) if tracked]
             made = whole[0] if len(whole) == 1 else whole
             node = Node(self.rule, [packed, saved], NOTHING, [pack, None], made, now.scope)
@@ -211,7 +219,7 @@ class Traced:
         return values[0] if self.out is None else unflatten(self.out, values)
 
     def vjp(self, g: Any, out: Any, packed: Any, saved: Any) -> Any:
-        parts = list(g[i] if i in g else np.zeros_like(o) for i, o in enumerate(out)) if isinstance(g, Parts) else [g]
+        parts = [g[i] if i in g else np.zeros_like(o) for i, o in enumerate(out)] if isinstance(g, Parts) else [g]
         if any(isinstance(value, Box) for value in (*parts, *packed)):
             raise NotImplementedError
         gradients = self.program.backward(*parts, saved)
@@ -226,7 +234,7 @@ def names_of_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> 
     """A name for each leaf of the arguments."""
     try:
         bound = inspect.signature(function).bind(*args, **kwargs)
-        names = [name for name in bound.arguments]
+        names = list(bound.arguments)
     except (TypeError, ValueError):
         names = []
     result = []

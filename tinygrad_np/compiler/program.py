@@ -14,12 +14,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.compiler.trace import Call, Variable, variables_in
-from tinygrad_np.derivatives.table import Parts
+from tinygrad_np.derivatives.table import EFFECTS, Parts
 
-__all__ = ["EFFECTS", "Program", "same_shape"]
-
-EFFECTS: set[Callable[..., Any]] = set()
-"""Functions that do more than return a value: they draw random numbers, or change a buffer."""
+__all__ = ["Program", "ShapeChanged"]
 
 
 class ShapeChanged(Exception):  # noqa: N818 (not an error)
@@ -107,7 +104,12 @@ class Program:
         if isinstance(value, Variable):
             return self.names[value]
         if isinstance(value, Parts):
-            return self.constant(Parts, "Parts") + "({" + ", ".join(f"{i}: {self.word(v)}" for i, v in value.items()) + "})"
+            return (
+                self.constant(Parts, "Parts")
+                + "({"
+                + ", ".join(f"{i}: {self.word(v)}" for i, v in value.items())
+                + "})"
+            )
         if isinstance(value, dict):
             return "{" + ", ".join(f"{key!r}: {self.word(item)}" for key, item in value.items()) + "}"
         if isinstance(value, list):
@@ -128,7 +130,9 @@ class Program:
             if other is value:
                 return known
         name = identifier(name)
-        free = next(n for n in [name, *(f"{name}_{i}" for i in range(2, 10**6))] if n not in self.scope and n not in self.taken)
+        free = next(
+            n for n in [name, *(f"{name}_{i}" for i in range(2, 10**6))] if n not in self.scope and n not in self.taken
+        )
         self.scope[free] = value
         return free
 
@@ -232,4 +236,4 @@ def names_of(variables: Iterable[Variable], inputs: Sequence[Variable]) -> dict[
 
 def identifier(name: str) -> str:
     word = re.sub(r"\W", "_", name).strip("_") or "value"
-    return f"{word}_" if keyword.iskeyword(word) or word[0].isdigit() else word
+    return f"{word}_" if keyword.iskeyword(word) else f"p{word}" if word[0].isdigit() else word

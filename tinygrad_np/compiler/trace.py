@@ -9,20 +9,20 @@ included, and comes back as a Tensor, so that NumPy brings the next call here to
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import CONSTANT, RULES, Parts
+from tinygrad_np.derivatives.table import CONSTANT, EFFECTS, ITEM, PACK, RULES, Parts
 from tinygrad_np.engine import Box, Node, apply, box
 from tinygrad_np.errors import TraceError, users_line
 from tinygrad_np.recording import state, tracing
 
 __all__ = ["Call", "Trace", "Variable", "variables_in"]
 
-STATIC = frozenset(
-    [np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type, np.common_type, np.iscomplexobj]
-    + [np.isrealobj, np.may_share_memory, np.shares_memory]
+STATIC: frozenset[Any] = frozenset([np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type]).union(
+    [np.common_type, np.iscomplexobj, np.isrealobj, np.may_share_memory, np.shares_memory]
 )
 """Functions whose results depend on shapes and dtypes alone, which are the same at every call of a program."""
 
@@ -72,6 +72,7 @@ class Trace:
         self.variables: dict[int, Variable] = {}
         self.captured: list[tuple[Variable, Callable[[], Any], Any]] = []  # with how to read it anew, and its node
         self.modules: dict[int, tuple[Any, bool]] = {}  # that were called, and whether in training mode
+        self.undo: list[Callable[[], Any]] = []  # the effects of tracing itself, the last one first
         self.arrays: set[int] = set()  # identities of what is an array outside of the trace, though a Tensor in it
         self.kept: list[Any] = []  # arrays whose identities are in use
 
@@ -143,7 +144,9 @@ class Trace:
             scope = scope.outer
         module = scope.module() if scope is not None else None
         if module is not None:
-            for name, array in module.state_dict().items():
+            with tracing(None):
+                state_dict = module.state_dict()
+            for name, array in state_dict.items():
                 if array is value or array is getattr(value, "array", None):
                     return str(name)
         return getattr(value, "name", None) or "constant"
@@ -158,9 +161,10 @@ class Trace:
             module: Any = scope.module()
             self.modules.setdefault(id(module), (module, module.training))
             scope = scope.outer
-        if not any(map(self.follows, (*args, *kwargs.values()))):
+        if function not in EFFECTS and not any(map(self.follows, (*args, *kwargs.values()))):
             with tracing(None):
                 return apply(function, args, kwargs, rule)
+        self.reference([args, kwargs])  # captures what is not known yet
         out = self.lowered(function, args, kwargs, rule) if self.is_lowered(function, rule) else None
         if out is None:
             out = self.written(function, args, kwargs, rule)
@@ -176,6 +180,8 @@ class Trace:
     ) -> Any:
         """Call a function on arrays, and write the call down."""
         references = [self.reference(arg) for arg in args], {name: self.reference(arg) for name, arg in kwargs.items()}
+        if function in EFFECTS:
+            self.remember(args)
         with tracing(None):
             out = function(*map(unboxed, args), **{name: unboxed(arg) for name, arg in kwargs.items()})
         if function in STATIC or out is None:
@@ -183,7 +189,7 @@ class Trace:
                 self.calls.append(Call(function, *references, [], False))
             return out
         several = isinstance(out, (tuple, list))
-        arrays = [own(array) for array in (out if several else [out])]
+        arrays = [self.own(array) for array in (out if several else [out])]
         name = getattr(getattr(function, "func", function), "__name__", "value").strip("_<>")
         call = Call(function, *references, [], several)
         is_tensor = rule is not None and rule is not CONSTANT and any(v.is_tensor for v in variables_in(references))
@@ -192,6 +198,19 @@ class Trace:
         if not several:
             return arrays[0]
         return type(out)(*arrays) if hasattr(out, "_fields") else type(out)(arrays)
+
+    def own(self, out: Any) -> np.ndarray:
+        """A result as an array object that stands for it alone."""
+        array = np.asarray(out)
+        return array.view() if id(array) in self.variables else array
+
+    def remember(self, args: Sequence[Any]) -> None:
+        """Note the state of what a call changes, for the program will change it again."""
+        for arg in args:
+            if isinstance(arg, np.random.Generator):
+                self.undo.append(partial(setattr, arg.bit_generator, "state", arg.bit_generator.state))
+            elif isinstance(arg, np.ndarray):
+                self.undo.append(partial(np.copyto, arg, arg.copy()))
 
     def is_lowered(self, function: Callable[..., Any], rule: Any) -> bool:
         """Whether to trace into a function of ours, instead of calling it as a whole."""
@@ -237,9 +256,9 @@ class Trace:
         pairs = zip(values, node.parents, strict=False)
         return [box(v, parent) if parent else self.detached(v) for v, parent in pairs], box(node.out, node)
 
-    def derivative(self, vjp: Callable[..., Any], create_graph: bool) -> Callable[..., Any]:
+    def derivative(self, rule: Any, vjp: Callable[..., Any], create_graph: bool) -> Callable[..., Any]:
         """A VJP that is written down: as the calls it is made of or, if it cannot take Tensors, as a whole."""
-        if create_graph:
+        if create_graph or rule is ITEM or rule is PACK:  # the latter two only pass gradients on
             return vjp
 
         def derived(*args: Any, **kwargs: Any) -> Any:
@@ -287,11 +306,6 @@ def place() -> str:
     return "at {}:{}".format(*users_line())
 
 
-def own(out: Any) -> np.ndarray:
-    """A result as an array object of its own, which stands for it alone."""
-    return out if isinstance(out, np.ndarray) and out.dtype.kind in "fcbiu" else np.asarray(out)
-
-
 def unboxed(value: Any) -> Any:
     """Arrays in the place of Tensors."""
     if isinstance(value, Box):
@@ -313,4 +327,3 @@ def variables_in(value: Any) -> list[Variable]:
     elif not isinstance(value, (list, tuple)):
         return []
     return [variable for item in value for variable in variables_in(item)]
-

@@ -7,6 +7,7 @@ a gradient.
 
 import numpy as np
 
+from tinygrad_np.derivatives.elementwise import masked
 from tinygrad_np.derivatives.table import composite, differentiable
 
 
@@ -15,7 +16,7 @@ def value_vjp(g, out, x, index, value):
     number = np.zeros(out.shape, np.intp)
     positions = np.arange(number[index].size).reshape(number[index].shape)
     number[index] = positions
-    return g[index] * (number[index] == positions)
+    return masked(g[index], number[index] == positions)
 
 
 def x_vjp(g, out, x, index, value):

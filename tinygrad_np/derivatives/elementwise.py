@@ -1,14 +1,47 @@
 """Derivatives of element-wise functions: each output element depends on one element of each (broadcast) input.
 
-The formulas are in Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, chapters 3 and 4. Where the two
-inputs of maximum or minimum are equal, each gets half of the gradient.
+The formulas are in Abramowitz & Stegun, Handbook of Mathematical Functions, 1964, chapters 3 and 4, some of them
+rearranged: squares of large numbers overflow, and those of small ones vanish. Where the two inputs of maximum or
+minimum are equal, each gets half of the gradient.
 """
 
 import math
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled
+from tinygrad_np.derivatives.table import constant, derivative, differentiable, filled
+
+# Precision
+
+
+def in_single(x):
+    """Half precision as single: its squares overflow soon, and a sum of ones ends at 2048."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
+
+
+# Masks
+
+INTEGERS = {np.dtype(f"f{size}"): np.dtype(f"i{size}") for size in (2, 4, 8)}
+
+
+def masked_vjp(g, out, gradient, mask):
+    return masked(g, mask)
+
+
+@differentiable(masked_vjp)
+def masked(gradient, mask):
+    """The gradient where the mask is true, and 0 elsewhere, also where the gradient is infinite or NaN.
+
+    A product with the mask would make NaN of infinity times 0. A product of the bits, read as integers, does not: they
+    stay as they are or become those of 0. It is as fast, where np.where takes ten times as long.
+    """
+    integer = INTEGERS.get(gradient.dtype)
+    if integer is None:
+        return np.where(mask, gradient, 0)
+    out = np.empty_like(gradient, shape=np.broadcast(gradient, mask).shape)
+    np.multiply(gradient.view(integer), mask, out=out.view(integer))
+    return out
+
 
 # Arithmetic
 
@@ -34,15 +67,17 @@ derivative(np.unwrap, lambda g, out, p, discont=None, axis=-1, *, period=2 * mat
 
 
 def power_base(g, out, x, y):
-    """y x^(y-1). At x = 0 the constant x^0 has slope 0, not 0 * inf."""
+    """y x^(y-1). The constant x^0 has slope 0, also where x^-1 overflows and the product would be 0 * inf."""
     if type(y) in (int, float):  # a constant exponent, whose value may choose a cheaper formula
         return g * (2 * x) if y == 2 else g * y * np.power(x, y - 1) if y else np.zeros_like(g)
-    return g * y * np.power(np.where((x == 0) & (y == 0), 1, x), y - 1)
+    overflows = (y == 0) & ~(np.absolute(x) >= np.finfo(out.dtype).tiny)
+    return g * y * np.power(np.where(overflows, 1, x), y - out.dtype.type(1))  # unsigned integers have no -1
 
 
 def power_exponent(g, out, x, y):
-    """x^y log x. At x = 0 this is 0, its limit, not 0 * -inf."""
-    return g * out * np.log(np.where(x == 0, 1, x))
+    """x^y log x. Where x^y is 0 this is 0, its limit, not 0 * -inf; and at 0^0 too, as in PyTorch."""
+    settled = (out == 0) | ((x == 0) & (y == 0))
+    return masked(g * out * np.log(np.where(settled, 1, x)), ~settled)
 
 
 derivative(np.power, power_base, power_exponent)
@@ -50,37 +85,57 @@ derivative(np.float_power, power_base, power_exponent)
 derivative(np.square, lambda g, out, x: g * (2 * x))
 derivative(np.sqrt, lambda g, out, x: g * 0.5 / out)
 derivative(np.cbrt, lambda g, out, x: g / (3 * out * out))
+
+
+@differentiable(lambda g, out, x, length: g / length, lambda g, out, x, length: -g * out / length)
+def over_length(x, length):
+    """x / length and, where the length is 0, the subgradient 0. It has no derivative there, so that is not finite."""
+    return masked(x / np.where(length == 0, 1, length), length != 0)
+
+
 derivative(
     np.hypot,
-    lambda g, out, x, y: g * x / np.where(out == 0, 1, out),
-    lambda g, out, x, y: g * y / np.where(out == 0, 1, out),
+    lambda g, out, x, y: g * over_length(x, out),
+    lambda g, out, x, y: g * over_length(y, out),
 )
 
 # Exponentials and logarithms
 
 derivative(np.exp, lambda g, out, x: g * out)
-derivative(np.exp2, lambda g, out, x: g * out * math.log(2))
-derivative(np.expm1, lambda g, out, x: g * (out + 1))
+derivative(np.exp2, lambda g, out, x: g * (out * math.log(2)))
+derivative(np.expm1, lambda g, out, x: g * np.exp(x))
 derivative(np.log, lambda g, out, x: g / x)
-derivative(np.log2, lambda g, out, x: g / (x * math.log(2)))
-derivative(np.log10, lambda g, out, x: g / (x * math.log(10)))
+derivative(np.log2, lambda g, out, x: g / math.log(2) / x)
+derivative(np.log10, lambda g, out, x: g / math.log(10) / x)
 derivative(np.log1p, lambda g, out, x: g / (x + 1))
 
 
-def log_share(x, out):
-    """x - out, the logarithm of a term's share in the sum. Where the sum is 0, and out -inf, no term has a share."""
-    return x - np.where(out == -np.inf, 0, out)
+@differentiable(lambda g, out, x: g * (out * (1 - out)))
+def logistic(x):
+    """exp(x) / (1 + exp(x)), or 1 / (1 + exp(-x)) where x > 0, so that no exponential can overflow."""
+    return np.exp(np.minimum(x, 0)) / (1 + np.exp(-np.abs(x)))
+
+
+def to_share(g, out, x, y, base):
+    """The gradient times the share of base^x in the sum of base^x and base^y.
+
+    Equal infinities share equally, as equal numbers do. Where the sum is 0, and out -inf, neither has a share.
+    """
+    infinite = np.isinf(x) & (x == y)
+    if infinite.any():
+        x, y = np.where(infinite, 0, x), np.where(infinite, 0, y)
+    return masked(g * logistic(math.log(base) * (x - y)), out != -np.inf)
 
 
 derivative(
     np.logaddexp,
-    lambda g, out, x, y: g * np.exp(log_share(x, out)),
-    lambda g, out, x, y: g * np.exp(log_share(y, out)),
+    lambda g, out, x, y: to_share(g, out, x, y, math.e),
+    lambda g, out, x, y: to_share(g, out, y, x, math.e),
 )
 derivative(
     np.logaddexp2,
-    lambda g, out, x, y: g * np.exp2(log_share(x, out)),
-    lambda g, out, x, y: g * np.exp2(log_share(y, out)),
+    lambda g, out, x, y: to_share(g, out, x, y, 2),
+    lambda g, out, x, y: to_share(g, out, y, x, 2),
 )
 
 # Trigonometric and hyperbolic functions
@@ -88,28 +143,46 @@ derivative(
 derivative(np.sin, lambda g, out, x: g * np.cos(x))
 derivative(np.cos, lambda g, out, x: -g * np.sin(x))
 derivative(np.tan, lambda g, out, x: g * (1 + out * out))
-derivative(np.arcsin, lambda g, out, x: g / np.sqrt(1 - x * x))
-derivative(np.arccos, lambda g, out, x: -g / np.sqrt(1 - x * x))
-derivative(np.arctan, lambda g, out, x: g / (1 + x * x))
+derivative(np.arcsin, lambda g, out, x: g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
+derivative(np.arccos, lambda g, out, x: -g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
+
+
+def arctan_vjp(g, out, x):
+    """1 / (1 + x^2), which is 0 where a real x^2 overflows; 1 / (1 + ix) / (1 - ix) for complex x."""
+    if x.dtype.kind == "c":
+        return g / (1 + 1j * x) / (1 - 1j * x)
+    x = in_single(x)
+    with np.errstate(over="ignore"):
+        return g / (1 + x * x)
+
+
+def arcsinh_vjp(g, out, x):
+    """1 / sqrt(1 + x^2), without the square."""
+    return g / (np.sqrt(1 + 1j * x) * np.sqrt(1 - 1j * x) if x.dtype.kind == "c" else np.hypot(1, x))
+
+
+derivative(np.arctan, arctan_vjp)
 derivative(
     np.arctan2,
-    lambda g, out, y, x: g * x / (x * x + y * y),
-    lambda g, out, y, x: -g * y / (x * x + y * y),
+    lambda g, out, y, x: g * (x / np.hypot(x, y) / np.hypot(x, y)),
+    lambda g, out, y, x: -g * (y / np.hypot(x, y) / np.hypot(x, y)),
 )
 derivative(np.sinh, lambda g, out, x: g * np.cosh(x))
 derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
 derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
-derivative(np.arcsinh, lambda g, out, x: g / np.sqrt(x * x + 1))
+derivative(np.arcsinh, arcsinh_vjp)
 derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
-derivative(np.arctanh, lambda g, out, x: g / (1 - x * x))
+derivative(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
 
 
 def sinc_vjp(g, out, x):
-    """(cos(pi x) - sinc(x)) / x. Near 0 the two terms cancel, so there the Taylor series is used."""
-    small = np.absolute(x) < 0.03
+    """(cos(pi x) - sinc(x)) / x. Near 0 the two terms cancel, so there the Taylor series in pi x is used."""
+    small = np.absolute(x) < 0.25
     y = math.pi * np.where(small, x, 0)
-    series = -y / 3 + y**3 / 30 - y**5 / 840 + y**7 / 45360
-    return g * np.where(small, math.pi * series, (np.cos(math.pi * x) - out) / np.where(small, 1, x))
+    series = 0
+    for k in range(9, 0, -1):
+        series = (-1) ** k * 2 * k / math.factorial(2 * k + 1) + y * y * series
+    return g * np.where(small, math.pi * y * series, (np.cos(math.pi * x) - out) / np.where(small, 1, x))
 
 
 derivative(np.sinc, sinc_vjp)
@@ -144,13 +217,13 @@ derivative(np.i0, lambda g, out, x: g * bessel(x, 1))
 
 def to_chosen(g, out, x, y):
     """The whole gradient where x won, half of it where x and y are equal, nothing where y won."""
-    gradient, equal = g * (x == out), x == y
-    return gradient - 0.5 * g * equal if equal.any() else gradient
+    chosen, equal = x == out, x == y
+    return masked(g, chosen & ~equal) + masked(0.5 * g, equal) if equal.any() else masked(g, chosen)
 
 
 def absolute_vjp(g, out, x):
-    """sign(x) for real x, conj(x) / |x| for complex x."""
-    return g * np.sign(x) if x.dtype.kind != "c" else g * np.conj(x) / np.where(out == 0, 1, out)
+    """sign(x) for real x; its conjugate, conj(x) / |x|, for complex x."""
+    return g * np.sign(x) if x.dtype.kind != "c" else g * np.conj(np.sign(x))
 
 
 derivative(np.absolute, absolute_vjp)
@@ -160,12 +233,12 @@ derivative(np.minimum, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, o
 derivative(np.fmax, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
 derivative(np.fmin, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
 derivative(np.copysign, lambda g, out, x, y: g * np.sign(x) * np.copysign(1, y), None)
-derivative(np.heaviside, None, lambda g, out, x, y: np.where(x == 0, g, 0))
+derivative(np.heaviside, None, lambda g, out, x, y: masked(g, x == 0))
 derivative(
     np.where,
     None,
-    lambda g, out, condition, x, y: np.where(condition, g, 0),
-    lambda g, out, condition, x, y: np.where(condition, 0, g),
+    lambda g, out, condition, x, y: masked(g, np.not_equal(condition, False)),
+    lambda g, out, condition, x, y: masked(g, np.equal(condition, False)),
 )
 
 
@@ -176,11 +249,11 @@ def within(x, low, high):
 
 derivative(
     np.clip,
-    lambda g, out, a, a_min=None, a_max=None, min=None, max=None: (
-        g * within(a, a_min if min is None else min, a_max if max is None else max)
+    lambda g, out, a, a_min=None, a_max=None, min=None, max=None: masked(
+        g, within(a, a_min if min is None else min, a_max if max is None else max)
     ),
-    lambda g, out, a, a_min=None, a_max=None: np.where((a < a_min) & within(a_min, None, a_max), g, 0),
-    lambda g, out, a, a_min=None, a_max=None: np.where((a > a_max) | ~within(a_max, a_min, None), g, 0),
+    lambda g, out, a, a_min=None, a_max=None: masked(g, (a < a_min) & within(a_min, None, a_max)),
+    lambda g, out, a, a_min=None, a_max=None: masked(g, (a > a_max) | ~within(a_max, a_min, None)),
 )
 
 # Parts of complex numbers. Rules get the conjugates of the gradients that users see (see gradients.conjugated).
@@ -191,19 +264,21 @@ derivative(np.imag, lambda g, out, val: -1j * np.real(g))
 derivative(np.real_if_close, lambda g, out, a, tol=100: g)
 
 
-def angle(z, deg=False):
-    radians = np.arctan2(np.imag(z), np.real(z))
-    return radians * (180 / math.pi) if deg else radians
+def angle_vjp(g, out, z, deg=False):
+    """d out = Im(dz / z). 0 for real z; and at 0, which has no angle, as in PyTorch."""
+    if z.dtype.kind != "c":
+        return np.zeros_like(g)
+    return -1j * (masked(g, z != 0) * (180 / math.pi if deg else 1) / np.where(z == 0, 1, z))
 
 
-composite(np.angle, angle)
+derivative(np.angle, angle_vjp)
 
 
 def sign_vjp(g, out, x):
-    """0 for real x. The sign z / |z| of a complex number turns with its angle: d out = i out Im(dz / z)."""
+    """0 for real x. The sign z / |z| of a complex number turns with its angle: d out = i out Im(dz / z). NaN at 0."""
     if x.dtype.kind != "c":
         return np.zeros_like(g)
-    return 1j * np.conj(out) * np.imag(g * out) / np.where(out == 0, 1, np.absolute(x))
+    return 1j * np.conj(out) * (np.imag(g * out) / np.absolute(x))
 
 
 derivative(np.sign, sign_vjp)
@@ -211,7 +286,7 @@ derivative(np.sign, sign_vjp)
 
 def finite(x, g):
     """The gradient where x is finite. Elsewhere nan_to_num puts constants, so it is 0."""
-    return np.where(np.isfinite(x), g, 0)
+    return masked(g, np.isfinite(x))
 
 
 def nan_to_num_vjp(g, out, x, *, nan=0.0, posinf=None, neginf=None):

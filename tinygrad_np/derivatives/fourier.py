@@ -7,6 +7,7 @@ one transform after another, as in NumPy.
 
 import numpy as np
 
+from tinygrad_np.derivatives.elementwise import masked
 from tinygrad_np.derivatives.indexing import scatter
 from tinygrad_np.derivatives.products import as_array
 from tinygrad_np.derivatives.table import composite, derivative, differentiable
@@ -139,12 +140,12 @@ def segments(x, xp):
     return below, above, np.clip((x - xp[below]) / np.where(width == 0, 1, width), 0, 1)
 
 
-def slopes(x, xp, fp):
-    """The slope of the segment that each x lies in; zero outside all segments."""
+def times_slopes(g, x, xp, fp):
+    """The gradient times the slope of the segment that each x lies in; zero outside all segments."""
     below, above, _ = segments(x, xp)
     width = xp[above] - xp[below]
     slope = (fp[above] - fp[below]) / np.where(width == 0, 1, width)
-    return np.where((x >= xp[0]) & (x <= xp[-1]), slope, 0)
+    return masked(g * slope, (x >= xp[0]) & (x <= xp[-1]))
 
 
 def shared(g, x, xp):
@@ -155,18 +156,18 @@ def shared(g, x, xp):
 
 def heights_vjp(g, out, x, xp, fp, left=None, right=None):
     x, xp = as_array(x), as_array(xp)
-    g = g if left is None else np.where(x < xp[0], 0, g)
-    return shared(g if right is None else np.where(x > xp[-1], 0, g), x, xp)
+    g = g if left is None else masked(g, x >= xp[0])
+    return shared(g if right is None else masked(g, x <= xp[-1]), x, xp)
 
 
 def interp_x(g, out, x, xp, fp, left=None, right=None):
-    return g * slopes(as_array(x), as_array(xp), as_array(fp))
+    return times_slopes(g, as_array(x), as_array(xp), as_array(fp))
 
 
 def interp_xp(g, out, x, xp, fp, left=None, right=None):
     """Moving a point to the right lowers the line above a fixed x, in proportion to its slope."""
     x, xp = as_array(x), as_array(xp)
-    return -shared(g * slopes(x, xp, as_array(fp)), x, xp)
+    return -shared(times_slopes(g, x, xp, as_array(fp)), x, xp)
 
 
 @differentiable(interp_x, interp_xp, heights_vjp)

@@ -8,14 +8,15 @@ import math
 
 import numpy as np
 
+from tinygrad_np.derivatives.elementwise import in_single, masked, over_length
 from tinygrad_np.derivatives.products import as_array
 from tinygrad_np.derivatives.table import composite, constant, derivative
 from tinygrad_np.errors import ShapeError
 
 
 def spread(reduced, axis, keepdims):
-    """Put back the axes that a reduction removed, each of length 1."""
-    return reduced if keepdims or axis is None else np.expand_dims(reduced, axis)
+    """Put back the axes that a reduction removed, each of length 1. What has no axes broadcasts as it is."""
+    return reduced if keepdims or axis is None or reduced.ndim == 0 else np.expand_dims(reduced, axis)
 
 
 def count(x, reduced, axis, where):
@@ -32,64 +33,71 @@ def freedom(degrees):
     return degrees if degrees > 0 else math.nan
 
 
-def largest(out, x, axis, keepdims, initial, where):
-    """Weights that pick the elements of x equal to their maximum, or minimum. They sum to 1 over the axes.
+def same(x, value):
+    """Where x is equal to a value that was chosen from it. NaN, if chosen, counts as equal to itself."""
+    return (x == value) | (np.isnan(x) & np.isnan(value))
 
-    Where `initial` is beyond all elements, the weights are all 0.
+
+def to_equal(g, value, x, axis, where=True):
+    """Share the gradient equally between the elements of x along the axes that are equal to a value chosen from them.
+
+    Where `initial` was beyond all elements, none is.
     """
-    picked = x == spread(out, axis, keepdims)
+    equal = same(x, value)
     if where is not True:
-        picked = picked & where
-    picked = picked.astype(x.dtype)
-    number = np.sum(picked, axis=axis, keepdims=True)
-    return picked / (number if initial is None else np.maximum(number, 1))
+        equal = equal & where
+    number = np.count_nonzero(equal, axis=axis, keepdims=True)
+    return masked((g / np.maximum(number, 1)).astype(g.dtype), equal)
 
 
 def sum_vjp(g, out, a, axis=None, dtype=None, *, keepdims=False, initial=0, where=True):
     g = np.broadcast_to(spread(g, axis, keepdims), a.shape)
-    return g if where is True else np.where(where, g, 0)
+    return g if where is True else masked(g, where)
 
 
 def mean_vjp(g, out, a, axis=None, dtype=None, *, keepdims=False, where=True):
     g = np.broadcast_to(spread(g, axis, keepdims) / count(a, out, axis, where), a.shape)
-    return g if where is True else np.where(where, g, 0)
+    return g if where is True else masked(g, where)
 
 
 def max_vjp(g, out, a, axis=None, *, keepdims=False, initial=None, where=True):
-    return spread(g, axis, keepdims) * largest(out, a, axis, keepdims, initial, where)
+    return to_equal(spread(g, axis, keepdims), spread(out, axis, keepdims), a, axis, where)
+
+
+def deviation(a, axis, where, mean):
+    """What is left of the elements without their mean. Its conjugate, for complex numbers."""
+    a = in_single(a)
+    if where is not True:
+        a = np.where(where, a, 0)  # what is left out may be NaN
+    return np.conj(a - (np.mean(a, axis=axis, keepdims=True, where=where) if mean is None else mean))
 
 
 def var_vjp(g, out, a, axis=None, dtype=None, *, ddof=0, correction=0, keepdims=False, where=True, mean=None):
-    if where is not True:
-        a = np.where(where, a, 0)  # what is left out may be NaN
-    if mean is None:
-        mean = np.mean(a, axis=axis, keepdims=True, where=where)
-    slope = (
-        spread(g, axis, keepdims) * np.conj(a - mean) * (2 / freedom(count(a, out, axis, where) - ddof - correction))
-    )
-    return slope if where is True else np.where(where, slope, 0)
+    degrees = freedom(count(a, out, axis, where) - ddof - correction)
+    slope = deviation(a, axis, where, mean) * (2 / degrees) * spread(g, axis, keepdims)
+    return slope if where is True else masked(slope, where)
 
 
 def std_vjp(g, out, a, axis=None, dtype=None, *, ddof=0, correction=0, keepdims=False, where=True, mean=None):
-    # Where all elements are equal the deviation is zero and so is the subgradient taken, instead of 0 / 0.
-    g = g * 0.5 / np.where(out == 0, 1, out)
-    kwargs = {"ddof": ddof, "correction": correction, "keepdims": keepdims, "where": where, "mean": mean}
-    return var_vjp(g, out, a, axis, dtype, **kwargs)
+    degrees = freedom(count(a, out, axis, where) - ddof - correction)
+    slope = over_length(deviation(a, axis, where, mean), spread(out, axis, keepdims)) * (1 / degrees)
+    slope = slope * spread(g, axis, keepdims)
+    return slope if where is True else masked(slope, where)
 
 
 def prod_vjp(g, out, a, axis=None, dtype=None, *, keepdims=False, initial=1, where=True):
-    """The product of the other elements: out / a, or multiplied out if there are zeros."""
+    """The product of the other elements: out / a or, where out is 0 or infinite, of those before and those after."""
     if where is not True:
         slope = prod_vjp(g, out, np.where(where, a, 1), axis, keepdims=keepdims, initial=initial)
-        return np.where(where, slope, 0)
-    if np.all(a != 0):
-        return spread(g * out, axis, keepdims) / a
-    axes = tuple(range(a.ndim)) if axis is None else tuple(np.atleast_1d(axis) % a.ndim)
+        return masked(slope, where)
+    size = np.absolute(out)
+    if np.all((size >= np.finfo(size.dtype).tiny) & (size < np.inf)):
+        return spread(g, axis, keepdims) * (spread(out, axis, keepdims) / a)
+    axes = tuple(range(a.ndim)) if axis is None or a.ndim == 0 else tuple(np.atleast_1d(axis) % a.ndim)
     kept = [i for i in range(a.ndim) if i not in axes]
-    n = math.prod(a.shape[i] for i in axes)
-    rows = np.reshape(np.transpose(a, [*kept, *axes]), [*(a.shape[i] for i in kept), 1, n])
-    others = np.prod(np.where(np.eye(n, dtype=bool), 1, rows), axis=-1)
-    others = np.reshape(others, [a.shape[i] for i in [*kept, *axes]])
+    row = np.reshape(np.transpose(a, [*kept, *axes]), [*(a.shape[i] for i in kept), -1])
+    before, after = (np.cumulative_prod(x, axis=-1, include_initial=True)[..., :-1] for x in (row, row[..., ::-1]))
+    others = np.reshape(before * after[..., ::-1], [a.shape[i] for i in [*kept, *axes]])
     return spread(g * initial, axis, keepdims) * np.transpose(others, np.argsort([*kept, *axes]))
 
 
@@ -118,15 +126,15 @@ def quantile_vjp(g, out, a, q, axis=None, *, method="linear", keepdims=False):
     Each of the two gives its share of the gradient to the elements equal to it. The method's quantiles of
     0, 1 ... n - 1 are these places.
     """
-    n = max(a.size * np.size(q) // max(out.size, 1), 1)
-    total = 0
+    total = np.zeros_like(a)
+    if a.size == 0:
+        return total
+    n = a.size * np.size(q) // out.size
     for i, place in np.ndenumerate(np.quantile(np.arange(n), q, method=method)):
-        picked = 0
         for k, share in ((np.floor(place), 1 - place % 1), (np.ceil(place), place % 1)):
-            statistic = np.quantile(a, k / max(n - 1, 1), axis=axis, method="nearest", keepdims=True)
-            equal = a == statistic
-            picked = picked + equal * (share / np.sum(equal, axis=axis, keepdims=True))
-        total = total + spread(g[i], axis, keepdims) * picked.astype(a.dtype)
+            if share:
+                statistic = np.quantile(a, k / max(n - 1, 1), axis=axis, method="nearest", keepdims=True)
+                total = total + to_equal(share * spread(g[i], axis, keepdims), statistic, a, axis)
     return total
 
 
@@ -139,8 +147,8 @@ def nanmedian_vjp(g, out, a, axis=None, *, keepdims=False):
     middle = spread(out, axis, keepdims)
     low = np.max(a, axis=axis, keepdims=True, initial=-math.inf, where=a <= middle)
     high = np.min(a, axis=axis, keepdims=True, initial=math.inf, where=a >= middle)
-    picked = largest(low, a, axis, True, None, True) + largest(high, a, axis, True, None, True)
-    return spread(g, axis, keepdims) * (0.5 * picked)
+    half = 0.5 * spread(g, axis, keepdims)
+    return to_equal(half, low, a, axis) + to_equal(half, high, a, axis)
 
 
 def average(a, axis=None, weights=None, *, keepdims=False):

@@ -20,6 +20,7 @@ from tinygrad_np.errors import ArgumentError
 __all__ = [
     "COMPOSITES",
     "CONSTANT",
+    "EFFECTS",
     "ITEM",
     "LEAF",
     "PACK",
@@ -82,6 +83,10 @@ CONSTANT = Rule("constant", ())
 
 LEAF = Rule("leaf", ())
 """The rule of arrays that no recorded call made."""
+
+
+EFFECTS: set[Callable[..., Any]] = set()
+"""Functions that do more than return a value: they draw random numbers, or change a buffer."""
 
 
 class Parts(dict[int, Any]):

@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike
 
 from tinygrad_np import functional
 from tinygrad_np.arguments import Seed, integer, number, random_generator, require
+from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
@@ -275,7 +276,7 @@ class BatchNorm1d(Module):
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
         if self.training:
-            self.num_batches_tracked += 1
+            apply(functional.add_in_place, (self.num_batches_tracked, 1))
         return out
 
     def extra_repr(self) -> str:
