@@ -1,8 +1,8 @@
 """Measure tinygrad_np against hand-written NumPy, and against the other libraries that are installed.
 
-Every row is a pair, measured in turns within one run, so that a machine whose speed drifts favours neither. What
-counts is the ratio of the two in each round: its median, with the quartiles; below 1, tinygrad_np needs less. Before
-the clock starts, both must have computed the same numbers.
+Every row is a pair, measured in turns within one run, so that a machine whose speed drifts favours neither. The result
+is the ratio of the two in each round: its median, with the quartiles; below 1, tinygrad_np needs less. Before the clock
+starts, both must have computed the same numbers.
 
   steps       training steps (forward, backward, gradient descent), data in memory, compilation not counted
   floor       a training step against its matrix products alone, which no NumPy program can do without
@@ -13,8 +13,8 @@ the clock starts, both must have computed the same numbers.
   memory      peak memory of a process that trains on MNIST
   scaling     whether time and memory grow as the work does, and whether memory comes back
 
-The table is Markdown, and what it shows is saved as JSON after every row, so Ctrl-C loses nothing. A machine that is
-busy otherwise makes the figures worthless. To measure on one core, tell the system: taskset -c 0.
+The table is Markdown. Its figures are saved as JSON after every row, so Ctrl-C loses nothing. On a machine that is busy
+with other work they are worthless. To measure on one core, start the script with taskset -c 0.
 """
 
 import argparse
@@ -39,7 +39,7 @@ sys.path.insert(0, str(ROOT))
 
 from processor import use_better_kernels  # noqa: E402
 
-use_better_kernels()
+use_better_kernels()  # in the processes measured, which inherit the variable
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
@@ -56,8 +56,8 @@ INSTALLED = [other for other, package in PACKAGES.items() if importlib.util.find
 NETWORKS = [[784, 128, 10], [784, 512, 128, 64, 10], [784, 1024, 1024, 10]]
 TRAINED = [784, 512, 10]  # by scripts/train.py, and here where memory is measured
 
-# Chosen by training on 50,000 of the training images and looking at the other 10,000, never at the test images: of the
-# settings with which each of four seeds reached at least 98.1% of those in the end, the fastest with each library.
+# Chosen by training on 50,000 of the training images and looking at the other 10,000, never at the test images: for
+# each library, the fastest settings with which each of four seeds reached at least 98.1% of those 10,000 in the end.
 GOAL = 0.98
 SETTINGS: dict[str, dict[str, Any]] = {
     "by_tinygrad_np": {"hidden": [192], "batch_size": 128, "epochs": 3, "lr": 0.01},
@@ -65,7 +65,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 Pairs = np.ndarray
-"""Shape (rounds, 2): in each round, what tinygrad_np needed and what the other did; NaN if one did not get there."""
+"""Shape (rounds, 2): what tinygrad_np and what the other needed in each round; NaN for one that missed the goal."""
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Row:
     measure: Callable[[], Pairs]
     target: float | None = None
     unit: str = "s"
-    difference: bool = False  # what counts, instead of the ratio
+    difference: bool = False  # is the result, instead of the ratio
 
 
 # What is measured
@@ -131,7 +131,7 @@ def imports(options: argparse.Namespace) -> Iterator[Row]:
 
     def measure(package: str) -> Pairs:
         calls = partial(seconds, "tinygrad_np"), partial(seconds, package)
-        in_turn(*calls, 1)  # writes the bytecode, and brings the files into the system's cache
+        in_turn(*calls, 1)  # writes the bytecode, and fills the system's file cache
         return in_turn(*calls, options.repeats)
 
     yield Row("import", "NumPy alone", partial(measure, "numpy"), 0.015, difference=True)
@@ -192,19 +192,19 @@ def dashed(sizes: list[int]) -> str:
 
 
 def alternating(options: argparse.Namespace, other: str, function: str, **arguments: Any) -> Callable[[], Pairs]:
-    """Both in one process of their own."""
+    """A measurement of both in one process of their own."""
     arguments |= {"who": ["by_tinygrad_np", f"by_{other}"]}
     return in_blocks(options, function, **arguments)
 
 
 def in_blocks(options: argparse.Namespace, function: str, **arguments: Any) -> Callable[[], Pairs]:
-    """In blocks of calls: see benchmarks/child.py."""
+    """A measurement in blocks of calls: see benchmarks/child.py."""
     arguments |= {"repeats": options.repeats, "block": 0.002 if options.quick else 0.02}
     return lambda: np.array(child(function, **arguments)[0])
 
 
 def in_turn(ours: Callable[[int], float], other: Callable[[int], float], repeats: int) -> Pairs:
-    """Both in each round, given its number; who comes first is drawn."""
+    """Call both in each round, with its number; who comes first is drawn."""
     rounds = np.empty((repeats, 2))
     for i in range(repeats):
         for j in random.sample([0, 1], 2):
@@ -213,7 +213,7 @@ def in_turn(ours: Callable[[int], float], other: Callable[[int], float], repeats
 
 
 def child(function: str, **arguments: Any) -> tuple[Any, float]:
-    """What a function of benchmarks/child.py returns, and the seconds from before its process is started until then."""
+    """What a function of benchmarks/child.py returns, and the seconds from before its process starts until then."""
     return first_line(str(CHILD), function, json.dumps(arguments))
 
 
@@ -245,7 +245,7 @@ def environment() -> dict[str, str]:
 
 
 def blas() -> dict[str, Any]:
-    """The library behind NumPy's products; its kernels and threads are known if threadpoolctl is installed."""
+    """The library behind NumPy's matrix products. Its kernels and threads are known if threadpoolctl is installed."""
     built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     facts = {"name": built["name"], "version": built["version"], "kernels": None, "threads": None}
     if importlib.util.find_spec("threadpoolctl"):
@@ -258,7 +258,7 @@ def blas() -> dict[str, Any]:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on."""
+    """The machine and the versions that the figures depend on."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -341,7 +341,7 @@ def header(section: str) -> str:
 
 
 def quantity(value: float, unit: str) -> str:
-    """In three digits and the unit's multiple: 0.00123 s is 1.23 ms."""
+    """Three digits, with a prefix to the unit: 0.00123 s is 1.23 ms."""
     for factor, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")):
         if abs(value) >= factor and (unit == "B" or factor <= 1):
             return f"{value / factor:.3g} {prefix}{unit}"
@@ -397,7 +397,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if not options.save:
             file.parent.mkdir(exist_ok=True)
-        save()  # says now, and not after the first row, if the file cannot be written
+        save()  # a file that cannot be written is reported now, not after the first row
         print(
             "{processor}, {cores} cores; Python {python}, NumPy {numpy}; ".format(**facts)
             + "{name} {version}, kernels {kernels}, threads {threads}".format(**facts["blas"])

@@ -1,4 +1,4 @@
-"""What the command lines of all scripts have in common: parsing, and errors in one line."""
+"""What the command lines of all scripts share: parsing, and errors in one line."""
 
 import argparse
 import math
@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes flags in full only, shows the description and the examples as they are laid out, and errors in one line."""
+    """Takes only full flags, keeps the layout of the description and examples, and reports errors in one line."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
@@ -38,7 +38,7 @@ def number(kind: type, low: float, high: float = math.inf, low_included: bool = 
 
 
 def path(text: str) -> Path:
-    """A path, for argparse; an empty one is likely to be a variable that was not set."""
+    """A path, for argparse. An empty one is refused: most likely a shell variable was not set."""
     if not text:
         raise argparse.ArgumentTypeError("the path is empty")
     return Path(text)
@@ -48,7 +48,7 @@ positive, count, share = number(float, 0, low_included=False), number(int, 1, 10
 
 
 def fail(program: str, error: Exception) -> int:
-    """Say in one line on standard error what went wrong; returns the exit status for that."""
+    """Report in one line on standard error what went wrong; returns the exit status for it."""
     print(f"{program}: error: {error}", file=sys.stderr)
     return 2
 

@@ -1,6 +1,6 @@
-"""Compare runs: a table of the settings in which they differ and of their results, and a plot of their curves.
+"""Compare runs: a table of their results and of the settings in which they differ, and a plot of their curves.
 
-Runs that are still at work, or were stopped, are compared by the epochs that they have done.
+Runs that are still at work, or were stopped, are compared by the epochs that they have finished.
 """
 
 import argparse
@@ -37,13 +37,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def read_run(folder: Path) -> tuple[dict[str, Any], list[Metrics]]:
     """The settings of a run and its metrics after each epoch.
 
-    Raises DataError if the folder is not that of a run, or one of its files is damaged, naming the file.
+    Raises a DataError, which names the file, if the folder is not that of a run or one of its files is damaged.
     """
     if not (folder / "config.json").is_file():
-        raise DataError(f"{folder} is not the folder of a run, for it has no config.json")
+        raise DataError(f"{folder} is not the folder of a run: it has no config.json")
     config = parse(read(folder / "config.json"), str(folder / "config.json"))
     if not isinstance(config.get("epochs"), int):
-        raise DataError(f"{folder / 'config.json'}: lacks the number of epochs, so it is not that of a run")
+        raise DataError(f"{folder / 'config.json'}: is not that of a run: it lacks the number of epochs")
     file = folder / "metrics.jsonl"
     history = []
     for number, line in enumerate(read(file).splitlines() if file.exists() else [], start=1):
@@ -52,7 +52,7 @@ def read_run(folder: Path) -> tuple[dict[str, Any], list[Metrics]]:
         if not (needed <= metrics.keys() and any(f"{part}_accuracy" in metrics for part in CHECKED)):
             raise DataError(f"{file}: line {number}: lacks one of {', '.join(sorted(needed))}, test_accuracy")
         if not all(isinstance(value, (int, float)) and abs(value) < 1e300 for value in metrics.values()):
-            raise DataError(f"{file}: line {number}: damaged, for it holds something else than finite numbers")
+            raise DataError(f"{file}: line {number}: damaged: it holds something other than finite numbers")
         history.append(metrics)
     return config, history
 
@@ -61,7 +61,7 @@ def read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise DataError(f"{file}: damaged, for it is not text: {error}") from error
+        raise DataError(f"{file}: damaged: it is not text: {error}") from error
 
 
 def parse(text: str, place: str) -> dict[str, Any]:
@@ -69,14 +69,14 @@ def parse(text: str, place: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{place}: damaged, for it is not JSON: {error}") from error
+        raise DataError(f"{place}: damaged: it is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise DataError(f"{place}: damaged, for it is not a JSON object")
+        raise DataError(f"{place}: damaged: it is not a JSON object")
     return value
 
 
 def table(runs: Mapping[str, tuple[dict[str, Any], list[Metrics]]]) -> str:
-    """A row for each run: the settings that are not the same in all of them, and the results so far."""
+    """A row for each run: the settings in which the runs differ, and the results so far."""
     configs = [config for config, _ in runs.values()]
     settings = dict.fromkeys(key for config in configs for key in config)
     differing = [key for key in settings if len({shown(config.get(key)) for config in configs}) > 1 and key != "epochs"]
@@ -98,7 +98,7 @@ def table(runs: Mapping[str, tuple[dict[str, Any], list[Metrics]]]) -> str:
 
 
 def shown(value: Any) -> str:
-    """A setting in a cell of the table, and a dash for none."""
+    """A setting as the table shows it; a dash stands for none."""
     if isinstance(value, list):
         return "-".join(map(str, value)) or "-"
     if isinstance(value, bool):
@@ -120,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
         for folder in dict.fromkeys(parsed.runs):
             try:
                 read_runs[folder] = read_run(folder)
-            except (DataError, OSError) as error:  # of this run; the others can be compared
+            except (DataError, OSError) as error:  # the other runs can still be compared
                 status = fail("compare.py", error)
         if read_runs:
             runs = dict(zip(names(list(read_runs)), read_runs.values(), strict=True))

@@ -1,8 +1,8 @@
 """Distorted training images, new in each epoch, made by a process of its own while the epoch before is trained on.
 
-The run asks for them with `distorted_epochs`; the process runs this file. Two pipes join them: one brings it the
-images, the other takes the distorted ones back. A pipe holds little, so the process is never more than an epoch ahead.
-When the run ends, however it ends, the pipes break and the process ends, too.
+The run calls `distorted_epochs`; the process runs this file. Two pipes join them: one brings the images to the process,
+the other takes the distorted ones back. A pipe holds little, so the process is never more than an epoch ahead. When the
+run ends, however it ends, the pipes break and the process ends, too.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+from processor import keep_freed_memory
 
 from tinygrad_np.data import distort
 from tinygrad_np.errors import DataError
@@ -26,10 +27,10 @@ ONE_THREAD = dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_
 
 
 def distorted_epochs(images: np.ndarray, strength: float, seed: int, epochs: range) -> Iterator[np.ndarray]:
-    """The images for each of the epochs, distorted as nothing but the seed and the epoch's number decides.
+    """The images for each of the epochs, distorted in a way that only the seed and the epoch's number decide.
 
-    The run ends at `epochs.stop`. In the last fifth of it distortions have half the strength: what is learnt last is
-    then nearer to the images that the network is for (He et al. 2019, "Data Augmentation Revisited").
+    In the last fifth of the run, which ends at `epochs.stop`, distortions have half the strength: what the network
+    learns last is then nearer to the images that it is for (He et al. 2019, "Data Augmentation Revisited").
 
     `images` and what is returned have shape (N, height, width) and dtype uint8 or float32. The iterator must be closed.
     """
@@ -38,8 +39,8 @@ def distorted_epochs(images: np.ndarray, strength: float, seed: int, epochs: ran
         [sys.executable, __file__, *map(str, arguments)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, **ONE_THREAD},  # training needs the other processors
-        start_new_session=True,  # where a Ctrl-C in the terminal does not reach it
+        env={**os.environ, **ONE_THREAD},  # the other cores are for training
+        start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
     )
     try:
         with suppress(BrokenPipeError), process.stdin:
@@ -49,7 +50,7 @@ def distorted_epochs(images: np.ndarray, strength: float, seed: int, epochs: ran
             if process.stdout.readinto(distorted.reshape(-1).view(np.uint8)) < distorted.nbytes:
                 raise DataError(
                     f"the process that distorts the training images ended, with status {process.wait()}; "
-                    "go on with --resume, or train without --distort"
+                    "resume the run with --resume, or train without --distort"
                 )
             yield distorted
     finally:
@@ -76,5 +77,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     with suppress(BrokenPipeError):
         main()

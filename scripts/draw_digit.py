@@ -1,6 +1,6 @@
-"""Draw a digit in the browser, and see the network's answer and the activations of its layers change as you draw.
+"""Draw a digit in the browser, and watch the network's answer and its layers' activations change as you draw.
 
-The page is served to this machine only, until Ctrl-C.
+The page is served until Ctrl-C, to this machine only.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server is there, Ctrl-C simply ends the program
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the server runs, Ctrl-C simply ends the program
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
@@ -41,14 +41,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("run", type=path, nargs="?", metavar="RUN", help="the folder of a run of train.py")
     parser.add_argument(
-        "--port", type=number(int, 0, 65536), default=0, metavar="N", help="of the address; any free one if not given"
+        "--port", type=number(int, 0, 65536), default=0, metavar="N", help="the port to serve at (any free one)"
     )
     parser.add_argument("--no-browser", action="store_true", help="only print the address, and open no browser")
     return parser.parse_args(arguments)
 
 
 def newest_run() -> Path:
-    """The folder in runs/ whose network was saved last."""
+    """The folder in runs/ with the network that was saved last."""
     networks = Path("runs").glob("*/best.safetensors")
     newest = max(networks, key=lambda network: network.stat().st_mtime, default=None)
     if newest is None:
@@ -57,7 +57,7 @@ def newest_run() -> Path:
 
 
 def answer(network: MnistMLP, drawing: np.ndarray) -> dict[str, Any]:
-    """What the network says of ink of shape (SIDE, SIDE), 0 to 255, and how: its input, and each layer's output."""
+    """The network's answer to a drawing of shape (SIDE, SIDE), ink 0 to 255, with its input and each layer's output."""
     from handwriting import fit
 
     ink = drawing / np.float32(255)
@@ -67,7 +67,7 @@ def answer(network: MnistMLP, drawing: np.ndarray) -> dict[str, Any]:
         outputs: Any = data.to_inputs(image[np.newaxis])
         for name, layer in enumerate(network.layers):
             outputs = layer(outputs)
-            if not isinstance(layer, nn.Dropout):  # which does nothing here
+            if not isinstance(layer, nn.Dropout):  # dropout does nothing here
                 activations = outputs.numpy()[0].tolist()
                 shape = [len(activations)]
                 layers.append(
@@ -83,11 +83,11 @@ def answer(network: MnistMLP, drawing: np.ndarray) -> dict[str, Any]:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Serves the page, and answers its drawings. Refuses what other pages in the same browser might send."""
+    """Serves the page and answers its drawings. Refuses requests that other pages in the same browser might send."""
 
     protocol_version = "HTTP/1.1"
     timeout = 60  # seconds that a connection may be idle
-    wbufsize = -1  # sends an answer at once, and not its head first
+    wbufsize = -1  # buffers, so that head and content are sent together
     server: "Server"
 
     def do_GET(self) -> None:
@@ -110,12 +110,12 @@ class Handler(BaseHTTPRequestHandler):
             self.refuse(HTTPStatus.BAD_REQUEST, f"a drawing has {SIDE} x {SIDE} bytes")
         else:
             drawing = self.rfile.read(SIDE * SIDE)
-            if len(drawing) == SIDE * SIDE:  # else the browser has gone
+            if len(drawing) == SIDE * SIDE:  # with fewer, the browser has hung up
                 found = answer(self.server.network, np.frombuffer(drawing, np.uint8).reshape(SIDE, SIDE))
                 self.send(HTTPStatus.OK, "application/json", json.dumps(found).encode())
 
     def is_from_here(self) -> bool:
-        """Refuses a page that reaches this server under a name of its own (DNS rebinding), or from another origin."""
+        """Refuse a page that reaches this server under another host name (DNS rebinding) or from another origin."""
         port = self.server.server_port
         hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")] + ["127.0.0.1", "localhost"] * (port == 80)
         host, origin = self.headers.get("Host"), self.headers.get("Origin")
@@ -125,7 +125,7 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def refuse(self, status: HTTPStatus, reason: str) -> None:
-        self.close_connection = True  # what was sent with the request has not been read
+        self.close_connection = True  # the rest of the request has not been read
         self.send(status, "text/plain; charset=utf-8", reason.encode())
 
     def send(self, status: HTTPStatus, kind: str, content: bytes) -> None:
@@ -144,7 +144,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Of this machine's own address, which other machines cannot reach."""
+    """Listens at the loopback address, which other machines cannot reach."""
 
     def __init__(self, port: int, network: MnistMLP) -> None:
         super().__init__(("127.0.0.1", port), Handler)
@@ -173,7 +173,7 @@ def main(arguments: list[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             print(f"the network of {folder} answers at {address} until Ctrl-C", flush=True)
-            if not parsed.no_browser:  # in a thread: some browsers are waited for
+            if not parsed.no_browser:  # in a thread: some browsers block until they are closed
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
             server.serve_forever()
         except KeyboardInterrupt:

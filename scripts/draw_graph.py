@@ -1,7 +1,7 @@
 """Draw one training step of the MNIST network, or of a run: what is computed from what, with shapes.
 
-The picture is written to FILE, whose suffix says the form: .svg, .png, .pdf, or .html for a page to zoom, fold and
-search in. The batch is the first one that training takes, the weights are those of the run, or the initial ones.
+The picture is written to FILE. Its suffix gives the format: .svg, .png, .pdf, or .html for a page to zoom, fold and
+search in. The batch is the first one of the training. The weights are those of the run, or the initial ones.
 """
 
 import argparse
@@ -13,8 +13,10 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
-from train import parse_arguments as parse_training_arguments  # noqa: E402
-from training_run import draw_step, restore, set_up  # noqa: E402
+from pictures import draw_step  # noqa: E402
+from settings import parse_arguments as parse_training_arguments  # noqa: E402
+from settings import run_settings  # noqa: E402
+from training_run import restore, set_up  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
 
@@ -23,7 +25,7 @@ def parse_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, li
     parser = Parser(
         prog="draw_graph.py",
         description=__doc__,
-        epilog="Without --run, the flags of train.py say what network it is, on what data:\n"
+        epilog="Without --run, the flags of train.py choose the network and the data:\n"
         "  draw_graph.py graph.svg --hidden 512 128 64 --activation tanh --batch-size 32\n"
         "  draw_graph.py graph.html --run runs/20260101-120000 --values",
     )
@@ -42,8 +44,8 @@ def parse_arguments(arguments: list[str] | None) -> tuple[argparse.Namespace, li
 def main(arguments: list[str] | None = None) -> int:
     try:
         parsed, others = parse_arguments(arguments)
-        run = restore(parsed.run) if parsed.run else set_up(parse_training_arguments(others))
-        with np.errstate(all="ignore"):  # what is not finite is red in the picture
+        run = restore(parsed.run) if parsed.run else set_up(run_settings(parse_training_arguments(others)))
+        with np.errstate(all="ignore"):  # non-finite values are red in the picture
             drawing = draw_step(run, values=parsed.values, costs=parsed.costs, depth=parsed.depth)
         print(drawing.render(parsed.file))
     except (TinygradNpError, OSError, MemoryError) as error:

@@ -1,7 +1,7 @@
-"""Evaluate the network of a run: its accuracy, its precision and recall for each class, and what it takes for what.
+"""Evaluate the network of a run: its accuracy, its precision and recall for each class, and what it confuses.
 
-It is evaluated on the test images of the data that the run was trained on, or on other data of the same size: its last
-checkpoint, whose accuracy train.py ends with, or its best.
+The network is that of the last checkpoint, whose accuracy train.py printed, or of the best. It is evaluated on the test
+images of the data that it was trained on, or on other data with images of the same size.
 """
 
 import argparse
@@ -46,9 +46,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def load(
     parsed: argparse.Namespace,
 ) -> tuple[MnistMLP, tuple[int, ...], tuple[str, np.ndarray, np.ndarray]]:
-    """The network, the shape of an image, and what to evaluate it on: its name, the images and their labels.
+    """The network, the shape of an image, and what to evaluate on: its name, the images and their labels.
 
-    Raises DataError if the data has no such part, or is not of the network's size.
+    Raises a DataError if the data has no such part, or does not fit the network's size.
     """
     if parsed.data is None:
         run = restore(parsed.run, parsed.checkpoint)
@@ -72,8 +72,8 @@ def load(
 def class_table(labels: np.ndarray, predictions: np.ndarray, classes: int) -> str:
     """Precision, recall and F1 of each class.
 
-    Precision is the share of the images seen as the class that are of it, recall the share of the images of the class
-    that are seen as it, and F1 their harmonic mean (van Rijsbergen, Information Retrieval, 1979, chapter 7). A dash
+    Precision: of the images seen as the class, the share that are of it. Recall: of the images of the class, the share
+    that are seen as it. F1 is their harmonic mean (van Rijsbergen, Information Retrieval, 1979, chapter 7). A dash
     stands for a share of no images.
     """
     of_class = np.bincount(labels, minlength=classes)
@@ -106,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed = parse_arguments(arguments)
         model, image_shape, (part, images, labels) = load(parsed)
-        with np.errstate(all="ignore"):  # a network may be beyond its numbers on data that it was not made for
+        with np.errstate(all="ignore"):  # on data that it was not made for, a network may overflow
             scores = predict(model, images)
         predictions, classes = scores.argmax(axis=1), scores.shape[1]
         print(class_table(labels, predictions, classes))

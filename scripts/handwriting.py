@@ -1,9 +1,9 @@
-"""Pictures of handwritten digits in the form that MNIST has, and what the network of a run says of them.
+"""Bring pictures of handwritten digits into MNIST's form, and ask the network of a run about them.
 
 MNIST's authors took digits in black and white, fitted them into 20 x 20 pixels with their aspect ratio kept, and put
-them into 28 x 28 so that the centre of mass is in the middle (LeCun, Bottou, Bengio, Haffner: Gradient-based learning
-applied to document recognition, Proceedings of the IEEE 86(11), 1998, section III.A). A picture from a scanner, a
-phone or a painting program needs more before that: the ink has to be told from the paper, whichever is the darker.
+them into 28 x 28 with their centre of mass in the middle (LeCun, Bottou, Bengio, Haffner: Gradient-based learning
+applied to document recognition, Proceedings of the IEEE 86(11), 1998, section III.A). With a picture from a scanner, a
+phone or a painting program, the ink has to be told from the paper first, whichever of the two is darker.
 """
 
 from __future__ import annotations
@@ -27,46 +27,46 @@ except ImportError as error:
     raise ArgumentError(f"Pillow is needed ({error}); python -m pip install -e '.[images]' installs it") from error
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
-LONGEST = 512  # pixels of the longer side; more do not help to find the ink
-CELLS = 32  # along each side, in which the paper's level is found
-STROKE = 11  # cells; even in a picture cropped to the digit, strokes are narrower
-CONTRAST = 20  # levels of 255 between ink and paper; less is noise on empty paper
-GAPS = 96  # along the longer side; marks that are less than one of them apart count as connected
-PIECE = 0.1  # of the largest piece; what is smaller is a speck
-FINE = 8  # pixels to one of MNIST's while the digit is still black and white
-PEN = 2  # the thinnest pen, in pixels of MNIST: 99% of its digits have strokes of this width or more
+LONGEST = 512  # pixels along the longer side; more do not help to find the ink
+CELLS = 32  # along each side; the paper's brightness is found in each
+STROKE = 11  # cells; strokes are narrower, even in a picture cropped to the digit
+CONTRAST = 20  # of 255, between ink and paper; less is noise on empty paper
+GAPS = 96  # along the longer side; marks less than one of them apart count as connected
+PIECE = 0.1  # of the largest piece; anything smaller is a speck
+FINE = 8  # pixels for each of MNIST's, while the digit is still black and white
+PEN = 2  # pixels of MNIST, the thinnest pen: 99% of its digits have strokes at least this wide
 
 Ink = NDArray[Any]  # float32, or bool
 
 
 def load_network(folder: Path) -> MnistMLP:
-    """The network of a run at its best, ready to be asked.
+    """The network of a run's best checkpoint, in evaluation mode.
 
-    Raises CheckpointError if there is none, and ArgumentError if it is not for images of MNIST's size.
+    Raises a CheckpointError if there is none, and an ArgumentError if it does not take images of MNIST's size.
     """
     network, sizes = load_model(folder / "best.safetensors")
     if sizes[0] != 28 * 28:
-        raise ArgumentError(f"the network in {folder} takes {sizes[0]} pixels, and not the 28 x 28 of MNIST's digits")
+        raise ArgumentError(f"the network in {folder} takes {sizes[0]} pixels, not the 28 x 28 of MNIST's digits")
     return network.eval()
 
 
 def probabilities(network: MnistMLP, image: NDArray[np.uint8]) -> NDArray[Any]:
-    """What the network gives an image of shape (28, 28) for each class; they add up to 1."""
+    """The probability of each class, shape (classes,), for an image of shape (28, 28)."""
     with no_grad():
         return functional.softmax(network(data.to_inputs(image[np.newaxis])))[0].numpy()
 
 
 def read(path: Path) -> NDArray[np.uint8]:
-    """The digit in a file, as `to_mnist` gives it.
+    """The digit in a file, in the form that `to_mnist` gives it.
 
-    Raises DataError, which names the file, if it is none of `FORMATS`, damaged, too large, or shows no digit.
+    Raises a DataError, which names the file, if it is none of `FORMATS`, damaged, too large, or shows no digit.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of tags that are not read here
+            warnings.simplefilter("ignore")  # about tags that are not used here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path, formats=FORMATS) as picture:
-                picture.draft("L", (LONGEST, LONGEST))  # no more than this is decoded of a JPEG
+                picture.draft("L", (LONGEST, LONGEST))  # of a JPEG, decodes no more than this
                 return to_mnist(picture)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         problem = f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down or crop it"
@@ -84,7 +84,7 @@ def read(path: Path) -> NDArray[np.uint8]:
 def to_mnist(picture: Image.Image) -> NDArray[np.uint8]:
     """The digit in a picture, as an MNIST image: shape (28, 28), uint8, ink 255 on 0.
 
-    The picture is of any size and mode, dark on light or light on dark; light may fall on it unevenly. Raises DataError
+    The picture may have any size and mode, be dark on light or light on dark, and be lit unevenly. Raises a DataError
     if there is nothing on it.
     """
     return fit(find_ink(to_gray(picture)))
@@ -106,14 +106,15 @@ def to_gray(picture: Image.Image) -> Image.Image:
 def find_ink(gray: Image.Image) -> Ink:
     """How much ink is on each pixel, from 0 to 1; more than 0.5 is a mark. Specks are left out.
 
-    The paper's level is found by closing, which fills what is darker and narrower than the widest of strokes and leaves
-    the rest: light that fades across the picture, and the edge of a shadow. Raises DataError if there are no marks.
+    The paper's brightness is found by morphological closing. This fills anything darker than its surroundings and
+    narrower than the widest stroke, and keeps the rest: light that fades across the picture, and the edge of a shadow.
+    Raises a DataError if there are no marks.
     """
     cells = gray.resize((CELLS, CELLS), Image.Resampling.BOX)
     contrast = np.asarray(cells, np.float32) - np.asarray(cells.filter(ImageFilter.BoxBlur(CELLS // 4)), np.float32)
-    if np.sum(contrast**3) > 0:  # what stands out most from its surroundings is lighter than them
+    if np.sum(contrast**3) > 0:  # what stands out most is lighter than its surroundings
         gray, cells = ImageOps.invert(gray), ImageOps.invert(cells)
-    # Beyond the edges the levels go on as within, or else a slope that rises from an edge would be filled, too.
+    # Continue the brightness beyond the edges, or closing would also fill a slope that rises from an edge.
     wide = np.pad(np.asarray(cells, np.int16), STROKE, mode="reflect", reflect_type="odd").clip(0, 255)
     closed = Image.fromarray(wide.astype(np.uint8))
     for step in (ImageFilter.MaxFilter, ImageFilter.MinFilter):
@@ -128,7 +129,7 @@ def find_ink(gray: Image.Image) -> Ink:
 
 
 def otsu_threshold(values: Ink) -> float:
-    """The threshold that parts the values into two classes with the most variance between them.
+    """The threshold that splits the values into two classes with the most variance between them.
 
     Otsu: A threshold selection method from gray-level histograms. IEEE Transactions on Systems, Man, and Cybernetics
     9(1), 1979, equation 18.
@@ -142,9 +143,9 @@ def otsu_threshold(values: Ink) -> float:
 
 
 def without_specks(marks: Ink) -> Ink:
-    """The marks of the digit: not those that are small, nor those that reach in from beyond the picture's edge.
+    """The marks of the digit, without small ones and without those that reach in from beyond the picture's edge.
 
-    A digit that fills the picture may touch the edge itself. If there is next to nothing else, it is the digit.
+    A digit that fills the picture may touch the edge itself. So if there is next to nothing else, it is the digit.
     """
     cell = -(-max(marks.shape) // GAPS)
     height, width = marks.shape
@@ -161,23 +162,23 @@ def without_specks(marks: Ink) -> Ink:
 
 
 def connected_parts(marks: Ink) -> NDArray[np.int64]:
-    """A number above 0 for each mark, the same for all that are connected (by sides or corners), and 0 elsewhere."""
+    """A positive number for each mark, equal for marks connected by sides or corners, and 0 elsewhere."""
     marks = np.pad(marks, 1)
     parts = np.arange(marks.size).reshape(marks.shape) * marks
     while True:
         highest = parts
         for axis in (0, 1):
             highest = np.maximum.reduce([np.roll(highest, shift, axis) for shift in (-1, 0, 1)])
-        highest = highest.ravel()[highest] * marks  # a number is a place: take on the number that this one has by now
+        highest = highest.ravel()[highest] * marks  # a number is also a place: take the number found there
         if np.array_equal(highest, parts):
             return parts[1:-1, 1:-1]
         parts = highest
 
 
 def fit(ink: Ink) -> NDArray[np.uint8]:
-    """Ink, of 0 to 1 in any shape but not all of it 0, with the size and at the place that digits have in MNIST."""
+    """Give ink (0 to 1, any shape, not all 0) the size and the place of a digit in MNIST; uint8 of shape (28, 28)."""
     ink = crop(ink)
-    if max(ink.shape) > 20 * FINE:  # hairlines are not to fade away
+    if max(ink.shape) > 20 * FINE:  # or hairlines would fade away
         ink = np.asarray(Image.fromarray(ink).filter(ImageFilter.MaxFilter(3)))
     marks = thicken(resize(ink, 20 * FINE) > 0.5)
     small = resize(crop(marks), 20).clip(0)
@@ -193,25 +194,25 @@ def fit(ink: Ink) -> NDArray[np.uint8]:
 
 
 def crop(ink: Ink) -> Ink:
-    """The rectangle around the marks."""
+    """Cut out the rectangle around the marks."""
     rows, columns = (np.flatnonzero((ink > 0.5).any(axis=axis)) for axis in (1, 0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def resize(ink: Ink, longest: int) -> Ink:
-    """The same with this many pixels along the longer side."""
+    """Scale the ink to this many pixels along the longer side."""
     picture = Image.fromarray(ink.astype(np.float32))
     width, height = (max(1, round(length * longest / max(picture.size))) for length in picture.size)
     return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
 
 
 def thicken(marks: Ink) -> Ink:
-    """Marks of FINE pixels to one of MNIST's, as if drawn with a pen that is not too thin."""
+    """Thicken the marks, in FINE pixels for each of MNIST's, as if drawn with a pen of width PEN or more."""
     marks = np.pad(marks, PEN * FINE)
     inner = marks[1:-1, 1:-1] & marks[:-2, 1:-1] & marks[2:, 1:-1] & marks[1:-1, :-2] & marks[1:-1, 2:]
     area = np.count_nonzero(marks)
     outline = area - np.count_nonzero(inner)
-    grow = round((PEN * FINE - 2 * area / outline) / 2)  # a long stroke has an area of its outline times half its width
+    grow = round((PEN * FINE - 2 * area / outline) / 2)  # a long stroke's area is its outline times half its width
     if grow <= 0:
         return marks
     return np.asarray(Image.fromarray(marks).convert("L").filter(ImageFilter.MaxFilter(2 * grow + 1))) > 0

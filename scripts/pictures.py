@@ -1,8 +1,9 @@
 """The pictures of a run: its curves, its confusion matrix, its most confident mistakes, and its first-layer weights.
 
 Functions that end in `_figure` make a matplotlib Figure; `draw_run` and `draw_results` write such figures into a
-folder. matplotlib is optional and takes a second to import, so it is imported where a figure is made; without it a
-RenderError says what to install. Its pyplot, which keeps figures globally and may open windows, is not used.
+folder. matplotlib is optional and takes a second to import, so it is imported where a figure is made; without it, a
+RenderError says what to install. pyplot is not used, since it keeps figures globally and may open windows. The drawing
+of a training step, by `draw_step`, is Graphviz's and needs no matplotlib.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from training_run import Run, predict
 
+import tinygrad_np
 from tinygrad_np import functional
 from tinygrad_np.errors import RenderError
 from tinygrad_np.files import write_atomically
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
     History = Sequence[Mapping[str, float]]  # the lines of a metrics.jsonl
 
 MAX_CLASSES = 100  # a larger confusion matrix is neither printed nor drawn
-MAX_CLASSES_COUNTED = 30  # one with more classes has no room for numbers
-CHECKED = ("test", "validation")  # what the accuracy and the loss after each epoch are measured on
+MAX_CLASSES_COUNTED = 30  # with more classes its cells have no room for numbers
+CHECKED = ("test", "validation")  # the images that a run is measured on after each epoch
 LINES = {
     "test": {"linestyle": "-"},
     "validation": {"linestyle": "-."},
@@ -38,7 +40,7 @@ LINES = {
 
 
 def draw_run(run: Run, folder: Path) -> list[str]:
-    """Writes the four pictures of a finished run into its folder; returns why some of them had to be left out."""
+    """Write the four pictures of a finished run into its folder; returns a notice for each that had to be left out."""
     save(curves_figure({folder.name: run.progress["history"]}), folder / "curves.png")
     part, images, labels = run.judged()
     notices = draw_results(predict(run.model, images), images, labels, part, run.image_shape, folder)
@@ -49,10 +51,26 @@ def draw_run(run: Run, folder: Path) -> list[str]:
     return notices
 
 
+def draw_step(
+    run: Run, values: bool = False, costs: bool = False, depth: int | None = None
+) -> tinygrad_np.visualize.Drawing:
+    """Draw the training step that the run begins with. The run stays as it is."""
+    generator = run.generator.bit_generator.state  # dropout draws from it
+    images, labels = next(run.batches(0, run.images))
+    if costs:
+        run.loss(run.model(images), labels).backward()  # the first step of a process is slower than others
+    with tinygrad_np.debug.profile() if costs else tinygrad_np.debug.trace():
+        loss = run.loss(run.model(images), labels)
+        loss.backward()
+    run.model.zero_grad()
+    run.generator.bit_generator.state = generator
+    return tinygrad_np.visualize.draw(loss, run.model, values=values, costs=costs, depth=depth)
+
+
 def draw_results(
     scores: np.ndarray, images: np.ndarray, labels: np.ndarray, part: str, image_shape: tuple[int, ...], folder: Path
 ) -> list[str]:
-    """Writes confusion.png and mistakes.png into a folder; returns why one of them had to be left out.
+    """Write confusion.png and mistakes.png into a folder; returns a notice for each that had to be left out.
 
     `scores` has shape (N, classes), `images` (N, features); `part` names them: "test", "validation" or "training".
     """
@@ -71,7 +89,7 @@ def draw_results(
 
 
 def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) -> np.ndarray:
-    """How often each class was seen as each class, shape (classes, classes), with a row for each true class.
+    """How often each class (rows) was seen as each class (columns), shape (classes, classes).
 
     >>> confusion_matrix(np.array([0, 1, 1]), np.array([0, 1, 0]), 2)
     array([[1, 0],
@@ -81,7 +99,7 @@ def confusion_matrix(labels: np.ndarray, predictions: np.ndarray, classes: int) 
 
 
 def is_picture(shape: tuple[int, ...]) -> bool:
-    """Whether an image of this shape can be shown: rows, columns and perhaps channels, and not a mere strip.
+    """Whether an image of this shape can be shown: it has rows, columns and perhaps channels, and is no mere strip.
 
     >>> [is_picture(shape) for shape in [(28, 28), (32, 32, 3), (784,), (3, 32, 32), (1, 784)]]
     [True, True, False, False, False]
@@ -97,7 +115,7 @@ def no_picture(shape: tuple[int, ...]) -> str:
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of this size in inches.
 
-    Raises RenderError where matplotlib cannot be imported, saying what to do.
+    Raises a RenderError, which says what to do, if matplotlib cannot be imported.
     """
     try:
         from matplotlib.figure import Figure
@@ -107,16 +125,16 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes the figure as a PNG file, whole or not at all."""
+    """Write the figure as a PNG file, whole or not at all."""
     content = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # of a folder's name that the font lacks, and shows as boxes
+        warnings.filterwarnings("ignore", message="Glyph")  # letters of a folder's name that the font lacks are boxes
         figure.savefig(content, format="png", dpi=150, bbox_inches="tight")
     write_atomically(path, content.getvalue())
 
 
 def curves_figure(histories: Mapping[str, History]) -> Figure:
-    """The loss and the accuracy after each epoch, of one run or of several in different colours, by their names."""
+    """The loss and the accuracy after each epoch, of one run or of several in different colours, by name."""
     several = len(histories) > 1
     figure = new_figure(13 if several else 10, max(4.5, 0.22 * len(histories)))  # the legend has a line for each
 
@@ -171,7 +189,7 @@ def curves_figure(histories: Mapping[str, History]) -> Figure:
 
 
 def curves_title(histories: Mapping[str, History]) -> str:
-    """What the curves say: the last accuracy of a run, or the run with the highest of several."""
+    """What the curves show: the last accuracy of the run, or of several runs the highest."""
     last = [
         (history[-1][f"{part}_accuracy"], part, name, len(history))
         for name, history in histories.items()
@@ -186,7 +204,7 @@ def curves_title(histories: Mapping[str, History]) -> str:
 
 
 def confusion_figure(counts: np.ndarray, part: str) -> Figure:
-    """A confusion matrix in which mistakes stand out: they alone are coloured, and what is right is grey."""
+    """A confusion matrix in which mistakes stand out: only they are coloured, the right answers are grey."""
     classes = len(counts)
     side = 2 + min(0.5 * classes, 10)
     figure = new_figure(side + 0.5, side)
@@ -217,7 +235,7 @@ def confusion_figure(counts: np.ndarray, part: str) -> Figure:
 
 
 def mistakes_figure(scores: np.ndarray, images: np.ndarray, labels: np.ndarray, part: str) -> Figure:
-    """The mistakes of which the network was surest, in order; `images` has shape (N, rows, columns[, channels])."""
+    """The mistakes that the network was surest of, in order; `images` has shape (N, rows, columns[, channels])."""
     predictions = scores.argmax(axis=1)
     wrong = np.flatnonzero(predictions != labels)
     confidence = functional.softmax(scores[wrong]).max(axis=1)
@@ -239,13 +257,13 @@ def mistakes_figure(scores: np.ndarray, images: np.ndarray, labels: np.ndarray, 
 
 
 def scaled(images: np.ndarray) -> np.ndarray:
-    """The images with their lowest value as 0 and their highest as 1, which is what colours are made of."""
+    """The images scaled for display: their lowest value becomes 0, their highest 1."""
     low, high = float(images.min()), float(images.max())
     return (images - low) / ((high - low) or 1)
 
 
 def weights_figure(weight: np.ndarray, image_shape: tuple[int, ...]) -> Figure:
-    """The weights of first-layer units as images, white or grey where they are 0: those of the largest norm."""
+    """The weights of the first-layer units with the largest norms, as images; 0 is white, or grey in colour images."""
     order = np.argsort(-np.linalg.norm(weight, axis=1), kind="stable")[:64]
     images = weight[order].reshape(-1, *image_shape)
     limit = float(np.quantile(np.abs(images), 0.995)) or 1.0  # a few large weights would leave all others pale
@@ -262,7 +280,7 @@ def weights_figure(weight: np.ndarray, image_shape: tuple[int, ...]) -> Figure:
 def grid_figure(
     heading: str, images: np.ndarray, columns: int, captions: Sequence[str] = (), **colours: Any
 ) -> tuple[Figure, AxesImage]:
-    """Images of shape (N, rows, columns[, 1 or 3]) side by side, in one plot since many are slow; and the last of them.
+    """Images of shape (N, rows, columns[, 1 or 3]) side by side in one plot, since many are slow; and the last one.
 
     The plot's unit is the width of an image. Captions of two lines stand above the images.
     """

@@ -1,7 +1,7 @@
-"""Tell which digits pictures show, by the network of a run.
+"""Ask the network of a run which digits some pictures show.
 
 A picture is a photo, a scan or a painting of one digit: dark on light or light on dark, of any size, as PNG, JPEG or
-another usual format. It is brought into MNIST's form, 28 x 28 pixels, and asked about.
+another usual format. The network gets it in MNIST's form, 28 x 28 pixels.
 """
 
 import argparse
@@ -30,14 +30,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def in_words(probabilities: np.ndarray) -> str:
-    """The likeliest class, and the two that follow it."""
+    """The likeliest class and the two runners-up, with their probabilities."""
     first, *others = np.argsort(-probabilities)[:3]
     followers = ", ".join(f"{k}: {probabilities[k]:.1%}" for k in others)
     return f"{first}  {probabilities[first]:.1%}  ({followers})"
 
 
 def in_blocks(image: np.ndarray) -> str:
-    """An image of uint8 as lines of text, two characters to a pixel."""
+    """An image of uint8 as lines of text, with two characters for each pixel."""
     return "\n".join("".join(" ░▒▓█"[level] * 2 for level in row) for row in image // 52)
 
 

@@ -1,8 +1,8 @@
 """Train presets of models/mnist_mlp.py, and print the README's table of what they reach, in Markdown.
 
-Every run is one of train.py, in a folder of its own, DIR/NAME-SEED; the table is saved as DIR/table.md. Runs that are
-already in DIR are gone on with, and not done again if they were finished. The training accuracy is that of the last
-epoch's steps, the test accuracy that of the last weights, and seconds are those of training, evaluations included.
+Every run is a run of train.py in its own folder, DIR/NAME-SEED; the table is saved as DIR/table.md. Runs that are in
+DIR already are resumed, and not repeated if they are finished. The training accuracy is measured during the last epoch,
+the test accuracy with the last weights, and the seconds are those of training, evaluations included.
 """
 
 import argparse
@@ -15,17 +15,17 @@ from datetime import datetime
 from pathlib import Path
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # while no run is at work, Ctrl-C simply ends the program
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # between the runs, Ctrl-C simply ends the program
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
-from train import parse_arguments as parse_training_arguments  # noqa: E402
+from settings import PRESETS  # noqa: E402
+from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from training_run import evaluate, restore  # noqa: E402
 
-from models.mnist_mlp import PRESETS  # noqa: E402
 from tinygrad_np import TinygradNpError  # noqa: E402
 from tinygrad_np.errors import ArgumentError  # noqa: E402
 from tinygrad_np.files import write_atomically  # noqa: E402
@@ -46,7 +46,7 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
         "examples:\n"
         "  presets.py                                   all presets but best\n"
         "  presets.py tutorial deep --seeds 3           two of them, three times each\n"
-        "  presets.py --out runs/presets-20260101       go on where an interrupted table stopped\n"
+        "  presets.py --out runs/presets-20260101       continue a table that was interrupted\n"
         "  presets.py tutorial -- --activation tanh     with another setting",
     )
     parser.add_argument("names", type=preset, nargs="*", metavar="NAME", help="presets to train (all but best)")
@@ -60,17 +60,17 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
             parser.error(f"{flag} is given to train.py by this script, so it cannot stand after --")
     parsed.names = list(dict.fromkeys(parsed.names)) or [name for name in PRESETS if name != "best"]
     for name in parsed.names:
-        parse_training_arguments(["--preset", name, *flags])  # refuses what it does not know before anything is trained
+        parse_training_arguments(["--preset", name, *flags])  # refuses bad flags before anything is trained
     parsed.out = parsed.out or Path("runs") / datetime.now().strftime("presets-%Y%m%d-%H%M%S")
     return parsed, flags
 
 
 def train(arguments: list[str]) -> int:
-    """Run train.py in a process of its own, whose progress and errors are seen; returns its exit status."""
+    """Run train.py in a process of its own, which shows its progress and errors; returns its exit status."""
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    # In a group of its own it does not hear Ctrl-C from the terminal as well as from here.
+    # In its own process group it gets Ctrl-C once, from here, and not from the terminal as well.
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first makes it save and stop, a second one stop at once
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first makes it save and stop, the second stop at once
         signal.signal(number, lambda number, frame: process.send_signal(number))
     status = process.wait()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,7 +79,7 @@ def train(arguments: list[str]) -> int:
 
 
 def table(measured: dict[str, list[tuple[float, float, float]]]) -> str:
-    """The results as a table in Markdown: for each preset the two accuracies and the seconds of each of its runs."""
+    """The results as a table in Markdown, given the two accuracies and the seconds of each run of each preset."""
     lines = ["| preset | network and method | published | goal | training | test | seconds |"]
     lines.append("| --- | --- | --- | --- | --- | --- | --- |")
     for name, runs in measured.items():
@@ -108,8 +108,8 @@ def main(arguments: list[str] | None = None) -> int:
                 again = ["--resume", str(folder), *{"--no-pictures"}.intersection(flags)]
                 status = train(again if run else [*settings, "--out", str(folder)])
                 if status:
-                    if status != 2:  # else train.py has said what is wrong
-                        print(f"stopped; the same command with --out {shlex.quote(str(parsed.out))} goes on")
+                    if status != 2:  # with 2, train.py has said what is wrong
+                        print(f"stopped; resume with the same command and --out {shlex.quote(str(parsed.out))}")
                     return status if status > 0 else 128 - status
                 run = restore(folder)
             _, images, labels = run.judged()

@@ -1,8 +1,8 @@
 """Train with many settings of train.py's flags, on all cores, and rank the settings by their validation accuracy.
 
 Each FLAG=VALUES names a flag of train.py and the values to try. A sweep tries all combinations, or some at random.
-It leaves a folder: a run's folder for each setting, sweep.json, and results.csv, the ranked table. A setting counts by
-its best epoch; equal ones by the loss on the validation images. What fails takes its place at the end of the table.
+It leaves a folder: a run's folder for each setting, sweep.json, and results.csv, the ranked table. A setting is ranked
+by its best epoch, ties by the loss on the validation images. Runs that failed stand at the end of the table.
 """
 
 import argparse
@@ -34,9 +34,9 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, number, path  # noqa: E402
+from run_folder import interruptions  # noqa: E402
+from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from tqdm import tqdm  # noqa: E402
-from train import interruptions  # noqa: E402
-from train import parse_arguments as parse_training_arguments  # noqa: E402
 from training_run import load_data  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
@@ -72,7 +72,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "examples:\n"
         "  sweep.py lr=0.001,0.004 hidden=128,512x128 dropout=0,0.2 -- --epochs 3 --limit 10000\n"
         "  sweep.py --random 20 lr=1e-4..1e-1 hidden=64..512 activation=relu,tanh -- --optimizer adamw\n"
-        "  sweep.py --resume runs/sweep-20260101-120000      go on where a sweep stopped, or show its table",
+        "  sweep.py --resume runs/sweep-20260101-120000      continue a sweep that stopped, or show its table",
     )
     parser.add_argument("values", nargs="*", metavar="FLAG=VALUES", help="what to try; see below")
     parser.add_argument("--random", type=count, metavar="N", help="try N settings drawn at random")
@@ -83,8 +83,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--resume",
         type=path,
         metavar="DIR",
-        help="go on with the sweep in this folder: what is done is kept, what was interrupted goes on, and what "
-        "failed otherwise than by a loss that diverged is tried again",
+        help="continue the sweep in this folder: finished runs are kept, interrupted ones resumed, and failed ones "
+        "tried again unless their loss diverged",
     )
     parsed = parser.parse_args(own)
     if parsed.resume:
@@ -118,7 +118,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
 
 
 def bounds(value: str) -> tuple[float, float] | None:
-    """The lowest and the highest number of a range, such as 1e-4..1e-1; None for any other value."""
+    """The two ends of a range such as 1e-4..1e-1; None for any other value."""
     low, _, high = value.partition("..")
     try:
         return (float(low), float(high)) if -math.inf < float(low) < float(high) < math.inf else None
@@ -152,7 +152,7 @@ def draw_value(value: str, generator: np.random.Generator) -> str:
         drawn = generator.uniform(low, high)
     if re.fullmatch(r"-?\d+\.\.-?\d+", value):
         return str(round(drawn))
-    return str(min(max(float(f"{drawn:.3g}"), low), high))  # three digits are enough to be told and typed
+    return str(min(max(float(f"{drawn:.3g}"), low), high))  # three digits are easy to read and type
 
 
 def as_flags(settings: Settings) -> list[str]:
@@ -169,7 +169,7 @@ def as_flags(settings: Settings) -> list[str]:
 
 
 def without(flags: list[str], names: set[str]) -> list[str]:
-    """The flags but for those named and their values, of which each has one."""
+    """The flags without those named, and without their values, of which each has one."""
     starts = [flag.split("=")[0] in names for flag in flags]
     values = [False, *(start and "=" not in flag for start, flag in zip(starts, flags, strict=True))]
     return [flag for flag, start, value in zip(flags, starts, values, strict=False) if not (start or value)]
@@ -180,7 +180,7 @@ def without(flags: list[str], names: set[str]) -> list[str]:
 
 @contextmanager
 def claimed(folder: Path, wait: bool) -> Iterator[int]:
-    """Keep other sweeps out of the folder while this process, or one that inherits the descriptor given, lives."""
+    """Keep other sweeps out of the folder while this process lives, or one that inherits the descriptor given here."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -197,17 +197,17 @@ def claimed(folder: Path, wait: bool) -> Iterator[int]:
 
 
 def new_plan(parsed: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """What is to be run, and later what came of it; sweep.json holds it."""
-    if any(not file.name.startswith(".sweep.json.") for file in folder.iterdir()):  # a part of one counts as nothing
+    """The plan that sweep.json holds: the runs to do, and later what came of each."""
+    if any(not file.name.startswith(".sweep.json.") for file in folder.iterdir()):  # a half-written plan does not count
         resumable = (folder / "sweep.json").exists()
-        advice = f", or go on with --resume {shlex.quote(str(folder))}" if resumable else ""
+        advice = f", or continue the sweep in it with --resume {shlex.quote(str(folder))}" if resumable else ""
         raise ArgumentError(f"{folder} exists already; choose another folder with --out{advice}")
     width = len(str(len(parsed.settings)))
     runs = [
         {"folder": f"{number:0{width}}", "settings": settings, "outcome": None}
         for number, settings in enumerate(parsed.settings, 1)
     ]
-    # The number of threads is part of the plan, for the last bits of a product of matrices may depend on it.
+    # The number of threads is part of the plan: the last bits of a matrix product may depend on it.
     jobs = min(parsed.jobs, len(runs))
     threads = max(1, CORES // jobs)
     return {"directory": os.getcwd(), "flags": parsed.fixed, "jobs": jobs, "threads": threads, "runs": runs}
@@ -232,7 +232,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
 
 
 def start(run: dict[str, Any], plan: dict[str, Any], folder: Path, claim: int) -> tuple[subprocess.Popen[str], IO[str]]:
-    """Start or go on with a run; returns its process, and the file with what that writes to standard error."""
+    """Start or resume a run; returns its process, and the file that gets its standard error."""
     out = folder / run["folder"]
     resumable = (out / "last.safetensors").exists()
     flags = ["--resume", str(out)] if resumable else [*as_flags(run["settings"]), *plan["flags"], "--out", str(out)]
@@ -263,12 +263,12 @@ def outcome(status: int, errors: IO[str], out: Path) -> dict[str, Any]:
         error = f"it was ended by {signal.Signals(-status).name}"
     else:
         error = lines[-1].removeprefix("train.py: error: ") if lines else f"it ended with exit status {status}"
-    # A loss that diverged does so again. Anything else, such as a full disk, may have passed when the sweep goes on.
+    # A loss that diverged would do so again. Other causes, such as a full disk, may be gone when the sweep is resumed.
     return {"status": "diverged" if error.startswith("the loss became") else "failed", "error": error}
 
 
 def merit(measured: dict[str, Any]) -> tuple[float, float]:
-    """What is better has the lower one."""
+    """A key to sort by: the better the run, the lower it is."""
     return -measured["validation_accuracy"], measured["validation_loss"]
 
 
@@ -280,7 +280,7 @@ def ranking(plan: dict[str, Any]) -> tuple[list[dict[str, Any]], list[dict[str, 
 
 
 def train_all(plan: dict[str, Any], folder: Path, claim: int) -> bool:
-    """Bring all runs to an end, some at a time; returns False if asked to stop before, with everything saved."""
+    """Bring all runs to an end, some at a time; returns False if asked to stop earlier, with everything saved."""
     waiting = [run for run in plan["runs"] if not run["outcome"]]
     running: dict[subprocess.Popen[str], tuple[dict[str, Any], IO[str]]] = {}
     bar = tqdm(
@@ -291,7 +291,7 @@ def train_all(plan: dict[str, Any], folder: Path, claim: int) -> bool:
         leave=False,
         disable=None if sys.stderr else True,
     )
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C leads to the last lines here
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C reaches `finally` below
     try:
         with bar, interruptions() as interrupted:
             told = False
@@ -340,7 +340,7 @@ def summary(result: dict[str, Any]) -> str:
 
 
 def save(plan: dict[str, Any], folder: Path) -> None:
-    """Write sweep.json, and results.csv with the ranked runs and then those that failed."""
+    """Write sweep.json, and results.csv: the ranked runs, then those that failed."""
     write_atomically(folder / "sweep.json", json.dumps(plan, indent=1) + "\n")
     measured = ["validation_accuracy", "validation_loss", "epoch", "seconds", "error"]
     names = list(plan["runs"][0]["settings"])
@@ -383,7 +383,7 @@ def main(arguments: list[str] | None = None) -> int:
             folder = parsed.resume.absolute()
         else:
             for config in {config.data: config for config in parsed.configs}.values():
-                load_data(config)  # what is wrong with it is said here, and not by every run
+                load_data(config)  # bad data is reported once, here, and not by every run
             folder = parsed.out or Path("runs") / datetime.now().strftime("sweep-%Y%m%d-%H%M%S")
             folder.mkdir(parents=True, exist_ok=True)
         with claimed(folder, wait=bool(parsed.resume)) as claim:
@@ -392,11 +392,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{len(plan['runs'])} runs, {plan['jobs']} at a time; sweep folder {folder}", flush=True)
             done = train_all(plan, folder, claim)
         if not done:
-            print(f"stopped and saved; go on with: python {sys.argv[0]} --resume {shlex.quote(str(folder))}")
+            print(f"stopped and saved; resume with: python {sys.argv[0]} --resume {shlex.quote(str(folder))}")
             return 130
         report(plan, folder)
         if not ranking(plan)[0]:
-            raise ArgumentError("no run has finished; what is said of each above tells why")
+            raise ArgumentError("no run has finished; the lines above say why")
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("sweep.py", error)
     except KeyboardInterrupt:

@@ -1,11 +1,13 @@
-"""What a training run is made of, and how it is restored from its folder."""
+"""A training run: its data, network and optimizer, where it stands, and how it is saved and restored."""
 
 from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 import math
 import shlex
+import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -15,17 +17,17 @@ from typing import Any
 
 import numpy as np
 from distorted import distorted_epochs
+from settings import check_settings
 
-import tinygrad_np
 from models.mnist_mlp import MnistMLP
 from tinygrad_np import TinygradNpError, checkpoint, data, files, functional, no_grad, optim
-from tinygrad_np.errors import CheckpointError, DataError
+from tinygrad_np.errors import ArgumentError, CheckpointError, DataError
 
 MNIST = Path(__file__).resolve().parents[1] / "models" / "data" / "mnist"
 
 
 def squared_error(scores: Any, labels: np.ndarray) -> Any:
-    """The mean over images of half the squared distance of softmax to the one-hot label (Nielsen 2015, eq. 6)."""
+    """Half the squared distance between softmax and the one-hot label, averaged over images (Nielsen 2015, eq. 6)."""
     difference = functional.softmax(scores) - functional.one_hot(labels, scores.shape[1])
     return 0.5 * np.sum(difference * difference) / len(labels)
 
@@ -51,6 +53,7 @@ def make_optimizer(config: argparse.Namespace, model: MnistMLP) -> optim.Optimiz
 
 
 def make_schedule(config: argparse.Namespace, steps: int) -> Callable[[int], float]:
+    """The learning rate as a function of the step, in a run of so many steps."""
     if config.schedule == "constant":
         return optim.schedules.constant(config.lr)
     if config.schedule == "step":
@@ -62,12 +65,12 @@ def make_schedule(config: argparse.Namespace, steps: int) -> Callable[[int], flo
 
 @dataclass
 class Run:
-    """What a run is made of. Its `progress` says where it stands and, with the arrays, is in every checkpoint."""
+    """What a run is made of. `progress` says where it stands, and is saved in every checkpoint with the arrays."""
 
     config: argparse.Namespace
     sizes: list[int]
-    model: MnistMLP  # what is judged, saved and used
-    trained: MnistMLP  # what the steps change: the same, unless `model` is to be the average of its weights
+    model: MnistMLP  # the result: it is measured, saved and used
+    trained: MnistMLP  # what the steps change: the same network, unless `model` averages its weights
     optimizer: optim.Optimizer
     generator: np.random.Generator
     originals: np.ndarray  # the training images as the dataset has them
@@ -81,15 +84,32 @@ class Run:
     image_shape: tuple[int, ...]  # of one image, before its pixels became a row
     data: int  # the checksum of the dataset
     progress: dict[str, Any]
+    started: float = 0.0  # by time.perf_counter(), as if the run had never been stopped
+
+    @property
+    def batch_size(self) -> int:
+        return min(self.config.batch_size, len(self.images))
+
+    @property
+    def steps_an_epoch(self) -> int:
+        return math.ceil(len(self.images) / self.batch_size)
+
+    def steps_done(self, epoch: int) -> int:
+        """How many steps of this epoch are done: none, unless the run was stopped in the middle of it."""
+        return self.progress["step"] - epoch * self.steps_an_epoch
+
+    def schedule(self) -> Callable[[int], float]:
+        return make_schedule(self.config, self.config.epochs * self.steps_an_epoch)
 
     def loss(self, scores: Any, labels: np.ndarray) -> Any:
-        """The loss that the settings name, a scalar."""
+        """The loss that the settings name, a scalar: of `scores`, shape (N, classes), and `labels`, shape (N,)."""
         if self.config.label_smoothing:
             return functional.cross_entropy(scores, labels, self.config.label_smoothing)
         return LOSSES[self.config.loss](scores, labels)
 
     def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
-        """The epochs to come: their numbers, and the inputs to train on in each of them. Close the iterator."""
+        """The epochs still to do: the number of each, and its inputs. Starts the clock. The iterator must be closed."""
+        self.started = time.perf_counter() - self.progress["seconds"]
         config, numbers = self.config, range(self.progress["epoch"], self.config.epochs)
         if not config.distort:
             yield from ((epoch, self.images) for epoch in numbers)
@@ -99,15 +119,47 @@ class Run:
                 yield epoch, data.to_inputs(next(distorted))
 
     def batches(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """The inputs and labels of each step of an epoch, shuffled by the seed and the epoch's number."""
-        size = min(self.config.batch_size, len(images))
+        """The inputs and labels of each step of an epoch. Only the seed and the epoch's number decide their order."""
         generator = np.random.default_rng([self.config.seed, 2, epoch])
-        # In a batch of all images the order is nothing but the time to copy them.
-        shuffling = generator if size < len(images) else None
-        return data.batches(images, self.labels, batch_size=size, generator=shuffling)
+        # If a batch is all of the images, their order makes no difference, and keeping it saves copying them.
+        shuffling = generator if self.batch_size < len(images) else None
+        return data.batches(images, self.labels, batch_size=self.batch_size, generator=shuffling)
+
+    def batches_left(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+        """The batches of an epoch that are still to do: all, unless the run was stopped in the middle of it."""
+        return itertools.islice(self.batches(epoch, images), self.steps_done(epoch), None)
+
+    def count(self, loss: Any, scores: Any, labels: np.ndarray) -> None:
+        """Note a step: its loss, and how many of its images were classified correctly."""
+        self.progress["step"] += 1
+        self.progress["loss"] += loss.item() * len(labels)
+        self.progress["correct"] += int(np.count_nonzero(scores.argmax(axis=1) == labels))
+
+    def take_time(self) -> None:
+        self.progress["seconds"] = time.perf_counter() - self.started
+
+    def end_epoch(self) -> None:
+        """Measure the model, and add the metrics of the epoch to the history."""
+        progress, images = self.progress, len(self.images)
+        scores = predict(self.model, self.checked_images)
+        checked_accuracy = float(np.mean(scores.argmax(axis=1) == self.checked_labels))
+        checked_loss = self.loss(scores, self.checked_labels).item()
+        require_finite(checked_loss, self)
+        self.take_time()
+        metrics = {
+            "epoch": progress["epoch"] + 1,
+            "loss": progress["loss"] / images,
+            "accuracy": progress["correct"] / images,
+            f"{self.checked}_loss": checked_loss,
+            f"{self.checked}_accuracy": checked_accuracy,
+            "lr": self.optimizer.lr,
+            "seconds": round(progress["seconds"], 3),
+        }
+        progress["history"].append(metrics)
+        progress.update(epoch=progress["epoch"] + 1, loss=0.0, correct=0)
 
     def judged(self) -> tuple[str, np.ndarray, np.ndarray]:
-        """What the result is measured on: the test images, or those held out if there are none; with their name."""
+        """What the result is measured on, with its name: the test images, or those held out if there are none."""
         if len(self.test_images):
             return "test", self.test_images, self.test_labels
         return self.checked, self.checked_images, self.checked_labels
@@ -127,8 +179,17 @@ class Run:
         )
 
 
+def require_finite(loss: float, run: Run) -> None:
+    """Stop the run with an ArgumentError, which says what to change, if the loss is not a finite number."""
+    if not math.isfinite(loss):
+        raise ArgumentError(
+            f"the loss became {loss} in epoch {run.progress['epoch'] + 1}, so training stopped; "
+            f"lower --lr (now {run.config.lr}), clip gradients with --clip-norm 1, or check the data"
+        )
+
+
 def set_up(config: argparse.Namespace) -> Run:
-    """A new run, as its settings say."""
+    """A new run with these settings."""
     dataset = load_data(config)
     originals, labels = dataset.train_images[: config.limit], dataset.train_labels[: config.limit]
     if config.distort and originals.ndim != 3:
@@ -146,32 +207,32 @@ def set_up(config: argparse.Namespace) -> Run:
     model = copy.deepcopy(trained) if config.average else trained
     progress = {"epoch": 0, "step": 0, "loss": 0.0, "correct": 0, "seconds": 0.0, "history": []}
     return Run(
-        config,
-        sizes,
-        model,
-        trained,
-        make_optimizer(config, trained),
-        generator,
-        originals,
-        images,
-        labels,
-        checked,
-        checked_images,
-        checked_labels,
-        test_images,
-        test_labels,
-        dataset.train_images.shape[1:],
-        checksum(dataset),
-        progress,
+        config=config,
+        sizes=sizes,
+        model=model,
+        trained=trained,
+        optimizer=make_optimizer(config, trained),
+        generator=generator,
+        originals=originals,
+        images=images,
+        labels=labels,
+        checked=checked,
+        checked_images=checked_images,
+        checked_labels=checked_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        image_shape=dataset.train_images.shape[1:],
+        data=checksum(dataset),
+        progress=progress,
     )
 
 
 def restore(folder: Path, name: str = "last") -> Run:
-    """The run in a folder, as its last checkpoint has it, or its best."""
+    """The run in a folder, as its checkpoint "last" or "best" has it."""
     path = folder / f"{name}.safetensors"
     if not path.exists():
         raise CheckpointError(
-            f"{folder} holds no run to go on with, for it has no {path.name}; check the path, or start the run "
+            f"{folder} holds no run to resume: it has no {path.name}; check the path, or start the run "
             f"with --out {shlex.quote(str(folder))}"
         )
     saved = checkpoint.load(path)
@@ -179,7 +240,7 @@ def restore(folder: Path, name: str = "last") -> Run:
         config = argparse.Namespace(**saved["config"])
         check_settings(config)
         hidden = layer_sizes(saved["model"])[1:-1]
-        if config.hidden != hidden:  # before such a network is made, for it may be one of any size
+        if config.hidden != hidden:  # checked before the network is made, which could be of any size
             raise CheckpointError(f"its settings have hidden layers of {config.hidden}, but its weights of {hidden}")
         run = set_up(config)
         if saved["data"] != run.data:
@@ -194,30 +255,14 @@ def restore(folder: Path, name: str = "last") -> Run:
     return run
 
 
-def check_settings(config: argparse.Namespace) -> None:
-    """Raises ValueError for settings that train.py does not take and that would not be refused before it trains."""
-    counts = [config.epochs, config.batch_size, 1 if config.limit is None else config.limit, *config.hidden]
-    numbers = [config.lr, config.momentum, config.weight_decay, config.clip_norm or 0, config.distort, config.average]
-    numbers += [config.dropout, config.label_smoothing, config.validation_split]
-    names = [config.activation, config.init, config.loss, config.optimizer, config.schedule]
-    if not (
-        all(type(value) is int and 0 < value < 10**9 for value in counts)
-        and all(type(value) in (int, float) and 0 <= value < 10**9 for value in numbers)
-        and all(type(value) is str for value in names)
-        and type(config.seed) is int
-    ):
-        raise ValueError(f"not the settings of a run: {vars(config)}")
-
-
 def check_progress(run: Run) -> None:
-    """Raises ValueError if the run stands nowhere between its start and its end."""
-    epoch, step, loss, correct, seconds, history = (
-        run.progress[key] for key in ("epoch", "step", "loss", "correct", "seconds", "history")
+    """Raise a ValueError if the run does not stand between its start and its end."""
+    epoch, loss, correct, seconds, history = (
+        run.progress[key] for key in ("epoch", "loss", "correct", "seconds", "history")
     )
-    steps_an_epoch = math.ceil(len(run.images) / min(run.config.batch_size, len(run.images)))
     measured = {"loss", f"{run.checked}_accuracy"}
     if not (
-        epoch * steps_an_epoch <= step <= (epoch + 1) * steps_an_epoch
+        0 <= run.steps_done(epoch) <= run.steps_an_epoch
         and 0 <= epoch == len(history) <= run.config.epochs
         and 0 <= correct <= len(run.images)
         and 0 <= seconds < math.inf
@@ -228,13 +273,13 @@ def check_progress(run: Run) -> None:
 
 
 def layer_sizes(weights: Mapping[str, np.ndarray]) -> list[int]:
-    """The number of inputs of a network with these weights, and then those of the outputs of its layers."""
+    """The sizes of a network with these weights: the number of its inputs, then the outputs of each layer."""
     shapes = [array.shape for name, array in weights.items() if name.endswith(".weight")]
     return [shapes[0][1], *(outputs for outputs, _ in shapes)]
 
 
 def load_model(path: Path) -> tuple[MnistMLP, list[int]]:
-    """The network in a checkpoint of a run, and the sizes of its layers. It needs none of the run's data."""
+    """The network in a checkpoint of a run, and the sizes of its layers. The run's data is not needed."""
     saved = checkpoint.load(path)
     with named_in_errors(path):
         config = argparse.Namespace(**saved["config"])
@@ -246,7 +291,7 @@ def load_model(path: Path) -> tuple[MnistMLP, list[int]]:
 
 @contextmanager
 def named_in_errors(path: Path) -> Iterator[None]:
-    """Turns what a checkpoint of something else leads to into an error that names it, if it names no other file."""
+    """Name the checkpoint in errors that come of its content, unless they are about another file."""
     try:
         yield
     except DataError:
@@ -257,24 +302,8 @@ def named_in_errors(path: Path) -> Iterator[None]:
         raise CheckpointError(f"{str(path)!r} is not a checkpoint of a training run: {files.reason(error)}") from error
 
 
-def draw_step(
-    run: Run, values: bool = False, costs: bool = False, depth: int | None = None
-) -> tinygrad_np.visualize.Drawing:
-    """A drawing of the training step that the run begins with, which leaves the run as it was."""
-    generator = run.generator.bit_generator.state  # dropout draws from it
-    images, labels = next(run.batches(0, run.images))
-    if costs:
-        run.loss(run.model(images), labels).backward()  # the first step of a process is slower than others
-    with tinygrad_np.debug.profile() if costs else tinygrad_np.debug.trace():
-        loss = run.loss(run.model(images), labels)
-        loss.backward()
-    run.model.zero_grad()
-    run.generator.bit_generator.state = generator
-    return tinygrad_np.visualize.draw(loss, run.model, values=values, costs=costs, depth=depth)
-
-
 def checksum(dataset: data.Dataset) -> int:
-    """Tells one dataset from another, so that a run is resumed with its own."""
+    """A number that differs between datasets, so that a run is resumed with its own."""
     value = 0
     for array in (dataset.train_images, dataset.train_labels, dataset.test_images, dataset.test_labels):
         value = zlib.crc32(
@@ -293,5 +322,5 @@ def predict(model: MnistMLP, images: np.ndarray) -> np.ndarray:
 
 
 def evaluate(model: MnistMLP, images: np.ndarray, labels: np.ndarray) -> int:
-    """How many images the model gives its highest score to the right class."""
+    """The number of images whose highest score is that of the right class."""
     return int(np.count_nonzero(predict(model, images).argmax(axis=1) == labels))

@@ -36,7 +36,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "scripts"))
 
 import compare
 import training_run
-from train import parse_arguments, train, write_config
+from run_folder import write_config
+from settings import parse_arguments, run_settings
+from train import train
 
 MEGABYTE = 10**6
 
@@ -750,9 +752,7 @@ def run(tmp_path_factory):
     for name, content in directory_of_idx(IDX[0]).items():
         (folder / name).write_bytes(content)
     flags = ["--hidden", "3", "--dropout", "0.1", "--epochs", "1", "--batch-size", "2", "--data", os.fspath(folder)]
-    config = parse_arguments([*flags, "--limit", "5"])
-    for name in ("out", "resume", "draw", "no_pictures"):
-        delattr(config, name)
+    config = run_settings(parse_arguments([*flags, "--limit", "5"]))
     started = training_run.set_up(config)
     train(started, folder)
     config.epochs = 2

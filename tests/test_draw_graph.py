@@ -45,5 +45,5 @@ def test_the_flags_of_training_say_what_is_drawn(tmp_path):
 def test_an_unknown_form_is_refused_in_one_line(tmp_path):
     result = script("draw_graph.py", tmp_path / "graph.bmp", *SMALL)
     assert result.returncode == 2
-    assert result.stderr.splitlines()[-1].startswith("draw_graph.py: error: cannot tell from")
+    assert result.stderr.splitlines()[-1].startswith("draw_graph.py: error: cannot tell the format from")
     assert not list(tmp_path.iterdir())

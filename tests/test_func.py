@@ -1,10 +1,12 @@
 """Transforms of functions."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
 from tinygrad_np import Tensor, func, no_grad
-from tinygrad_np.errors import DTypeError, ShapeError
+from tinygrad_np.errors import ArgumentTypeError, DTypeError, NoDerivativeError, ShapeError
 
 
 def rosenbrock(x):
@@ -18,9 +20,9 @@ def test_grad_gives_an_array_and_takes_numbers_and_integers():
 
 
 def test_grad_of_several_arguments_is_a_tuple():
-    dx, dy = func.grad(lambda x, y: x * y**2, argnum=(0, 1))(2.0, 3.0)
+    dx, dy = func.grad(lambda x, y: x * y**2, argnums=(0, 1))(2.0, 3.0)
     assert (dx, dy) == (9.0, 12.0)
-    assert func.grad(lambda x, y: x * y**2, argnum=-1)(2.0, 3.0) == 12.0
+    assert func.grad(lambda x, y: x * y**2, argnums=-1)(2.0, 3.0) == 12.0
 
 
 def test_value_and_grad():
@@ -54,9 +56,15 @@ def test_a_gradient_depends_on_the_parameters_that_the_function_refers_to():
 
 
 def test_the_gradient_of_what_does_not_depend_on_the_argument_is_zero():
-    assert func.grad(lambda x: 3.0)(2.0) == 0.0
-    assert func.grad(lambda x, y: y * 2, argnum=0)(2.0, 3.0) == 0.0
-    assert func.jacobian(lambda x: np.ones(2))(np.ones(3)).tolist() == np.zeros((2, 3)).tolist()
+    with pytest.warns(UserWarning, match="does not depend on argument number 0") as warned:
+        assert func.grad(lambda x: 3.0)(2.0) == 0.0
+    assert warned[0].filename == __file__
+    with pytest.warns(UserWarning, match="does not depend on argument number 1"):
+        assert func.grad(lambda x, y: x * 2, argnums=(0, 1))(2.0, 3.0) == (2.0, 0.0)
+    with pytest.warns(UserWarning, match="does not depend on the argument"):
+        assert func.jacobian(lambda x: np.ones(2))(np.ones(3)).tolist() == np.zeros((2, 3)).tolist()
+    with pytest.warns(UserWarning, match="does not depend on the argument"):
+        assert func.vjp(lambda x: np.ones(2), np.ones(3))[1](np.ones(2))[0].tolist() == [0.0, 0.0, 0.0]
 
 
 def test_jacobian_and_hessian_have_the_shapes_of_value_and_argument():
@@ -107,3 +115,158 @@ def test_a_value_that_is_no_real_scalar_has_no_gradient():
         func.grad(np.sin)(np.ones(3))
     with pytest.raises(DTypeError, match="complex"):
         func.grad(lambda x: x * 1j)(1.0)
+
+
+# Trees
+
+
+class Layer(NamedTuple):
+    w: np.ndarray
+    b: float
+
+
+def network(layers, x):
+    for layer in layers["hidden"]:
+        x = np.tanh(layer.w @ x + layer.b)
+    return np.sum(layers["out"] * x)
+
+
+WEIGHTS = {"hidden": [Layer(np.eye(2), 0.5), Layer(np.ones((2, 2)), -1.0)], "out": (np.array([1.0, -2.0]))}
+
+
+def test_gradients_have_the_structure_of_the_argument():
+    value, gradient = func.value_and_grad(network)(WEIGHTS, np.array([0.1, 0.2]))
+    assert value == network(WEIGHTS, np.array([0.1, 0.2]))
+    assert isinstance(gradient["hidden"][1], Layer)
+    assert gradient["hidden"][0].w.shape == (2, 2)
+    step = 1e-6
+    moved = {**WEIGHTS, "hidden": [WEIGHTS["hidden"][0]._replace(b=0.5 + step), WEIGHTS["hidden"][1]]}
+    slope = (network(moved, np.array([0.1, 0.2])) - value) / step
+    assert gradient["hidden"][0].b == pytest.approx(slope, rel=1e-4)
+
+
+def test_flatten_goes_both_ways_and_keeps_dtypes():
+    tree = {"a": np.ones((2, 2), np.float32), "b": [3.0, np.arange(2)]}
+    vector, unflatten = func.flatten(tree)
+    assert vector.tolist() == [1, 1, 1, 1, 3, 0, 1]
+    back = unflatten(vector)
+    assert (back["a"].dtype, back["a"].shape, back["b"][1].dtype) == (np.float32, (2, 2), np.arange(2).dtype)
+    gradient = func.grad(lambda v: np.sum(unflatten(v)["a"] ** 2))(vector)
+    assert gradient.tolist() == [2, 2, 2, 2, 0, 0, 0]
+    pulled = func.grad(lambda t: np.sum(func.flatten(t)[0] ** 2))({"a": np.array([1.0, 2.0]), "b": 3.0})
+    assert pulled["a"].tolist() == [2.0, 4.0]
+    assert pulled["b"] == 6.0
+    with pytest.raises(ShapeError, match="7 elements"):
+        unflatten(np.ones(3))
+
+
+def test_jacobians_and_hessians_of_trees_are_trees():
+    jacobian = func.jacobian(lambda t: (t["x"] * t["y"], t["y"] ** 2))({"x": np.array([1.0, 2.0]), "y": np.array(3.0)})
+    assert jacobian[0]["x"].tolist() == [[3.0, 0.0], [0.0, 3.0]]
+    assert jacobian[0]["y"].tolist() == [1.0, 2.0]
+    assert (jacobian[1]["x"].tolist(), jacobian[1]["y"]) == ([0.0, 0.0], 6.0)
+    hessian = func.hessian(lambda t: t["x"] ** 2 * t["y"])({"x": 2.0, "y": 3.0})
+    assert (hessian["x"]["x"], hessian["x"]["y"], hessian["y"]["x"], hessian["y"]["y"]) == (6.0, 4.0, 4.0, 0.0)
+
+
+def test_vjp_and_jvp_take_trees():
+    def f(t, z):
+        return {"sum": t[0] + z, "product": t[1] * z}
+
+    value, pull_back = func.vjp(f, (1.0, 2.0), 3.0)
+    assert value == {"sum": 4.0, "product": 6.0}
+    assert pull_back({"sum": 1.0, "product": 10.0}) == ((1.0, 30.0), 21.0)
+    value, pushed = func.jvp(f, [(1.0, 2.0), 3.0], [(1.0, 0.0), 1.0])
+    assert pushed == {"sum": 2.0, "product": 2.0}
+
+
+def test_keywords_are_passed_on_and_aux_comes_back():
+    def f(x, *, power):
+        return np.sum(x**power), {"seen": x * 2}
+
+    gradient, aux = func.grad(f, has_aux=True)(np.array([1.0, 2.0]), power=3)
+    assert gradient.tolist() == [3.0, 12.0]
+    assert type(aux["seen"]) is np.ndarray
+    (value, _), _ = func.value_and_grad(f, has_aux=True)(np.array([1.0, 2.0]), power=3)
+    assert value == 9.0
+
+
+def test_names_of_hips_autograd_work():
+    x = np.array([0.3, 1.2])
+    np.testing.assert_allclose(func.elementwise_grad(np.sin)(x), np.cos(x))
+    np.testing.assert_allclose(func.elementwise_grad(func.elementwise_grad(np.sin))(x), -np.sin(x))
+    v = np.array([1.0, -1.0])
+    expected = func.hessian(rosenbrock)(x) @ v
+    np.testing.assert_allclose(func.hessian_vector_product(rosenbrock)(x, v), expected)
+
+
+# What could go wrong in silence
+
+
+def test_an_inner_gradient_with_respect_to_another_argument_leaves_no_tensor_behind():
+    mixed = func.grad(func.grad(lambda x, y: np.sin(x * y), 1), 0)(2.0, 3.0)
+    assert type(mixed) is np.ndarray
+    assert mixed == pytest.approx(np.cos(6) - 6 * np.sin(6))
+    assert type(func.jacobian(func.grad(lambda x, y: np.sum(x * y**2), 1))(np.ones(2), np.ones(2))) is np.ndarray
+
+
+def test_a_complex_value_of_a_real_argument_has_a_complex_jacobian():
+    x = np.array([1.0, 2.0])
+    f = lambda x: np.exp(1j * x) * x[0]  # noqa: E731
+    jacobian = func.jacobian(f)(x)
+    pushed = [func.jvp(f, [x], [v])[1] for v in np.eye(2)]
+    np.testing.assert_allclose(jacobian, np.stack(pushed, axis=1))
+    np.testing.assert_allclose(jacobian[1], np.exp(2j) * np.array([1, 1j]))
+
+
+def test_a_holomorphic_function_has_a_jacobian_and_another_has_none():
+    z = np.array([1 + 2j, 0.5j])
+    np.testing.assert_allclose(func.jacobian(lambda z: z**2)(z), np.diag(2 * z))
+    with pytest.raises(DTypeError, match="holomorphic"):
+        func.jacobian(np.conj)(z)
+
+
+def test_a_function_that_returns_nothing_is_refused():
+    for transform in (func.grad, func.jacobian, func.hessian):
+        with pytest.raises(ArgumentTypeError, match="returned None"):
+            transform(lambda x: None)(1.0)
+    with pytest.raises(ArgumentTypeError, match="returned None"):
+        func.vjp(lambda x: None, 1.0)
+    with pytest.raises(ArgumentTypeError, match="'text'"):
+        func.grad(lambda x: 1.0)("text")
+
+
+def test_a_gradient_must_have_as_many_leaves_as_the_value():
+    with pytest.raises(ShapeError, match="2 values, but 1"):
+        func.vjp(lambda x: (x, 2 * x), 1.0)[1](1.0)
+
+
+@pytest.mark.parametrize(
+    "take",
+    [
+        lambda y: y.item(),
+        lambda y: y.data,
+        lambda y: y.numpy(),
+        float,
+        np.asarray,
+        lambda y: float(f"{y:.3f}"),
+        lambda y: float("%f" % y),  # noqa: UP031
+    ],
+)
+def test_a_value_that_carries_a_derivative_cannot_be_taken_out_within_a_transform(take):
+    for transform in (func.grad, func.jacobian, func.hessian):
+        with pytest.raises(NoDerivativeError):
+            transform(lambda x: x * take(np.sin(x)))(1.0)
+    with pytest.raises(NoDerivativeError):
+        func.jvp(lambda x: x * take(np.sin(x)), [1.0], [1.0])
+
+
+def test_values_that_carry_none_can_be_taken_out_also_within_a_transform():
+    w = Tensor(2.0, requires_grad=True)
+    assert func.grad(lambda x: x * (w * 3).item() * x.detach().item())(1.0) == 6.0
+    np.sin(w).item()
+
+
+def test_printing_within_a_transform_is_no_loss(capsys):
+    func.grad(lambda x: print(x) or x)(1.0)
+    assert "Tensor(1." in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""The presets of models/mnist_mlp.py, train.py's --preset, and scripts/presets.py, run as a user runs them."""
+"""The presets of scripts/settings.py, train.py's --preset, and scripts/presets.py, run as a user runs them."""
 
 import json
 import re
@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from scripts_in_process import imported, run_script
 
-from models.mnist_mlp import PRESETS
 from tinygrad_np import checkpoint, data
 
 ROOT = Path(__file__).resolve().parents[1]
+PRESETS = imported("settings").PRESETS
 TABLE = ["tutorial", "overfit-128", "sigmoid-squared_error"]
 
 
@@ -64,7 +64,9 @@ def trained(small, tmp_path_factory):
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_learns_with_the_network_and_the_loss_that_it_is_described_by(name, small):
-    run = imported("training_run").set_up(imported("train").parse_arguments(["--preset", name, "--data", str(small)]))
+    run = imported("training_run").set_up(
+        imported("settings").parse_arguments(["--preset", name, "--data", str(small)])
+    )
     description = PRESETS[name].description.lower()
     assert description.startswith("-".join(map(str, run.sizes)))
     assert run.config.activation in description
@@ -124,7 +126,7 @@ def test_several_seeds_are_given_with_their_mean_and_range(small, tmp_path):
     assert rows(result.stdout)["equal-layers"][4] == f"{mean:.2f}% ({low:.2f} to {high:.2f})"
 
 
-def test_an_interrupted_table_is_gone_on_with(small, tmp_path):
+def test_an_interrupted_table_is_resumed(small, tmp_path):
     arguments = ["tutorial", "--out", tmp_path, "--", "--data", small, "--epochs", "60", "--no-pictures"]
     process = subprocess.Popen(
         command("presets.py", *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

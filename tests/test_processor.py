@@ -1,6 +1,7 @@
-"""OpenBLAS is told to use AVX-512 on processors that have it but that it does not know, and on no others."""
+"""What the scripts set for their whole process: OpenBLAS's kernels, where it would choose badly, and kept memory."""
 
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -58,3 +59,23 @@ def test_they_are_named_before_numpy_is_loaded_and_never_against_the_user():
 def test_importing_the_package_changes_no_variable():
     program = "import os; before = dict(os.environ); import tinygrad_np; assert dict(os.environ) == before"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def pages_fetched(program):
+    """How many pages of memory are got from the system for 30 MB that the process has freed just before."""
+    program = f"import sys; sys.path.insert(0, {str(SCRIPTS)!r})\n{program}\n" + (
+        "from resource import RUSAGE_SELF, getrusage\n"
+        "for _ in range(3):\n"
+        "    before = getrusage(RUSAGE_SELF).ru_minflt\n"
+        "    arrays = [bytearray(2**20) for _ in range(30)]\n"
+        "    del arrays\n"
+        "print(getrusage(RUSAGE_SELF).ru_minflt - before)"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return int(output.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries manage freed memory in other ways")
+def test_freed_memory_is_kept_where_a_script_asks_for_it_and_not_by_importing_the_package():
+    assert pages_fetched("import processor; processor.keep_freed_memory()") < 10
+    assert pages_fetched("import tinygrad_np") > 10

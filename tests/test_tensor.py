@@ -265,11 +265,12 @@ def test_divmod():
     assert (np.asarray(quotient).tolist(), np.asarray(rest).tolist()) == ([3.0], [1.0])
 
 
-def test_augmented_assignment_makes_a_new_tensor():
+def test_augmented_assignment_to_a_result_is_recorded_under_all_its_names():
     x = tracked([1.0, 2.0])
-    y = x
+    y = same = x * 1
     y *= 3
     assert x.data.tolist() == [1.0, 2.0]
+    assert same is y
     y.sum().backward()
     assert x.grad.tolist() == [3.0, 3.0]
 

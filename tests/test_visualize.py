@@ -60,8 +60,8 @@ class Recurrent(nn.Module):
 def test_operations_have_their_names_shapes_and_dtypes():
     model, loss = mlp(6, 5, 3)
     operations = items(visualize.draw(loss, model), "operation")
-    assert list(operations) == ["linear_relu", "linear", "cross_entropy"]
-    assert operations["linear_relu"].lines == ["(4, 5) float32"]
+    assert list(operations) == ["linear", "relu", "cross_entropy"]
+    assert operations["relu"].lines == ["(4, 5) float32"]
 
 
 def test_parameters_have_their_dotted_names_shapes_and_counts():
@@ -139,11 +139,11 @@ def test_operations_sit_in_nested_boxes_of_their_modules():
     model, loss = mlp(6, 5, 3)
     for drawing in (visualize.draw(loss, model), visualize.draw(loss)):
         assert boxes(drawing) == [
-            "MnistMLP", "layers - Sequential", "layers.0 - Linear(6, 5)", "layers.2 - Linear(5, 3)",
+            "MnistMLP", "layers - Sequential", "layers.0 - Linear(6, 5)", "layers.1 - ReLU", "layers.2 - Linear(5, 3)",
         ]  # fmt: skip
-        inner = ["MnistMLP", "layers - Sequential", "layers.0 - Linear(6, 5)"]
-        assert enclosing(items(drawing)["linear_relu"]) == inner
-        assert enclosing(items(drawing)["layers.0.weight"]) == inner
+        inner = ["MnistMLP", "layers - Sequential"]
+        assert enclosing(items(drawing)["relu"]) == [*inner, "layers.1 - ReLU"]
+        assert enclosing(items(drawing)["layers.0.weight"]) == [*inner, "layers.0 - Linear(6, 5)"]
         assert enclosing(items(drawing)["cross_entropy"]) == enclosing(items(drawing)["constant"]) == []
 
 
@@ -394,10 +394,10 @@ def test_equal_layers_fold_into_one_round():
     model, loss = mlp(6, *[5] * 20, 3)
     drawing = visualize.draw(loss, model)
     (box,) = [box for box in drawing.picture.boxes if box.rounds > 1]
-    assert (box.title, box.rounds) == ("repeated 19 times: layers.2 to layers.38", 19)
+    assert (box.title, box.rounds) == ("repeated 19 times: layers.1 to layers.38", 19)
     assert items(drawing)["layers.2.weight"].lines == ["to layers.38.weight", "(5, 5) float32", "19 x 25 parameters"]
     assert [edge.carried for edge in drawing.picture.edges].count(True) == 1
-    assert len(drawing.picture.items) == 12
+    assert len(drawing.picture.items) == 14
 
 
 def test_a_loop_folds_into_one_round_with_an_edge_back():
@@ -461,7 +461,7 @@ def test_depth_collapses_the_modules_below():
     model, loss = mlp(6, 5, 3)
     drawing = visualize.draw(loss, model, depth=1)
     collapsed = items(drawing, "module")["layers - Sequential"]
-    assert collapsed.lines == ["(4, 3) float32", "2 operations", "53 parameters"]
+    assert collapsed.lines == ["(4, 3) float32", "3 operations", "53 parameters"]
     assert edges(drawing) == [
         ("constant", "layers - Sequential"), ("layers - Sequential", "cross_entropy"), ("constant", "cross_entropy"),
     ]  # fmt: skip
@@ -551,7 +551,7 @@ def test_the_svg_shows_titles_lines_and_boxes(tmp_path):
     model, loss = mlp(6, 5, 3)
     visualize.draw(loss, model).render(str(tmp_path / "graph.svg"))
     texts = [text.text for text in ElementTree.parse(tmp_path / "graph.svg").iter("{http://www.w3.org/2000/svg}text")]
-    for text in ("linear_relu", "layers.0.weight", "(5, 6) float32", "30 parameters", "layers.0 - Linear(6, 5)"):
+    for text in ("linear", "relu", "layers.0.weight", "(5, 6) float32", "30 parameters", "layers.0 - Linear(6, 5)"):
         assert text in [shown.replace("\xa0", " ") for shown in texts]
 
 

@@ -11,8 +11,6 @@ array([1.        , 5.43656366])
 import importlib
 from types import ModuleType
 
-import numpy as np
-
 from tinygrad_np import func, functional, nn, optim
 from tinygrad_np.autograd import grad
 from tinygrad_np.derivatives.table import derivative, differentiable
@@ -22,15 +20,12 @@ from tinygrad_np.tensor import Tensor
 
 __version__ = "0.1.0"
 
-# The GNU C library hands the memory of every array above some size back to the system when it is freed, and gets it
-# anew, page by page, for the next; the size follows the largest block freed so far, up to 32 MB. Freeing one such
-# block here, which is never written to, keeps up to 64 MB for the next operations: those on 10,000 numbers then take
-# 36% of the time, and 42% with backward. Elsewhere it does nothing.
-np.empty(2**25 - 2**13, np.uint8)
-
 __all__ = [
     "Tensor",
     "TinygradNpError",
+    "checkpoint",
+    "data",
+    "debug",
     "derivative",
     "differentiable",
     "func",
@@ -39,6 +34,7 @@ __all__ = [
     "nn",
     "no_grad",
     "optim",
+    "visualize",
 ]
 
 
@@ -47,3 +43,7 @@ def __getattr__(name: str) -> ModuleType:
     if name in ("checkpoint", "data", "debug", "visualize"):
         return importlib.import_module(f"tinygrad_np.{name}")
     raise AttributeError(f"module 'tinygrad_np' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *(name for name in globals() if name.startswith("__"))])

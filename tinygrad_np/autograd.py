@@ -53,7 +53,7 @@ def grad(
     targets = [_required(tensor, f"input {i}") for i, tensor in enumerate(wanted)]
     gradients: dict[Node, Any] = {}
     for i, (root, start) in enumerate(zip(roots, starts, strict=True)):
-        start = implied(start, root.data)
+        start = implied(start, root.array)
         if not (create_graph and isinstance(start, Tensor)):
             start = np.asarray(start, dtype=root.dtype)
         node = _required(root, f"output {i}")

@@ -16,10 +16,13 @@ import numpy as np
 
 from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, PACK, RULES, Packed, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply
-from tinygrad_np.errors import NoDerivativeError
+from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array
 from tinygrad_np.recording import state
+from tinygrad_np.writes import written
 
 __all__ = ["call", "holds_tracked", "plain", "stacked"]
+
+WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 
 signature = cache(inspect.signature)
 
@@ -40,12 +43,14 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         if RULES[function].keywords:
             kwargs = named(function, RULES[function], (), kwargs)
         return made_of(*args, **kwargs)
+    if (function in WRITERS or "out" in kwargs) and not holds_tracked([*args, *kwargs.values()]):
+        return writing(function, args, kwargs)
     for value in kwargs.values():
         if holds_tensor(value):
             args, kwargs = by_position(function, args, kwargs)
             break
     for arg in args:
-        if isinstance(arg, (list, tuple)):
+        if isinstance(arg, (list, tuple, *FOREIGN)):
             args = [one_value(function, arg) for arg in args]
             break
     rule = RULES.get(function)
@@ -56,6 +61,17 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     known = named(function, rule, args[rule.positional :], kwargs)
     options = {name: value for name, value in kwargs.items() if name not in known}  # the dtype of a ufunc
     return apply(partial(function, **options) if options else function, args[: rule.positional], known, rule)
+
+
+def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """Call a function that writes to its first argument or to `out`, and note that it did."""
+    out = function(*plain(tuple(args)), **{name: plain(value) for name, value in kwargs.items()})
+    target = (
+        kwargs["out"] if "out" in kwargs else next(iter(signature(function).bind(*args, **kwargs).arguments.values()))
+    )
+    if isinstance(target, Box):
+        written(target.array)
+    return out if out is None or not isinstance(target, Box) else target
 
 
 def holds_tensor(value: Any) -> bool:
@@ -75,7 +91,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         items = map(plain, value)
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value.data if isinstance(value, Box) else value
+    return value.array if isinstance(value, Box) else value
 
 
 def stacked(value: Any) -> Any:
@@ -90,6 +106,8 @@ def one_value(function: Callable[..., Any], sequence: Any) -> Any:
 
     If an array in the list requires a gradient, the list does: its node, a `PACK`, has the arrays' nodes as parents.
     """
+    if isinstance(sequence, FOREIGN):
+        raise foreign_array(sequence)
     if not isinstance(sequence, (list, tuple)):
         return sequence
     if isinstance(function, np.ufunc):
@@ -99,7 +117,7 @@ def one_value(function: Callable[..., Any], sequence: Any) -> Any:
     items = [stacked(item) if holds_tracked(item) else plain(item) for item in sequence]
     parents = [item.node if isinstance(item, Box) else None for item in items]
     packed = Box()
-    packed.data = arrays = Packed(map(plain, items))  # type: ignore[assignment]
+    packed.array = arrays = Packed(map(plain, items))  # type: ignore[assignment]
     packed.node = Node(PACK, arrays, NOTHING, parents, arrays, state.get().scope)
     return packed
 

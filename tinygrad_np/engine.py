@@ -18,7 +18,6 @@ Tensors, they are recorded as any other calls, which is how derivatives have der
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from time import perf_counter
@@ -27,14 +26,14 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.derivatives.table import CONSTANT, ITEM, LEAF, RULES, Rule
-from tinygrad_np.errors import explained, freed, no_derivative
-from tinygrad_np.gradients import conjugated, owned, unbroadcast
-from tinygrad_np.recording import Scope, state
+from tinygrad_np.errors import FOREIGN, explained, foreign_array, freed, no_derivative
+from tinygrad_np.gradients import conjugated, outline, owned, unbroadcast
+from tinygrad_np.recording import Scope, next_number, state
+from tinygrad_np.writes import check, since
 
-__all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "toposort"]
+__all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "leaves_behind", "toposort"]
 
 NOTHING: Mapping[str, Any] = {}
-next_number = itertools.count().__next__
 new, ndarray = object.__new__, np.ndarray
 
 
@@ -45,20 +44,21 @@ class Node:
         rule: the function's row of the derivative table; `LEAF` for a leaf.
         args, kwargs: the arguments, as plain arrays and constants. `args` is None once the graph is freed.
         parents: for each of `args` the node that made it; None if it is a constant.
-        out: the result, or the leaf's array. Once the graph is freed, its shape and dtype; None if it was several.
+        out: the result, or the leaf's array. Once the graph is freed, its `outline`.
         number: counts nodes as they are made, so each has a higher number than its parents.
         scope: the innermost module call that it was made in, or None.
-        grad: the gradient that a leaf has accumulated. name: what the user calls the result. notes: those of `debug`.
+        grad: the gradient that a leaf has accumulated; or another node, if `retains_grad`.
+        name: what the user calls the result. notes: those of `debug`.
     """
 
     # Nodes point only backwards, so there are no cycles: drop the loss, and the graph is freed at once.
-    __slots__ = ("args", "grad", "kwargs", "name", "notes", "number", "out", "parents", "rule", "scope")
+    __slots__ = ("args", "grad", "kwargs", "name", "notes", "number", "out", "parents", "retains_grad", "rule", "scope")
 
     def __init__(
         self, rule: Rule, args: Any, kwargs: Mapping[str, Any], parents: Sequence[Any], out: Any, scope: Scope | None
     ) -> None:
         self.rule, self.args, self.kwargs, self.parents, self.out = rule, args, kwargs, parents, out
-        self.number, self.scope = next_number(), scope
+        self.number, self.scope, self.retains_grad = next_number(), scope, False
         self.grad: np.ndarray | None = None
         self.name: str | None = None
         self.notes: dict[str, Any] | None = None
@@ -67,8 +67,8 @@ class Node:
 class Box:
     """An array and the node that made it. `Tensor` is a Box with NumPy's interface."""
 
-    __slots__ = {"data": "The array.", "node": "The `Node` that made it; None if it requires no gradient."}
-    data: np.ndarray
+    __slots__ = {"array": "The array.", "node": "The `Node` that made it; None if it requires no gradient."}
+    array: np.ndarray
     node: Node | None
     kind: type[Any]  # the class of results: Tensor
 
@@ -81,7 +81,7 @@ def apply(
     for arg in args:
         node = None
         if isinstance(arg, Box):
-            node, arg = arg.node, arg.data
+            node, arg = arg.node, arg.array
         arrays.append(arg)
         parents.append(node)
         if node is not None:
@@ -97,11 +97,14 @@ def apply(
         out = function(*arrays, **kwargs) if kwargs else function(*arrays)
     except ValueError as error:
         raise explained(error, function, arrays)  # noqa: B904 (it names its cause)
+    if rule is None or rule is CONSTANT:
+        return out
     if not record:
-        return out if rule is None or rule is CONSTANT else box(out, None)
+        return box(out, None)
     node = Node(rule, arrays, kwargs, parents, out, now.scope)  # the whole of recording
+    seconds = perf_counter() - started if now.watches else 0.0
     for watch in now.watches:
-        watch.recorded(node, perf_counter() - started)
+        watch.recorded(node, seconds)
     return box(out, node)
 
 
@@ -113,10 +116,16 @@ def box(out: Any, node: Node | None) -> Any:
             made = [node and Node(ITEM, [items, i], NOTHING, [node, None], x, node.scope) for i, x in enumerate(items)]
             boxes = map(box, items, made)
             return type(out)(*boxes) if hasattr(out, "_fields") else type(out)(boxes)
+        if isinstance(out, FOREIGN):
+            raise foreign_array(out, node and node.rule)
         out = np.asarray(out)
     boxed = new(Box.kind)
-    boxed.data = out
-    boxed.node = node if out.dtype.kind in "fc" else None  # integers and booleans have no derivative
+    boxed.array = out
+    boxed.node = node
+    if out.dtype.kind not in "fc":
+        boxed.node = None  # integers and booleans have no derivative
+        if node is not None and out.dtype.kind not in "biu":
+            raise foreign_array(out, node.rule)
     return boxed
 
 
@@ -130,6 +139,13 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
                 found.add(parent)
                 stack.append(parent)
     return sorted(found, key=attrgetter("number"), reverse=True)
+
+
+def leaves_behind(roots: Iterable[Node]) -> set[Node]:
+    """The leaves among `roots`, and those that the others were computed from."""
+    roots = list(roots)
+    found = {parent for node in toposort(roots) for parent in node.parents if parent is not None}
+    return {node for node in found.union(roots) if node.rule is LEAF}
 
 
 def leading_to(targets: set[Node], nodes: Iterable[Node]) -> set[Node]:
@@ -163,37 +179,39 @@ def backward(
     needed = None if targets is None else leading_to(wanted, reversed(nodes))
     gradients, found = conjugated(starts), {}
     watches = state.get().watches
+    stale = bool(nodes) and since(nodes[-1].number)  # something was written to since the first of these calls
     for node in nodes:
         # Every call that used this result is later, so its turn has been: the gradient is complete.
         g = gradients.pop(node, None)
         if g is None:
             continue
-        if node in wanted:
+        if node in wanted or (node.retains_grad and targets is None):
             found[node] = g
         if needed is not None and needed.isdisjoint(node.parents):
             continue
-        if node.args is None:
-            raise freed(node.rule)
+        rule, args, kwargs, out = node.rule, node.args, node.kwargs, node.out
+        if args is None:
+            raise freed(rule)
+        if stale:
+            check(node, g)
         for watch in watches:
             watch.reached(node, g)
-        values, kwargs, out = node.args, node.kwargs, node.out
+        values = args if rule.positional else ()  # () for a pack, which may have thousands
         if create_graph:
-            values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents, strict=False)]
+            values = [box(arg, parent) if parent else arg for arg, parent in zip(values, node.parents)]  # noqa: B905
             out = box(out, node)
-        if not node.rule.positional:  # VJPs that take no arguments: a pack may have thousands
-            values = ()
-        for parent, vjp, arg in zip(node.parents, node.rule.vjps, node.args, strict=False):
+        for parent, vjp, arg in zip(node.parents, rule.vjps, args):  # noqa: B905 (strict= takes longer)
             if parent is None or vjp is None or (needed is not None and parent not in needed):
                 continue
             part = vjp(g, out, *values, **kwargs) if kwargs else vjp(g, out, *values)
             if type(part) is not ndarray or part.shape != arg.shape or part.dtype is not arg.dtype:
-                part = unbroadcast(part, arg, node.rule)
+                part = unbroadcast(part, arg, rule)
             # An array that was used several times gets the sum of the gradients from all its uses.
             gradients[parent] = gradients[parent] + part if parent in gradients else part
             for watch in watches:
                 watch.derived(node, parent, part)
         if not retain_graph:  # what is left can still be drawn
             node.args = None
-            node.out = (out.shape, out.dtype) if hasattr(out, "shape") else None
+            node.out = outline(out)
     found |= gradients  # what is left are those of leaves
-    return conjugated(found) if create_graph else owned(conjugated(found), starts.values())
+    return conjugated(found) if create_graph else owned(found, starts.values())

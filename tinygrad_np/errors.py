@@ -5,6 +5,9 @@ so that both `except TinygradNpError` and `except ValueError` work. Messages say
 what to do.
 """
 
+import inspect
+import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, pairwise
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 
 __all__ = [
+    "FOREIGN",
     "AnomalyError",
     "ArgumentError",
     "ArgumentTypeError",
@@ -26,8 +30,11 @@ __all__ = [
     "ShapeError",
     "TinygradNpError",
     "explained",
+    "foreign_array",
     "freed",
     "no_derivative",
+    "users_line",
+    "warn",
 ]
 
 
@@ -101,6 +108,26 @@ class RenderError(TinygradNpError, RuntimeError):
     """A picture cannot be drawn: a program is missing, or the format is unknown."""
 
 
+# The user's line
+
+
+PACKAGE = os.path.dirname(__file__) + os.sep
+
+
+def users_line() -> tuple[str, int]:
+    """The file and line from which the user called into this package."""
+    frame = inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
+
+
+def warn(message: str) -> None:
+    """Warn the user, at their line."""
+    file, line = users_line()
+    warnings.warn_explicit(message, UserWarning, file, line)
+
+
 # What the engine says
 
 
@@ -113,6 +140,24 @@ def no_derivative(function: Callable[..., Any], rule: Any, parents: Sequence[Any
         )
     position = next(i for i, node in enumerate(parents) if node is not None and i >= len(rule.vjps))
     return NoDerivativeError(f"{rule.name} has no derivative with respect to its argument number {position + 1}")
+
+
+FOREIGN = (np.matrix, np.ma.MaskedArray)
+"""Subclasses of ndarray that compute something else: products of matrices, or with masks."""
+
+
+def foreign_array(array: Any, rule: Any = None) -> DTypeError:
+    """The error for an array that is not a plain one of numbers: a subclass of ndarray, or of another dtype."""
+    what = f"dtype {array.dtype}" if type(array) is np.ndarray else f"a {type(array).__module__}.{type(array).__name__}"
+    where = f"{rule.name} of a Tensor has come to " if rule is not None else "this is "
+    remedy = "convert it to numbers, for example with .astype(float)"
+    if isinstance(array, np.ma.MaskedArray):
+        remedy = "fill it in, with .filled(0), and use numpy.where or where= with its mask"
+    elif type(array) is not np.ndarray:
+        remedy = "convert it with numpy.asarray(), and use @ for products of matrices"
+    return DTypeError(
+        f"{where}{what}, which Tensors do not hold: its meaning, or a derivative, would be lost; {remedy}"
+    )
 
 
 def freed(rule: Any) -> GraphError:

@@ -1,83 +1,139 @@
 """Transforms of functions: from a function of arrays to its derivative, as a function again.
 
-The functions are any that are made of NumPy's functions; they see Tensors and return a Tensor. Transforms nest, as in
-`grad(grad(f))`. Their results are arrays, or Tensors where they depend on a Tensor that requires a gradient and is no
-argument of the function: the argument of an outer transform, or a parameter that the function refers to.
+The functions are any that are made of NumPy's functions; they see Tensors and return a Tensor. Arguments and values are
+arrays or trees of them: dicts, lists, tuples and named tuples, in any nesting. Transforms nest, as in `grad(grad(f))`.
+Their results are arrays, or Tensors where they depend on a Tensor that requires a gradient and is no argument of the
+function: the argument of an outer transform, or a parameter that the function refers to.
+
+The names are JAX's; who comes from HIPS autograd finds `elementwise_grad`, `hessian_vector_product` and `flatten` too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np import autograd
 from tinygrad_np.derivatives.table import LEAF
-from tinygrad_np.engine import toposort
-from tinygrad_np.errors import ShapeError
-from tinygrad_np.recording import enabled
+from tinygrad_np.engine import leaves_behind
+from tinygrad_np.errors import ArgumentTypeError, DTypeError, ShapeError, warn
+from tinygrad_np.recording import differentiating, enabled
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.tree import leaves, map_leaves, unflatten
+
+__all__ = [
+    "elementwise_grad",
+    "flatten",
+    "grad",
+    "hessian",
+    "hessian_vector_product",
+    "jacobian",
+    "jvp",
+    "value_and_grad",
+    "vjp",
+]
 
 Function = Callable[..., Any]
 
 
-def grad(function: Function, argnum: int | Sequence[int] = 0) -> Function:
-    """The gradient of a scalar-valued function with respect to its argument number `argnum`, or several of them.
+def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """The gradient of a scalar-valued function with respect to one of its arguments, or to several.
+
+    Args:
+        function: returns a real scalar; with `has_aux` a pair of that and anything else.
+        argnums: the position of the argument, or several positions.
+        has_aux: whether the function returns such a pair. Then the gradient is the first of a pair, too.
+
+    Returns:
+        A function of the same arguments. Its value has the structure and shapes of the argument; for several
+        positions it is a tuple.
 
     >>> grad(np.tanh)(0.0)
     array(1.)
     >>> grad(grad(lambda x: x**3))(2.0)
     array(12.)
+    >>> grad(lambda weights: np.sum(weights["w"] ** 2))({"w": np.array([1.0, 2.0])})
+    {'w': array([2., 4.])}
     """
 
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        return value_and_grad(function, argnum)(*args, **kwargs)[1]
+        value, found = value_and_grad(function, argnums, has_aux)(*args, **kwargs)
+        return (found, value[1]) if has_aux else found
 
     return gradient
 
 
-def value_and_grad(function: Function, argnum: int | Sequence[int] = 0) -> Function:
+def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """As `grad`, but returns the pair of the function's value and its gradient.
 
     Raises, when called:
         ShapeError: the function's value is no scalar.
+        DTypeError: it is complex.
+        ArgumentTypeError: it is no array or number, but for example None.
     """
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        numbers = [argnum] if isinstance(argnum, int) else list(argnum)
-        with enabled():
-            inputs = [_input(args[number]) for number in numbers]
-            given = dict(zip([number % len(args) for number in numbers], inputs, strict=True))
+        numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+        with _running([args[number] for number in numbers]) as (inputs, trees):
+            given = dict(zip([number % len(args) for number in numbers], trees, strict=True))
             out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
+            if has_aux:
+                out, aux = out
+            _check_value(out, function)
             if np.size(out) != 1:
                 raise ShapeError(
                     f"grad needs a function with a scalar value, not of shape {np.shape(out)}: see jacobian"
                 )
-            nested = _nested(out, inputs)
-            gradients = _gradients(out, inputs, None, nested)
-        return _result(out, nested), gradients[0] if isinstance(argnum, int) else tuple(gradients)
+            nested = _nested([out], inputs)
+            found = _gradients([out], inputs, [None], nested)
+        for number, tree in zip(numbers, _trees_of(found, [args[number] for number in numbers]), strict=True):
+            if all(gradient is None for gradient in leaves(tree)):
+                warn(f"the result does not depend on argument number {number}, so its gradient is 0")
+        gradients = _trees_of(_filled(found, inputs), [args[number] for number in numbers])
+        value = _result(out, nested)
+        if has_aux:
+            value = value, map_leaves(lambda leaf: _result(leaf, nested), aux)
+        return value, gradients[0] if isinstance(argnums, int) else tuple(gradients)
 
     return value_and_gradient
 
 
-def vjp(function: Function, *primals: Any) -> tuple[Any, Function]:
+def elementwise_grad(function: Function, argnums: int = 0) -> Callable[..., Any]:
+    """The sum over all elements of the function's value, differentiated: of an element-wise function, its slopes.
+
+    >>> elementwise_grad(np.sin)(np.array([0.0, np.pi]))
+    array([ 1., -1.])
+    """
+    return grad(lambda *args, **kwargs: np.sum(function(*args, **kwargs)), argnums)
+
+
+def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
     """The function's value, and the map from a gradient of the value to the gradients of the arguments.
 
     >>> value, pull_back = vjp(lambda x: x**2, np.array([1.0, 2.0]))
     >>> pull_back(np.array([1.0, 1.0]))
     (array([2., 4.]),)
     """
-    with enabled():
-        inputs = [_input(primal) for primal in primals]
-        out = function(*inputs)
-    nested = _nested(out, inputs)
+    with _running(primals) as (inputs, trees):
+        value = function(*trees)
+        outs = list(leaves(value))
+        for out in outs:
+            _check_value(out, function)
+        nested = _nested(outs, inputs)
+        _warn_if_independent(outs)
 
     def pull_back(gradient: Any) -> tuple[Any, ...]:
+        starts = list(leaves(gradient))
+        if len(starts) != len(outs):
+            raise ShapeError(f"the function has {len(outs)} values, but {len(starts)} gradients were given")
         with enabled():
-            return tuple(_gradients(out, inputs, gradient, nested or _depends(gradient), retain_graph=True))
+            found = _gradients(outs, inputs, starts, nested or any(map(_depends, starts)), retain_graph=True)
+        return tuple(_trees_of(_filled(found, inputs), primals))
 
-    return _result(out, nested), pull_back
+    return map_leaves(lambda leaf: _result(leaf, nested), value), pull_back
 
 
 def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -89,30 +145,44 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     >>> jvp(lambda x: x**2, [np.array([1.0, 2.0])], [np.array([1.0, 0.0])])[1]
     array([2., 0.])
     """
-    with enabled():
-        return _jvp(function, [_input(primal) for primal in primals], tangents)
+    with _running(primals) as (inputs, trees):
+        directions = list(leaves(list(tangents)))
+        for primal, tangent in zip(inputs, directions, strict=True):
+            if primal.shape != np.shape(tangent):
+                raise ShapeError(f"a tangent has shape {np.shape(tangent)}, but its primal has shape {primal.shape}")
+        value = function(*trees)
+        outs = list(leaves(value))
+        for out in outs:
+            _check_value(out, function)
+        nested = _nested(outs, inputs) or any(map(_depends, directions))
+        _warn_if_independent(outs)
+        pushed = [_pushed(out, inputs, directions, nested) for out in outs]
+    return map_leaves(lambda leaf: _result(leaf, nested), value), unflatten(value, pushed)
 
 
-def _jvp(function: Function, inputs: list[Tensor], tangents: Sequence[Any]) -> tuple[Any, Any]:
-    out = function(*inputs)
-    nested = _nested(out, inputs) or any(map(_depends, tangents))
+def _pushed(out: Any, inputs: list[Tensor], directions: list[Any], nested: bool) -> Any:
+    """The derivative of one value in the directions."""
+    zero = np.zeros_like(_result(out, False))
     if not _depends(out):
-        return _result(out, nested), np.zeros_like(_result(out, False))
-    for primal, tangent in zip(inputs, tangents, strict=True):
-        if primal.shape != np.shape(tangent):
-            raise ShapeError(f"a tangent has shape {np.shape(tangent)}, but its primal has shape {primal.shape}")
+        return zero
     cotangent = Tensor(np.zeros(out.shape, out.dtype), requires_grad=True)
     pulled = autograd.grad(out, inputs, cotangent, create_graph=True, allow_unused=True)
-    pairs = [(gradient, v) for gradient, v in zip(pulled, tangents, strict=True) if _depends(gradient)]
+    pairs = [(gradient, v) for gradient, v in zip(pulled, directions, strict=True) if _depends(gradient)]
     if not pairs:
-        return _result(out, nested), np.zeros_like(out.data)
-    gradients, directions = zip(*pairs, strict=True)
-    pushed = autograd.grad(list(gradients), cotangent, list(directions), nested, retain_graph=True)
-    return _result(out, nested), pushed
+        return zero
+    gradients, along = zip(*pairs, strict=True)
+    return autograd.grad(list(gradients), cotangent, list(along), nested, allow_unused=True, retain_graph=True)
 
 
-def jacobian(function: Function, argnum: int = 0) -> Function:
+def jacobian(function: Function, argnums: int = 0) -> Callable[..., Any]:
     """All derivatives of a function's value: shape (*value's shape, *argument's shape).
+
+    A complex value of a real argument has a complex Jacobian. With respect to a complex argument the function must be
+    holomorphic; of a real value, the rows are gradients as `grad` gives them. If value or argument are trees, there
+    is a tree of the argument's structure for each leaf of the value.
+
+    Raises, when called:
+        DTypeError: a complex value that is no holomorphic function of a complex argument.
 
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))
     array([[2., 0.],
@@ -120,67 +190,187 @@ def jacobian(function: Function, argnum: int = 0) -> Function:
     """
 
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
-        with enabled():
-            x = _input(args[argnum])
-            given = {argnum % len(args): x}
-            out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
-            nested = _nested(out, [x])
-            shape = (*np.shape(out), *x.shape)
-            if not _depends(out) or not out.size:
-                return np.zeros(shape, x.dtype)
-            rows = [
-                _gradients(out, [x], np.reshape(row, out.shape), nested, retain_graph=True)[0]
-                for row in np.eye(out.size, dtype=out.dtype)
-            ]
-            return np.reshape(np.stack(rows), shape)
+        argument = args[argnums]
+        with _running([argument]) as (inputs, (tree,)):
+            given = {argnums % len(args): tree}
+            value = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
+            outs = list(leaves(value))
+            for out in outs:
+                _check_value(out, function)
+            _warn_if_independent(outs)
+            blocks = [_rows(out, inputs, _nested(outs, inputs)) for out in outs]
+        return unflatten(value, [_trees_of(block, [argument])[0] for block in blocks])
 
     return all_derivatives
 
 
-def hessian(function: Function, argnum: int = 0) -> Function:
+def _rows(out: Any, inputs: list[Tensor], nested: bool) -> list[Any]:
+    """For each input, all derivatives of a value: shape (*value's shape, *input's shape)."""
+    shape, size = np.shape(out), np.size(out)
+    if not _depends(out) or not size:
+        return [np.zeros((*shape, *x.shape), np.result_type(out, x.dtype)) for x in inputs]
+    basis = np.reshape(np.eye(size, dtype=out.dtype), (size, *shape))
+    rows = [_filled(_gradients([out], inputs, [row], nested, retain_graph=True), inputs) for row in basis]
+    blocks = [np.stack(block) for block in zip(*rows, strict=True)]
+    if out.dtype.kind == "c":
+        turned = [_filled(_gradients([out], inputs, [1j * row], nested, retain_graph=True), inputs) for row in basis]
+        parts = zip(blocks, [np.stack(block) for block in zip(*turned, strict=True)], inputs, strict=True)
+        blocks = [_complex_rows(real, imaginary, x) for real, imaginary, x in parts]
+    return [np.reshape(block, (*shape, *x.shape)) for block, x in zip(blocks, inputs, strict=True)]
+
+
+def _complex_rows(real: Any, imaginary: Any, x: Tensor) -> Any:
+    """The derivatives of complex values from the gradients of their real and imaginary parts."""
+    if x.dtype.kind != "c":
+        return real + 1j * imaginary
+    # The gradient of Re f is conj(f'), and that of Im f is i conj(f'), if and only if f is holomorphic.
+    if not np.allclose(getattr(imaginary, "array", imaginary), 1j * getattr(real, "array", real)):
+        raise DTypeError(
+            "the function is not holomorphic, so it has no Jacobian with respect to a complex argument; "
+            "take its real and imaginary parts as functions of those of the argument"
+        )
+    return np.conj(real)
+
+
+def hessian(function: Function, argnums: int = 0) -> Callable[..., Any]:
     """All second derivatives of a scalar-valued function: shape (*argument's shape, *argument's shape).
 
-    For its product with a vector v alone, without the matrix: `jvp(grad(function), [x], [v])[1]`.
+    For its product with a vector alone, without the matrix, see `hessian_vector_product`.
 
     >>> hessian(lambda x: np.sum(x**3))(np.array([1.0, 2.0]))
     array([[ 6.,  0.],
            [ 0., 12.]])
     """
-    return jacobian(grad(function, argnum), argnum)
+    return jacobian(grad(function, argnums), argnums)
+
+
+def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[..., Any]:
+    """The product of a function's Hessian with a vector: a function of the function's arguments and, last, the vector.
+
+    The Hessian is symmetric, so that this is the derivative of the gradient along the vector.
+
+    >>> hessian_vector_product(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
+    array([ 6., 12.])
+    """
+
+    def product(*args: Any, **kwargs: Any) -> Any:
+        *given, vector = args
+
+        def gradient(argument: Any) -> Any:
+            arguments = list(given)
+            arguments[argnums] = argument
+            return grad(function, argnums)(*arguments, **kwargs)
+
+        return jvp(gradient, [given[argnums]], [vector])[1]
+
+    return product
+
+
+def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
+    """All elements of a tree of arrays in one vector, and the function that makes the tree of a vector again.
+
+    Both ways are differentiable. The vector has the dtype that NumPy gives to the joined arrays; each leaf gets its own
+    dtype back.
+
+    >>> vector, unflatten = flatten({"w": np.ones((2, 2)), "b": 3.0})
+    >>> vector
+    array([1., 1., 1., 1., 3.])
+    >>> unflatten(2 * vector)["b"]
+    array(6.)
+    """
+    arrays = [leaf if isinstance(leaf, Tensor) else np.asarray(leaf) for leaf in leaves(tree)]
+    sizes = [array.size for array in arrays]
+    vector = np.concatenate([np.ravel(array) for array in arrays]) if arrays else np.zeros(0)
+
+    def restored(vector: Any) -> Any:
+        if np.shape(vector) != (sum(sizes),):
+            raise ShapeError(f"the tree has {sum(sizes)} elements, but the vector has shape {np.shape(vector)}")
+        pieces = np.split(vector, np.cumsum(sizes)[:-1]) if arrays else []
+        pairs = zip(pieces, arrays, strict=True)
+        return unflatten(tree, [np.astype(np.reshape(piece, array.shape), array.dtype) for piece, array in pairs])
+
+    return vector, restored
+
+
+# What all transforms share
+
+
+@contextlib.contextmanager
+def _running(arguments: Iterable[Any]) -> Iterator[tuple[list[Tensor], list[Any]]]:
+    """Within it a transform runs: it gets Tensors to differentiate with respect to, in a list and as the arguments.
+
+    When it ends they are closed: no transform around this one takes a result for dependent because of them.
+    """
+    arguments = list(arguments)
+    inputs = [_input(leaf) for argument in arguments for leaf in leaves(argument)]
+    with enabled(), differentiating(frozenset(x.node for x in inputs)):
+        try:
+            yield inputs, unflatten(arguments, inputs)
+        finally:
+            for x in inputs:
+                if x.node is not None and x.node.rule is LEAF:
+                    x.node.args = None
 
 
 def _input(value: Any) -> Tensor:
     """A Tensor to differentiate with respect to: a new one, so that no transform sees another's."""
     if isinstance(value, Tensor):
-        tracked: Tensor = np.positive(value) if value.requires_grad else Tensor(value.data, requires_grad=True)  # type: ignore[assignment]
-        return tracked
+        with enabled():
+            return np.positive(value) if value.requires_grad else Tensor(value.array, requires_grad=True)  # type: ignore[return-value]
     array = np.asarray(value)
+    if array.dtype.kind not in "fcbiu":
+        raise ArgumentTypeError(
+            f"a function can be differentiated with respect to arrays and trees of them, not to {value!r}; "
+            "give such arguments another position, or by keyword"
+        )
     return Tensor(array, requires_grad=True, dtype=array.dtype if array.dtype.kind in "fc" else np.float64)
 
 
-def _nested(out: Any, inputs: Sequence[Tensor]) -> bool:
-    """Whether the result may be differentiated in turn: it depends on a leaf that is no input of this transform."""
-    if not _depends(out):
-        return False
+def _check_value(out: Any, function: Function) -> None:
+    if not isinstance(out, (Tensor, np.ndarray, np.generic, float, int, complex)):
+        name = getattr(function, "__name__", repr(function))
+        raise ArgumentTypeError(
+            f"{name} returned {out!r}, but it should return an array or a Tensor, the value to differentiate"
+        )
+
+
+def _nested(outs: Sequence[Any], inputs: Sequence[Tensor]) -> bool:
+    """Whether a result may be differentiated in turn: it depends on an open leaf that is no input of this transform."""
     own = {x.node for x in inputs}
-    return any(
-        parent is not None and parent.rule is LEAF and parent not in own
-        for node in toposort([out.node])
-        for parent in node.parents
-    )
+    found = leaves_behind(out.node for out in outs if _depends(out))
+    return any(leaf not in own and leaf.args is not None for leaf in found)
 
 
 def _depends(out: Any) -> bool:
     return isinstance(out, Tensor) and out.requires_grad
 
 
-def _gradients(out: Any, inputs: list[Tensor], start: Any, nested: bool, retain_graph: bool | None = None) -> list[Any]:
-    """Gradients of `out` with respect to inputs: zeros for those that it does not depend on."""
-    if not _depends(out):
-        return [np.zeros(x.shape, x.dtype) for x in inputs]
-    found = autograd.grad(out, inputs, start, nested, allow_unused=True, retain_graph=retain_graph or nested)
-    return [np.zeros(x.shape, x.dtype) if g is None else g for g, x in zip(found, inputs, strict=True)]
+def _warn_if_independent(outs: Sequence[Any]) -> None:
+    if not any(map(_depends, outs)):
+        warn("the result does not depend on the argument, so all derivatives are 0")
+
+
+def _gradients(
+    outs: Sequence[Any], inputs: list[Tensor], starts: Sequence[Any], nested: bool, retain_graph: bool | None = None
+) -> list[Any]:
+    """Gradients of the values with respect to inputs; None for those that no value depends on."""
+    pairs = [(out, start) for out, start in zip(outs, starts, strict=True) if _depends(out)]
+    if not pairs:
+        return [None] * len(inputs)
+    roots, given = (list(column) for column in zip(*pairs, strict=True))
+    return autograd.grad(roots, inputs, given, nested, allow_unused=True, retain_graph=retain_graph or nested)
+
+
+def _filled(gradients: Sequence[Any], inputs: Sequence[Tensor]) -> list[Any]:
+    """Zeros for None."""
+    return [np.zeros(x.shape, x.dtype) if g is None else g for g, x in zip(gradients, inputs, strict=True)]
+
+
+def _trees_of(values: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
+    """Values for all leaves of the arguments, each in the structure of its argument."""
+    result: list[Any] = unflatten(list(arguments), values)
+    return result
 
 
 def _result(out: Any, nested: bool) -> Any:
-    return out if nested or not isinstance(out, Tensor) else out.data
+    return out if nested or not isinstance(out, Tensor) else out.array

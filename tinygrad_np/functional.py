@@ -6,14 +6,36 @@ them) is computed in its stable form. Shapes: N is the batch, C the number of cl
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
+
+__all__ = [
+    "batch_norm",
+    "cross_entropy",
+    "dropout",
+    "gelu",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+]
+
+Array = TypeVar("Array", bound=Tensor | np.ndarray)
 
 # Layers
 
@@ -35,7 +57,7 @@ def weight_vjp(g: Any, out: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     weight_vjp,
     lambda g, out, x, weight, bias=None: np.add.reduce(g if g.ndim == 2 else rows(g)),
 )
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | np.ndarray | None = None) -> Tensor:
     """The affine map x @ weight.T + bias.
 
     Args:
@@ -60,7 +82,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return out
 
 
-def dropout(x: Any, p: float, generator: np.random.Generator, training: bool = True) -> Any:
+def dropout(x: Array, p: float, generator: np.random.Generator, training: bool = True) -> Array:
     """Set each element to zero with probability p and scale the others by 1 / (1 - p); in evaluation, do nothing.
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15 (2014),
@@ -81,8 +103,12 @@ def dropout(x: Any, p: float, generator: np.random.Generator, training: bool = T
 
 
 def layer_norm(
-    x: Any, normalized_shape: tuple[int, ...], weight: Any = None, bias: Any = None, eps: float = 1e-5
-) -> Any:
+    x: Array,
+    normalized_shape: tuple[int, ...],
+    weight: Tensor | np.ndarray | None = None,
+    bias: Tensor | np.ndarray | None = None,
+    eps: float = 1e-5,
+) -> Array:
     """Standardise over the last axes, then scale and shift.
 
     Source: Ba, Kiros & Hinton, "Layer normalization" (2016), equation 4; eps is PyTorch's.
@@ -104,15 +130,15 @@ def layer_norm(
 
 
 def batch_norm(
-    x: Any,
+    x: Array,
     running_mean: np.ndarray,
     running_var: np.ndarray,
-    weight: Any = None,
-    bias: Any = None,
+    weight: Tensor | np.ndarray | None = None,
+    bias: Tensor | np.ndarray | None = None,
     training: bool = False,
     momentum: float = 0.1,
     eps: float = 1e-5,
-) -> Any:
+) -> Array:
     """Standardise each feature over the batch, then scale and shift.
 
     In training the statistics are the batch's, and the running ones, used in evaluation, move towards them by
@@ -137,7 +163,7 @@ def batch_norm(
         deviation = x - mean
         variance = np.mean(deviation * deviation, axis=0)
         for running, now in ((running_mean, mean), (running_var, variance * (len(x) / (len(x) - 1)))):
-            running += momentum * ((now.data if isinstance(now, Tensor) else now) - running)
+            running += momentum * ((now.array if isinstance(now, Tensor) else now) - running)
     else:
         deviation, variance = x - running_mean, running_var
     return _scale_and_shift(deviation / np.sqrt(variance + eps), weight, bias)
@@ -153,42 +179,42 @@ def _scale_and_shift(x: Any, weight: Any, bias: Any) -> Any:
 
 
 @differentiable(lambda g, out, x: g * (out > 0))
-def relu(x: Any) -> Any:
+def relu(x: Array) -> Array:
     """max(x, 0); the derivative at 0 is taken as 0.
 
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return np.maximum(x, 0)
+    return np.maximum(x, 0)  # type: ignore[return-value]
 
 
 @differentiable(lambda g, out, x, negative_slope=0.01: np.where(x > 0, g, g * negative_slope))
-def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
+def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """x where x > 0, else negative_slope * x. Source: Maas, Hannun & Ng (2013), section 2; the slope is theirs."""
-    return np.where(x > 0, x, x * negative_slope)
+    return np.where(x > 0, x, x * negative_slope)  # type: ignore[return-value]
 
 
 _GELU_SCALE = float(np.sqrt(2 / np.pi))
 
 
-def gelu(x: Any) -> Any:
+def gelu(x: Array) -> Array:
     """x times the normal distribution function of x, in the tanh approximation.
 
     Source: Hendrycks & Gimpel, "Gaussian error linear units" (2016), section 2:
     0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). PyTorch calls it gelu(approximate="tanh").
     """
-    return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + 0.044715 * (x * x * x))))
+    return 0.5 * x * (1 + np.tanh(_GELU_SCALE * (x + 0.044715 * (x * x * x))))  # type: ignore[return-value]
 
 
 @differentiable(lambda g, out, x: g * (out * (1 - out)))
-def sigmoid(x: Any) -> Any:
+def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that exp(-|x|) cannot overflow."""
     small = np.exp(-np.abs(x))
     return np.where(x >= 0, 1, small) / (1 + small)
 
 
 @differentiable(lambda g, out, x: g * sigmoid(x))
-def softplus(x: Any) -> Any:
+def softplus(x: Array) -> Array:
     """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
@@ -202,7 +228,7 @@ def softmax_vjp(g: Any, out: Any, x: Any, axis: Any = -1) -> Any:
 
 
 @differentiable(softmax_vjp)
-def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
+def softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """exp(x) / sum(exp(x)) over an axis, with the maximum subtracted first. Same shape as x.
 
     >>> softmax(np.array([1000.0, 1000.0]))
@@ -213,7 +239,7 @@ def softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
 
 
 @differentiable(lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(g, axis=axis, keepdims=True))
-def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
+def log_softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """x - log(sum(exp(x))) over an axis, with the maximum subtracted first. Same shape as x."""
     shifted = x - np.max(x, axis=axis, keepdims=True)
     return shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True))
@@ -224,7 +250,7 @@ def log_softmax(x: Any, axis: int | tuple[int, ...] = -1) -> Any:
         spread(g, axis, keepdims) * np.exp(x - _finite(spread(out, axis, keepdims)))
     )
 )
-def logsumexp(x: Any, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Any:
+def logsumexp(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
     """log(sum(exp(x))) over axes, with the maximum subtracted first. By default over all axes, as NumPy's reductions.
 
     >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 4)
@@ -244,7 +270,7 @@ def _finite(x: Any) -> Any:
 # Losses
 
 
-def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any:
+def cross_entropy(logits: Tensor | np.ndarray, target: ArrayLike | Tensor, label_smoothing: float = 0.0) -> Tensor:
     """The mean over the batch of -sum_c target_c log softmax(logits)_c.
 
     Args:
@@ -277,19 +303,19 @@ def cross_entropy(logits: Any, target: Any, label_smoothing: float = 0.0) -> Any
         )
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / logits.shape[1]
-    return -np.sum(log_softmax(logits) * target) / len(logits)
+    return -np.sum(log_softmax(logits) * target) / len(logits)  # type: ignore[return-value]
 
 
-def nll_loss(log_probabilities: Any, target: Any) -> Any:
+def nll_loss(log_probabilities: Tensor | np.ndarray, target: ArrayLike | Tensor) -> Tensor:
     """The mean over the batch of -log_probabilities[i, target[i]]: cross-entropy after `log_softmax`.
 
     Args and errors as `cross_entropy`, with class indices only.
     """
     indices = _class_indices(log_probabilities, target)
-    return -np.mean(log_probabilities[np.arange(len(indices)), indices])
+    return -np.mean(log_probabilities[np.arange(len(indices)), indices])  # type: ignore[return-value]
 
 
-def mse_loss(x: Any, target: Any) -> Any:
+def mse_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray) -> Tensor:
     """The mean over all elements of (x - target)^2.
 
     Raises:
@@ -298,10 +324,10 @@ def mse_loss(x: Any, target: Any) -> Any:
     if np.shape(x) != np.shape(target):
         raise ShapeError(f"mse_loss got shapes {np.shape(x)} and {np.shape(target)}, which must be the same")
     difference = x - target
-    return np.mean(difference * difference)
+    return np.mean(difference * difference)  # type: ignore[return-value]
 
 
-def one_hot(indices: Any, num_classes: int, dtype: Any = np.float32) -> np.ndarray:
+def one_hot(indices: ArrayLike | Tensor, num_classes: int, dtype: DTypeLike = np.float32) -> np.ndarray:
     """Rows with a 1 at the index and 0 elsewhere: from shape (N,) to shape (N, num_classes)."""
     hot: np.ndarray = np.asarray(indices)[:, None] == np.arange(num_classes)
     return hot.astype(dtype)

@@ -10,7 +10,7 @@ import numpy as np
 from tinygrad_np.derivatives.table import Parts, Rule
 from tinygrad_np.errors import DTypeError, GraphError, ShapeError
 
-__all__ = ["conjugated", "implied", "owned", "unbroadcast"]
+__all__ = ["conjugated", "implied", "outline", "owned", "unbroadcast"]
 
 Key = TypeVar("Key")
 
@@ -62,9 +62,11 @@ def conjugated(gradients: Mapping[Key, Any]) -> dict[Key, Any]:
 
 
 def owned(gradients: dict[Key, Any], others: Iterable[Any]) -> dict[Key, np.ndarray]:
-    """The gradients as arrays that own their memory: none shares it with another, nor with the others given."""
+    """The gradients, conjugated, as arrays that own their memory: none shares it with another or with `others`."""
     taken = set(map(id, others))
     for key, gradient in gradients.items():
+        if gradient.dtype.kind == "c":
+            gradient = np.conj(gradient)
         if type(gradient) is not np.ndarray:
             gradient = np.asarray(gradient)
         if gradient.base is not None or id(gradient) in taken:
@@ -72,6 +74,13 @@ def owned(gradients: dict[Key, Any], others: Iterable[Any]) -> dict[Key, np.ndar
         taken.add(id(gradient))
         gradients[key] = gradient
     return gradients
+
+
+def outline(out: Any) -> Any:
+    """The shape and dtype of a call's result, in place of the result; of several results, a list of these pairs."""
+    if isinstance(out, (tuple, list)):
+        return [outline(part) for part in out]
+    return (out.shape, out.dtype) if hasattr(out, "shape") else (np.shape(out), np.result_type(out))
 
 
 def implied(gradient: Any, out: np.ndarray) -> Any:

@@ -1,17 +1,40 @@
 """Whether calls are recorded, in which module call they are made, and who watches.
 
-All three belong to the running context (`contextvars`): every thread and every asyncio task has its own.
+All of it belongs to the running context (`contextvars`): every thread and every asyncio task has its own.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
+import itertools
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar, overload
 
-__all__ = ["Scope", "State", "Watch", "enabled", "isolated", "no_grad", "state", "suspended", "watching"]
+from tinygrad_np.errors import ArgumentTypeError
+
+__all__ = [
+    "Context",
+    "Scope",
+    "State",
+    "Watch",
+    "differentiating",
+    "enabled",
+    "isolated",
+    "next_number",
+    "no_grad",
+    "state",
+    "watching",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+next_number = itertools.count(1).__next__
+"""Counts nodes, and writes to arrays, in the order of their making."""
 
 
 class Scope:
@@ -48,67 +71,150 @@ class State:
     """How a context records. Never changed, only replaced, because contexts inherit it from each other.
 
     Attributes:
-        suspended: how many `no_grad` the context is in; calls are recorded if it is in none.
+        suspended: a token of each `no_grad` that the context is in; calls are recorded if it is in none.
         scope: the innermost module call, or None.
         watches: the observers to notify.
+        inputs: the nodes that running transforms of `func` differentiate with respect to.
     """
 
-    __slots__ = ("scope", "suspended", "watches")
+    __slots__ = ("inputs", "scope", "suspended", "watches")
 
-    def __init__(self, suspended: int = 0, scope: Scope | None = None, watches: tuple[Watch, ...] = ()) -> None:
+    def __init__(
+        self,
+        suspended: frozenset[object] = frozenset(),
+        scope: Scope | None = None,
+        watches: tuple[Watch, ...] = (),
+        inputs: frozenset[Any] = frozenset(),
+    ) -> None:
         self.suspended = suspended
         self.scope = scope
         self.watches = watches
+        self.inputs = inputs
 
 
 state: ContextVar[State] = ContextVar("tinygrad_np.recording", default=State())  # noqa: B039 (State is never changed)
 
-# Each manager below undoes its own change alone, since those in generators may end in any order. They are generators
-# themselves, so that an interrupt anywhere in them, even before their body, ends in the `finally`.
-
 
 @contextlib.contextmanager
-def suspended(by: int = 1) -> Iterator[None]:
-    """Within it, the context is in one more `no_grad`; with a negative number, in fewer."""
-    before = state.get()
+def _while(enter: Callable[[State], State], leave: Callable[[State], State]) -> Iterator[None]:
+    """Change the state, and change it back at the end: not to what it was, since generators may end in any order.
+
+    An interrupt may come anywhere. To leave twice does what to leave once does. And an interrupt before the body, or
+    before the end, ends this generator, by the latest when the interrupt has been dealt with.
+    """
     try:
-        state.set(State(before.suspended + by, before.scope, before.watches))
+        state.set(enter(state.get()))
         yield
     finally:
-        now = state.get()
-        if now is not before:
-            state.set(State(now.suspended - by, now.scope, now.watches))
+        try:
+            state.set(leave(state.get()))
+        except BaseException:
+            state.set(leave(state.get()))
+            raise
+
+
+def suspended() -> contextlib.AbstractContextManager[None]:
+    """Within it, nothing is recorded."""
+    token = frozenset([object()])
+    return _while(
+        lambda now: State(now.suspended | token, now.scope, now.watches, now.inputs),
+        lambda now: State(now.suspended - token, now.scope, now.watches, now.inputs),
+    )
 
 
 def enabled() -> contextlib.AbstractContextManager[None]:
     """Within it, calls are recorded even within `no_grad`: a derivative was asked for."""
-    return suspended(-state.get().suspended)
+    tokens = state.get().suspended
+    return _while(
+        lambda now: State(now.suspended - tokens, now.scope, now.watches, now.inputs),
+        lambda now: State(now.suspended | tokens, now.scope, now.watches, now.inputs),
+    )
 
 
-@contextlib.contextmanager
-def watching(watch: Watch) -> Iterator[None]:
+def watching(watch: Watch) -> contextlib.AbstractContextManager[None]:
     """Within it, the watch is notified, after those that are there already."""
-    before = state.get()
-    try:
-        state.set(State(before.suspended, before.scope, (*before.watches, watch)))
-        yield
-    finally:
-        now = state.get()
-        state.set(State(now.suspended, now.scope, tuple(other for other in now.watches if other is not watch)))
+
+    def leave(now: State) -> State:
+        watches = tuple(other for other in now.watches if other is not watch)
+        return State(now.suspended, now.scope, watches, now.inputs)
+
+    return _while(lambda now: State(now.suspended, now.scope, (*now.watches, watch), now.inputs), leave)
 
 
-@contextlib.contextmanager
-def isolated(*watches: Watch) -> Iterator[None]:
+def differentiating(inputs: frozenset[Any]) -> contextlib.AbstractContextManager[None]:
+    """Within it, what depends on these nodes carries a derivative that must not get lost."""
+    return _while(
+        lambda now: State(now.suspended, now.scope, now.watches, now.inputs | inputs),
+        lambda now: State(now.suspended, now.scope, now.watches, now.inputs - inputs),
+    )
+
+
+def isolated(*watches: Watch) -> contextlib.AbstractContextManager[None]:
     """Within it, calls are recorded outside of any module call, for these watches only."""
     before = state.get()
-    try:
-        state.set(State(0, None, watches))
-        yield
-    finally:
-        state.set(before)
+    return _while(lambda now: State(watches=watches), lambda now: before)
 
 
-class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
+class Context(Generic[T]):
+    """A context manager that also decorates functions, generator functions and coroutine functions.
+
+    A decorated function is within it whenever its body runs. A generator is not while it waits at a `yield`.
+    """
+
+    def __init__(self, manager: Callable[[], contextlib.AbstractContextManager[T]]) -> None:
+        self._manager = manager
+        self._entered: list[contextlib.AbstractContextManager[T]] = []
+
+    def __enter__(self) -> T:
+        self._entered.append(self._manager())
+        return self._entered[-1].__enter__()
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._entered.pop().__exit__(*error)
+
+    def __call__(self, function: F) -> F:
+        manager = self._manager
+        if inspect.isasyncgenfunction(function):
+            raise ArgumentTypeError(
+                f"the asynchronous generator {function.__name__} cannot be decorated; use a with statement in its body"
+            )
+        if inspect.iscoroutinefunction(function):
+
+            async def coroutine(*args: Any, **kwargs: Any) -> Any:
+                with manager():
+                    return await function(*args, **kwargs)
+
+            return functools.wraps(function)(coroutine)  # type: ignore[return-value]
+        if inspect.isgeneratorfunction(function):
+
+            def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+                with contextlib.closing(function(*args, **kwargs)) as inner:
+                    resume, value = inner.send, None
+                    while True:
+                        try:
+                            with manager():
+                                item = resume(value)
+                        except StopIteration as stop:
+                            return stop.value
+                        try:
+                            resume, value = inner.send, (yield item)
+                        except Exception as error:
+                            resume, value = inner.throw, error
+
+            return functools.wraps(function)(generator)  # type: ignore[return-value]
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with manager():
+                return function(*args, **kwargs)
+
+        return functools.wraps(function)(call)  # type: ignore[return-value]
+
+
+@overload
+def no_grad() -> Context[None]: ...
+@overload
+def no_grad(function: F) -> F: ...
+def no_grad(function: Any = None) -> Any:
     """Within it, and in functions decorated with it, nothing is recorded.
 
     >>> from tinygrad_np import Tensor
@@ -117,16 +223,5 @@ class no_grad(contextlib.ContextDecorator):  # noqa: N801 (PyTorch's name)
     ...     (x * x).requires_grad
     False
     """
-
-    def __init__(self) -> None:
-        self._entered: list[contextlib.AbstractContextManager[None]] = []
-
-    def _recreate_cm(self) -> no_grad:
-        return type(self)()  # threads that call a decorated function share none
-
-    def __enter__(self) -> None:
-        self._entered.append(suspended())
-        self._entered[-1].__enter__()
-
-    def __exit__(self, *error: Any) -> None:
-        self._entered.pop().__exit__(*error)
+    context = Context(suspended)
+    return context if function is None else context(function)

@@ -7,6 +7,7 @@ Every operator, method and NumPy function ends in `engine.apply`; those with mor
 from __future__ import annotations
 
 import operator
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -17,14 +18,17 @@ import tinygrad_np.derivatives  # noqa: F401 (fills the table)
 from tinygrad_np.calls import call, holds_tracked, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import LEAF
-from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
-from tinygrad_np.errors import DTypeError, GraphError, NoDerivativeError
+from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box, leaves_behind
+from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, NoDerivativeError, ShapeError, foreign_array
 from tinygrad_np.gradients import implied
 from tinygrad_np.recording import state
+from tinygrad_np.writes import written
 
 __all__ = ["Tensor"]
 
 LISTS = frozenset([list, tuple])
+
+ADDING = threading.Lock()
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Tensor]:
@@ -38,41 +42,64 @@ def _method(function: Callable[..., Any]) -> Callable[..., Tensor]:
     return method
 
 
-_plain_method: Callable[[Callable[..., Any]], Callable[..., np.ndarray]] = _method
-"""The same for functions that are constant almost everywhere, whose results are plain arrays."""
+def _constant(function: Callable[..., Any]) -> Callable[..., np.ndarray]:
+    """The same for a function that is constant almost everywhere: its result is a plain array."""
+    return _method(function)  # type: ignore[return-value]
 
 
 def _operator(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Any:
-        return (call if type(other) in LISTS else apply)(function, (self, other))
+        return apply(function, (self, other)) if type(other) in PLAIN else _with(function, (self, other), other)
 
     return method
 
 
 def _reflected(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Any:
-        return (call if type(other) in LISTS else apply)(function, (other, self))
+        return apply(function, (other, self)) if type(other) in PLAIN else _with(function, (other, self), other)
 
     return method
 
 
+def _with(function: np.ufunc, operands: tuple[Any, Any], other: Any) -> Any:
+    """An operator with another operand than an array or number: a foreign array type gets its turn, as with NumPy."""
+    if isinstance(other, (Box, np.ndarray, np.generic, list, tuple)):
+        return call(function, operands)
+    return NotImplemented
+
+
 def _comparison(function: np.ufunc) -> Callable[[Tensor, Any], np.ndarray]:
     def method(self: Tensor, other: Any) -> Any:
-        return apply(function, (self, other))
+        return (apply if type(other) in PLAIN else call)(function, (self, other))
 
     return method
 
 
 def _in_place(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
-    """`x += y` writes to x's array if there is nothing to record, else it makes x a new, recorded Tensor."""
+    """`x += y` writes to x's array if there is nothing to record, else it gives x a new array and history."""
 
     def method(self: Tensor, other: Any) -> Any:
-        if holds_tracked((self, other)):
-            return call(function, (self, other))
-        function(self.data, plain(other), out=self.data)
+        if not holds_tracked((self, other)):
+            function(self.array, plain(other), out=self.array)
+            written(self.array)
+            return self
+        self._require_assignable()
+        result = call(function, (self, other))
+        if result.shape != self.shape:
+            raise ShapeError(f"the result of shape {result.shape} cannot be put in the place of one of {self.shape}")
+        if result.dtype != self.dtype:  # NumPy refuses what loses more than precision
+            result = result.astype(self.dtype)
+        self.array, self.node = result.array, result.node
         return self
 
     return method
+
+
+def plain_array(data: Any) -> Any:
+    """The same, unless it is an array of a kind whose meaning would get lost: operators of matrices, or masks."""
+    if isinstance(data, FOREIGN):
+        raise foreign_array(data)
+    return data
 
 
 def _one_tuple(args: tuple[Any, ...]) -> Any:
@@ -113,7 +140,7 @@ class Tensor(Box):
     array([2., 4., 6.])
     """
 
-    __slots__ = ("__weakref__", "_name")
+    __slots__ = ("__weakref__", "_leaf", "_name")
 
     def __init__(
         self,
@@ -125,14 +152,30 @@ class Tensor(Box):
         if isinstance(data, Tensor):
             if data.requires_grad:
                 raise NoDerivativeError("a Tensor of a Tensor that requires grad would lose its history; .detach() it")
-            data = data.data
-        self.data = np.asarray(data, dtype=dtype)
+            data = data.array
+        self.array = np.asarray(plain_array(data), dtype=dtype)
         self.node = None
         self.name = name
         if requires_grad:
             self.requires_grad = True
 
     # What it is
+
+    @property
+    def data(self) -> np.ndarray:
+        """The array. What is computed from it is not recorded. It can be replaced."""
+        if state.get().inputs:
+            self._keep_derivative(".data")
+        return self.array
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        array = np.asarray(plain_array(plain(value)))
+        if array is self.array:  # t.data -= 1 ends here
+            written(array)
+        self.array = array
+        if self.node is not None and self.node.rule is LEAF:
+            self.node.out = array
 
     @property
     def requires_grad(self) -> bool:
@@ -145,15 +188,15 @@ class Tensor(Box):
             if not value:
                 raise GraphError("requires_grad can be switched off only on leaves; .detach() a computed Tensor")
             return
-        if value and self.data.dtype.kind not in "fc":
+        if value and self.dtype.kind not in "fc":
             raise DTypeError(
-                f"only floating-point arrays can require gradients, but this one has dtype {self.data.dtype}; "
+                f"only floating-point arrays can require gradients, but this one has dtype {self.dtype}; "
                 "pass dtype=numpy.float32 or convert the data first"
             )
-        if not value:
-            self.node = None
-        elif self.node is None:
-            self.node = Node(LEAF, (), NOTHING, (), self.data, state.get().scope)
+        if not value and self.node is not None:
+            self._leaf, self.node = self.node, None  # what was computed from the leaf still leads to it
+        elif value and self.node is None:
+            self.node = getattr(self, "_leaf", None) or Node(LEAF, (), NOTHING, (), self.array, state.get().scope)
             self.node.name = self._name
 
     @property
@@ -174,55 +217,80 @@ class Tensor(Box):
 
     @property
     def grad(self) -> np.ndarray | None:
-        """The gradient that `backward` accumulated, of this shape and dtype; None before, and on all but leaves."""
-        return None if self.node is None else self.node.grad
+        """The gradient that `backward` has accumulated, of this shape and dtype; None before.
+
+        Raises:
+            GraphError: read from a computed Tensor, which has none unless `retain_grad` was called before.
+        """
+        node = self.node or getattr(self, "_leaf", None)
+        if node is not None and node.rule is not LEAF and not node.retains_grad:
+            raise GraphError(
+                f"this Tensor was computed, by {node.rule.name}, so backward() leaves no gradient in its .grad; "
+                "call its retain_grad() before backward() if you want to see it. If it is a parameter after an "
+                "update such as w = w - lr * w.grad, update the parameter in place: within no_grad(), w -= lr * w.grad"
+            )
+        return None if node is None else node.grad
 
     @grad.setter
     def grad(self, value: np.ndarray | None) -> None:
+        node = self.node or getattr(self, "_leaf", None)
+        if node is not None:
+            node.grad = value
+        elif value is not None:
+            raise GraphError("a Tensor that does not require grad holds no gradient; set requires_grad=True first")
+
+    def retain_grad(self) -> None:
+        """Have backward() leave the gradient of this Tensor, although it was computed, in its `.grad`.
+
+        Raises:
+            GraphError: this Tensor does not require grad.
+        """
         if self.node is None:
-            if value is not None:
-                raise GraphError("a Tensor that does not require grad holds no gradient; set requires_grad=True first")
-        else:
-            self.node.grad = value
+            raise GraphError("this Tensor does not require grad, so there is no gradient to retain")
+        self.node.retains_grad = True
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The lengths of the axes."""
-        return self.data.shape
+        return self.array.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         """The dtype of the elements."""
-        return self.data.dtype
+        return self.array.dtype
 
     @property
     def ndim(self) -> int:
         """The number of axes."""
-        return self.data.ndim
+        return self.array.ndim
 
     @property
     def size(self) -> int:
         """The number of elements."""
-        return self.data.size
+        return self.array.size
 
     @property
     def flags(self) -> Any:
         """The memory layout of the array, as `numpy.ndarray.flags`."""
-        return self.data.flags
+        return self.array.flags
 
     # Out of the graph
 
     def item(self) -> Any:
         """The only element, as a Python number."""
-        return self.data.item()
+        if state.get().inputs:
+            self._keep_derivative("item()")
+        return self.array.item()
 
     def numpy(self) -> np.ndarray:
         """The array itself, without its history; the memory is shared."""
-        return self.data
+        if state.get().inputs:
+            self._keep_derivative("numpy()")
+        return self.array
 
     def detach(self) -> Tensor:
         """A Tensor on the same memory that does not require a gradient."""
-        return box(self.data, None)  # type: ignore[no-any-return]
+        return box(self.array, None)
 
     # Gradients
 
@@ -240,9 +308,20 @@ class Tensor(Box):
         """
         if self.node is None:
             raise GraphError("this Tensor does not require grad: nothing it was computed from has requires_grad=True")
-        start = np.asarray(implied(gradient, self.data), dtype=self.dtype)
-        for leaf, found in backward({self.node: start}, None, retain_graph).items():
-            leaf.grad = found if leaf.grad is None else np.asarray(leaf.grad + found)
+        start = np.asarray(implied(gradient, self.array), dtype=self.dtype)
+        found = backward({self.node: start}, None, retain_graph)
+        with ADDING:  # threads may add to the same parameters
+            for leaf, more in found.items():
+                leaf.grad = more if leaf.grad is None else np.asarray(leaf.grad + more)
+
+    def _keep_derivative(self, taken: str) -> None:
+        """Refuse to hand out a value that carries a derivative which a transform of `func` has been asked for."""
+        inputs = state.get().inputs
+        if self.node is not None and (self.node in inputs or not inputs.isdisjoint(leaves_behind([self.node]))):
+            raise NoDerivativeError(
+                f"{taken} of a value that depends on the argument of a function being differentiated would lose the "
+                "derivative; compute with the Tensor itself, or .detach() it first to treat it as a constant"
+            )
 
     # NumPy's protocols
 
@@ -279,7 +358,10 @@ class Tensor(Box):
                 f"numpy.{ufunc.__name__}.{method} has no rule in the derivative table, at least not with these "
                 "arguments; use another function, or .detach() the input"
             )
-        return getattr(ufunc, method)(*map(plain, args), **kwargs)
+        result = getattr(ufunc, method)(*map(plain, args), **kwargs)
+        if method == "at" and isinstance(args[0], Tensor):
+            written(args[0].array)
+        return result
 
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -292,7 +374,7 @@ class Tensor(Box):
                 "turning a Tensor that requires grad into an array would lose its history; "
                 "use numpy.stack to join Tensors, or .detach() to drop the history on purpose"
             )
-        return np.array(self.data, dtype=dtype, copy=copy)
+        return np.array(self.array, dtype=dtype, copy=copy)
 
     def __float__(self) -> float:
         if self.node is not None:
@@ -300,49 +382,53 @@ class Tensor(Box):
                 "float() of a Tensor that requires grad would lose its history; "
                 "use .item() for the number, or numpy's functions instead of math's"
             )
-        return float(self.data)
+        return float(self.array)
 
     def __complex__(self) -> complex:
         if self.node is not None:
             raise NoDerivativeError("complex() of a Tensor that requires grad would lose its history; use .item()")
-        return complex(self.data)
+        return complex(self.array)
 
     def __int__(self) -> int:
-        return int(self.data)
+        return int(self.array)
 
     def __index__(self) -> int:
-        return operator.index(self.data)
+        return operator.index(self.array)
 
     def __bool__(self) -> bool:
-        return bool(self.data)
+        return bool(self.array)
 
     def __len__(self) -> int:
-        return len(self.data)
+        return len(self.array)
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
             raise TypeError("a Tensor without axes cannot be iterated over")
-        return (self[i] for i in range(len(self.data)))
+        return (self[i] for i in range(len(self.array)))
 
     def __contains__(self, value: Any) -> bool:
-        return value in self.data
+        return value in self.array
 
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
-        text = np.array2string(self.data, separator=", ", prefix="Tensor(")
+        text = np.array2string(self.array, separator=", ", prefix="Tensor(")
         kind = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
         shape = f", shape={self.shape}" if self.size == 0 and self.shape != (0,) else ""
         name = "" if self.name is None else f", name={self.name!r}"
         return f"Tensor({text}{shape}{kind}{', requires_grad=True' if self.requires_grad else ''}{name})"
 
     def __format__(self, spec: str) -> str:
-        return format(self.data.item() if self.size == 1 else self.data, spec) if spec else str(self)
+        if not spec:
+            return str(self)
+        if state.get().inputs:
+            self._keep_derivative("formatting")
+        return format(self.array.item() if self.size == 1 else self.array, spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
             raise GraphError("a Tensor cannot be copied together with its history; .detach() it first")
-        return _rebuild, (type(self), self.data, self.requires_grad, self.name, self.grad)
+        return _rebuild, (type(self), self.array, self.requires_grad, self.name, self.grad)
 
     # Operators and methods: one line a function
 
@@ -361,22 +447,26 @@ class Tensor(Box):
     __rshift__, __rrshift__ = _operator(np.right_shift), _reflected(np.right_shift)
     __lt__, __le__ = _comparison(np.less), _comparison(np.less_equal)
     __gt__, __ge__ = _comparison(np.greater), _comparison(np.greater_equal)
-    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)
+    __eq__, __ne__ = _comparison(np.equal), _comparison(np.not_equal)  # type: ignore[assignment]
     __neg__, __pos__, __abs__ = _method(np.negative), _method(np.positive), _method(np.absolute)
     __invert__ = _method(np.invert)
     __round__ = _method(np.round)
 
     def __divmod__(self, other: Any) -> tuple[Tensor, Tensor]:
-        return call(np.divmod, (self, other))  # type: ignore[no-any-return]
+        return call(np.divmod, (self, other))
 
     def __rdivmod__(self, other: Any) -> tuple[Tensor, Tensor]:
-        return call(np.divmod, (other, self))  # type: ignore[no-any-return]
+        return call(np.divmod, (other, self))
 
     def __getitem__(self, index: Any) -> Tensor:
-        return call(operator.getitem, (self, index))  # type: ignore[no-any-return]
+        return call(operator.getitem, (self, index))
 
     __iadd__, __isub__ = _in_place(np.add), _in_place(np.subtract)
     __imul__, __itruediv__ = _in_place(np.multiply), _in_place(np.divide)
+    __ipow__, __imatmul__ = _in_place(np.power), _in_place(np.matmul)
+    __ifloordiv__, __imod__ = _in_place(np.floor_divide), _in_place(np.remainder)
+    __iand__, __ior__, __ixor__ = _in_place(np.bitwise_and), _in_place(np.bitwise_or), _in_place(np.bitwise_xor)
+    __ilshift__, __irshift__ = _in_place(np.left_shift), _in_place(np.right_shift)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         """Assign to elements; recorded if this Tensor or the value requires a gradient.
@@ -390,22 +480,26 @@ class Tensor(Box):
             DTypeError: to be recorded, but this Tensor holds integers.
         """
         if not holds_tracked((self, value)):
-            self.data[plain(index)] = plain(value)
+            self.array[plain(index)] = plain(value)
+            written(self.array)
             return
+        self._require_assignable()
+        result = assign(self, index, stacked(value))
+        self.array, self.node = result.array, result.node
+
+    def _require_assignable(self) -> None:
         if self.requires_grad and self.is_leaf:
             raise GraphError(
-                "assigning to a leaf that requires grad would lose the leaf; assign to a copy, x = x.copy(), "
-                "or within no_grad() to change its value"
+                "assigning to a leaf that requires grad would lose the leaf; to update a parameter, assign within "
+                "no_grad(), or use an optimizer; else assign to a copy, x = x.copy()"
             )
-        if self.data.base is not None:
+        if self.array.base is not None:
             raise GraphError(
                 "this Tensor is a view of another array, which a recorded assignment would not change; "
                 "assign to the other Tensor itself, with one index, or to a copy, x = x.copy()"
             )
-        if self.data.dtype.kind not in "fc":
+        if self.dtype.kind not in "fc":
             raise DTypeError(f"a value with a gradient cannot be assigned to elements of dtype {self.dtype}")
-        result = assign(self, index, stacked(value))
-        self.data, self.node = result.data, result.node
 
     # Methods
 
@@ -419,12 +513,12 @@ class Tensor(Box):
     repeat, take, compress = _method(np.repeat), _method(np.take), _method(np.compress)
     copy, conj = _method(np.copy), _method(np.conjugate)
     conjugate = conj
-    argmax, argmin, argsort = _plain_method(np.argmax), _plain_method(np.argmin), _plain_method(np.argsort)
-    all, any, searchsorted = _plain_method(np.all), _plain_method(np.any), _plain_method(np.searchsorted)
+    argmax, argmin, argsort = _constant(np.argmax), _constant(np.argmin), _constant(np.argsort)
+    all, any, searchsorted = _constant(np.all), _constant(np.any), _constant(np.searchsorted)
 
     def nonzero(self) -> tuple[np.ndarray, ...]:
         """See `numpy.nonzero`."""
-        return np.nonzero(self.data)
+        return np.nonzero(self.array)
 
     def sort(self, axis: int = -1) -> None:
         """Sort in place, as ndarray's method does, recorded as an assignment; `numpy.sort` gives a sorted copy."""
@@ -432,33 +526,35 @@ class Tensor(Box):
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Tensor:
         """See `numpy.reshape`; the shape may be one tuple or separate integers."""
-        return call(np.reshape, (self, _one_tuple(shape)), kwargs)  # type: ignore[no-any-return]
+        return call(np.reshape, (self, _one_tuple(shape)), kwargs)
 
     def transpose(self, *axes: Any) -> Tensor:
         """See `numpy.transpose`; the axes may be one tuple or separate integers."""
-        return call(np.transpose, (self, _one_tuple(axes)) if axes else (self,))  # type: ignore[no-any-return]
+        return call(np.transpose, (self, _one_tuple(axes)) if axes else (self,))
 
-    def flatten(self) -> Tensor:
-        """The elements in one axis."""
-        return apply(np.reshape, (self, -1))  # type: ignore[no-any-return]
+    def flatten(self, order: str = "C") -> Tensor:
+        """A copy with all elements in one axis, as `numpy.ndarray.flatten` gives it; see also `ravel`."""
+        return self.ravel(order).copy()
 
     @property
     def T(self) -> Tensor:  # noqa: N802 (NumPy's name)
         """The axes in reverse order."""
-        return apply(np.transpose, (self,))  # type: ignore[no-any-return]
+        return apply(np.transpose, (self,))
 
     @property
     def real(self) -> Tensor:
         """The real part."""
-        return apply(np.real, (self,))  # type: ignore[no-any-return]
+        return apply(np.real, (self,))
 
     @property
     def imag(self) -> Tensor:
         """The imaginary part; zero of a real Tensor."""
-        return apply(np.imag, (self,))  # type: ignore[no-any-return]
+        return apply(np.imag, (self,))
 
 
 Box.kind = Tensor
+
+PLAIN = frozenset([Tensor, np.ndarray, float, int, bool, complex, np.float64, np.float32])
 
 
 def _rebuild(

@@ -1,6 +1,6 @@
-"""HIPS autograd: plain functions of its own copy of the NumPy namespace.
+"""HIPS autograd: plain functions from its own copy of the NumPy namespace.
 
-Weights have shape (in, out), and the truth is one-hot, as in its examples: indexing is slow to differentiate there.
+As in its examples, weights have shape (in, out) and labels are one-hot: derivatives of indexing are slow in autograd.
 """
 
 from __future__ import annotations

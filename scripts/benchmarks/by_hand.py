@@ -1,8 +1,8 @@
 """By hand: NumPy alone, with the derivatives worked out on paper, in place wherever that is possible.
 
-This is what the framework is measured by: no checks, no records, every array used again as soon as it is free. Its
-gradients are gradients, though: to fold the learning rate into them where they begin would save one pass over the
-weights, and whoever wanted to clip or print them would find something else.
+The framework is measured against this: no checks, no records, and every array is used again as soon as it is free. But
+its gradients are real gradients. Folding the learning rate into them at the start would save a pass over the weights,
+and then they could not be clipped or printed.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def chain(x: Array, y: Array, rounds: int) -> tuple[Callable[[], Any], Callable[
 def adam(
     weights: list[Array], gradients: list[Array], lr: float
 ) -> tuple[Callable[[], Any], Callable[[], list[Array]]]:
-    """Adam in ten calls a chunk that fits into the cache.
+    """Adam in ten calls for each chunk, which fits into the cache.
 
     The means are kept without their factors 1 - beta, which go into the scalars (Kingma & Ba 2015, end of section 2,
     carried a little further): m / (1 - beta1) = beta1 m / (1 - beta1) + g needs two calls instead of three.

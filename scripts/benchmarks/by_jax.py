@@ -1,6 +1,6 @@
 """JAX: the whole step, update included, compiled by XLA, with the weights' memory donated to the new weights.
 
-The compilation is not timed. Weights have shape (in, out), as is usual with JAX, and faster in small batches.
+The compilation is not timed. Weights have shape (in, out), which is usual with JAX and faster in small batches.
 """
 
 from __future__ import annotations

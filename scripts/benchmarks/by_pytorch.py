@@ -65,8 +65,8 @@ def adam(
 def reach(goal: float, hidden: list[int], batch_size: int, epochs: int, lr: float, seed: int) -> float:
     """Train until the accuracy on the test images, measured after each epoch, is `goal`; returns the accuracy.
 
-    The first optimizer in a process imports PyTorch's compiler, which takes about as long as importing PyTorch. It is
-    counted, since everybody who uses torch.optim waits for it.
+    The first optimizer in a process imports PyTorch's compiler, which takes about as long as importing PyTorch. That
+    time counts, since everybody who uses torch.optim waits for it.
     """
     torch.manual_seed(seed)
     (images, labels), (test_images, test_labels) = (

@@ -1,10 +1,11 @@
 """What is measured in a process of its own: `child.py FUNCTION ARGUMENTS` prints the result as a line of JSON.
 
-A pair shares a process with nobody else, for every library brings its own pool of threads, whose workers go on spinning
-for a while after a call, on the cores that the next library is measured on. That is also why the two do not take turns
-step by step, but in blocks: a pause in which the other's workers fall asleep, some calls that are not timed, to wake
-the own ones and to fill the caches, and then the calls that count. Who comes first is drawn in every round, and the
-garbage collector runs when it likes, as it does for users.
+A pair shares a process with nobody else. Every library has its own pool of threads, and after a call these keep
+spinning for a while, on the cores that the next library is measured on. For the same reason the two take turns in
+blocks, not step by step: first a pause in which the other's threads fall asleep, then some calls that are not timed,
+to wake the library's own threads and to fill the caches, and then the calls that count. Who comes first is drawn in
+every round. The garbage collector runs when it likes, as it does for users. What scripts/processor.py sets is set for
+every library alike: OpenBLAS's kernels by the parent process, the kept memory here.
 """
 
 from __future__ import annotations
@@ -20,17 +21,19 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import mnist
 import numpy as np
+from processor import keep_freed_memory
 
 LR = 0.01
-PAUSE = 0.03  # seconds; OpenBLAS's workers, which take the longest, wait 2^26 clock cycles before they sleep
+PAUSE = 0.03  # seconds; OpenBLAS's threads take longest to fall asleep, 2^26 clock cycles
 
 
 def alternate(pair: Sequence[Callable[[], Any]], repeats: int, block: float) -> list[list[float]]:
-    """Seconds a call of both, in each round of two blocks, which take about `block` seconds each or one call."""
+    """Seconds per call of both, for each round: a block of each, of about `block` seconds or of one call."""
     counts = []
     for call in pair:
         counts.append(max(1, round(block / min(seconds(call, 1) for _ in range(3)))))
@@ -54,7 +57,7 @@ def seconds(call: Callable[[], Any], count: int) -> float:
 
 
 def random_weights(sizes: list[int]) -> list[np.ndarray]:
-    """Of shape (out, in), and biases, uniform as PyTorch's initialisation draws them."""
+    """Weights of shape (out, in) and biases, uniform as PyTorch's initialisation draws them."""
     generator = np.random.default_rng(0)
     return [
         generator.uniform(-(n**-0.5), n**-0.5, shape).astype(np.float32)
@@ -68,7 +71,7 @@ def random_batch(sizes: list[int], batch_size: int, generator: np.random.Generat
 
 
 def check_same(ours: Any, others: Any) -> None:
-    """Both must have computed the same, or there is nothing to compare."""
+    """End the process if the two have not computed the same: there is nothing to compare then."""
     for one, other in zip(ours, others, strict=True):
         if not np.allclose(np.asarray(one), np.asarray(other), rtol=1e-4, atol=1e-5):
             sys.exit("they do not compute the same")
@@ -90,7 +93,7 @@ def steps(who: list[str], sizes: list[int], batch_size: int, repeats: int, block
 
 
 def floor(sizes: list[int], batch_size: int, repeats: int, block: float) -> list[list[float]]:
-    """Training steps, and the same matrix products without anything else, into arrays that are there already."""
+    """Training steps, and their matrix products alone, written into arrays that exist already."""
     weights, generator = random_weights(sizes), np.random.default_rng(0)
     images, labels = random_batch(sizes, batch_size, generator)
     step, _ = importlib.import_module("by_tinygrad_np").training(weights, LR)
@@ -112,16 +115,16 @@ def floor(sizes: list[int], batch_size: int, repeats: int, block: float) -> list
 
 
 def operations(who: list[str], elements: int, backward: bool, repeats: int, block: float) -> list[list[float]]:
-    """A chain of 25 times four operations, and a sum; seconds an operation.
+    """A chain of 25 times four operations, and a sum; seconds per operation.
 
-    Forward alone, autograd and JAX record nothing for a backward pass, unlike the others; and what JAX compiles is no
-    longer a chain of 101 calls, which is its point.
+    In the forward pass alone, autograd and JAX record nothing for a backward pass; the others do. What JAX compiles is
+    no longer a chain of 101 calls, which is its point.
     """
     x, y = np.random.default_rng(0).uniform(0.5, 1.5, (2, elements)).astype(np.float32)
     calls, results = [], []
     for module in map(importlib.import_module, who):
         forward, gradients = module.chain(x, y, 25)
-        gradients()  # whoever adds to old gradients would be found out
+        gradients()  # called twice, to catch a library that adds to old gradients
         results.append([forward().item(), *map(np.asarray, gradients())])
         calls.append(gradients if backward else forward)
     check_same(*results)
@@ -129,7 +132,7 @@ def operations(who: list[str], elements: int, backward: bool, repeats: int, bloc
 
 
 def adam(who: list[str], sizes: list[int], repeats: int, block: float) -> list[list[float]]:
-    """Steps of Adam, given the gradients."""
+    """Steps of Adam with given gradients."""
     weights, gradients = random_weights(sizes), random_weights(sizes)
     calls, results = [], []
     for module in map(importlib.import_module, who):
@@ -143,7 +146,7 @@ def adam(who: list[str], sizes: list[int], repeats: int, block: float) -> list[l
 
 
 def reach(who: str, **settings: Any) -> float:
-    """Train on MNIST until the goal is reached; the parent takes the time, from before this process was started."""
+    """Train on MNIST until the goal is reached. The parent takes the time, from before this process starts."""
     accuracy: float = importlib.import_module(who).reach(**settings)
     return accuracy
 
@@ -161,14 +164,14 @@ def memory(who: str, sizes: list[int], batch_size: int, steps: int) -> float:
 
 
 def graph_seconds(operations: int) -> float:
-    """Seconds an operation, for a graph of so many, made, walked and dropped."""
+    """Seconds per operation to make, walk and drop a graph of so many operations."""
     gradients = graph(operations)
-    gradients()  # the system has handed out the memory after this, and what is timed is the work
+    gradients()  # from here on the process has its memory, and only the work is timed
     return seconds(gradients, max(1, 100_000 // operations)) / operations
 
 
 def graph_bytes(operations: int) -> float:
-    """Bytes an operation at the peak, for a graph of so many."""
+    """Bytes per operation at the peak, for a graph of so many operations."""
     gradients = graph(operations)
     tracemalloc.start()
     gradients()
@@ -182,7 +185,7 @@ def graph(operations: int) -> Callable[[], Any]:
 
 
 def held(sizes: list[int], batch_size: int) -> tuple[float, float]:
-    """The bytes that a training step leaves behind, and those that it takes at its peak."""
+    """The bytes that a training step leaves behind, and the bytes that it takes at its peak."""
     step, _ = importlib.import_module("by_tinygrad_np").training(random_weights(sizes), LR)
     batch = random_batch(sizes, batch_size, np.random.default_rng(0))
     tracemalloc.start()
@@ -208,9 +211,10 @@ def flat(sizes: list[int], batch_size: int, steps: int) -> tuple[float, float]:
 
 
 def peak() -> float:
-    """The most memory that this process has had so far, in bytes."""
+    """The peak memory of this process so far, in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     print(json.dumps(globals()[sys.argv[1]](**json.loads(sys.argv[2]))), flush=True)

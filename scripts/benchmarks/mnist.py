@@ -1,4 +1,4 @@
-"""MNIST as whoever has no framework for it reads it, quickly and with little memory: unzip, skip the header, view."""
+"""MNIST read without a framework, quickly and with little memory: unzip, skip the header, view."""
 
 from __future__ import annotations
 

@@ -22,10 +22,10 @@ import numpy as np
 
 from tinygrad_np.debug.messages import derivative_error, gradient_error, overwritten_error, value_error, within
 from tinygrad_np.debug.places import note_line
-from tinygrad_np.debug.statistics import arrays, floats, has_nan, is_finite
-from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.debug.statistics import arrays, floats, has_nan, is_finite, visible
+from tinygrad_np.derivatives.table import LEAF, Parts
 from tinygrad_np.engine import Node, backward
-from tinygrad_np.recording import Scope, watching
+from tinygrad_np.recording import Context, Scope, watching
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["detect_anomaly"]
@@ -34,8 +34,7 @@ PRODUCTS = ("linear", "matmul", "dot", "inner", "vecdot", "tensordot", "einsum")
 BOOKKEEPING = ("pack", "item")  # nodes for a list argument and for one of several outputs: not calls of NumPy
 
 
-@contextlib.contextmanager
-def detect_anomaly() -> Iterator[None]:
+def detect_anomaly() -> Context[None]:
     """Stop this thread at the first call or derivative that gives a value that is not finite.
 
     Put the forward and the backward pass inside. The error names the function, the module, and the file and line of the
@@ -66,6 +65,11 @@ def detect_anomaly() -> Iterator[None]:
       likely cause: log of 0, the logarithm of zero
       what to do: keep the argument above 0, for example with np.maximum(x, 1e-6)
     """
+    return Context(_detecting)
+
+
+@contextlib.contextmanager
+def _detecting() -> Iterator[None]:
     with watching(Detector()), np.errstate(all="ignore"):
         yield
 
@@ -108,13 +112,14 @@ class Detector:
             raise value_error(origin(node))
 
     def reached(self, node: Node, gradient: Any) -> None:
-        gradient = plain(gradient)
+        whole = plain(gradient)
+        gradient = visible(node, whole)
         self.node, self.gradient, self.taken = node, gradient, []
         if not is_finite(gradient):
             raise gradient_error(node)
-        check_not_overwritten(node, gradient)
+        check_not_overwritten(node, whole)
         if not (node.notes or {}).get("finite"):
-            for value, part in zip(floats(node.out), floats(gradient), strict=False):
+            for value, part in zip(floats(visible(node, node.out)), floats(gradient), strict=False):
                 if (part[~np.isfinite(value)] != 0).any():
                     raise value_error(origin(node))
 
@@ -145,8 +150,8 @@ def in_backward() -> bool:
 
 def plain(value: Any) -> Any:
     """Replace Tensors by their arrays, also in lists; a dict becomes the list of its values."""
-    if isinstance(value, dict):
-        value = list(value.values())
+    if isinstance(value, Parts):
+        return Parts({i: plain(part) for i, part in value.items()})
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value.data if isinstance(value, Tensor) else value

@@ -56,7 +56,7 @@ def likely_cause(
         if cause.after and cause.after not in made_by:
             continue
         try:
-            holds = np.asarray(cause.when(*values, *node.args))  # type: ignore[misc]
+            holds = np.asarray(cause.when(*values, *node.args))
         except (TypeError, ValueError, AttributeError):  # the row was not written for arguments of this form
             continue
         if holds.shape == bad.shape:
@@ -295,7 +295,7 @@ OF_VALUES: dict[str, Sequence[Cause]] = {
     "mean": MEAN,
     **rows(("var", "std"), [*MEAN, *VARIANCE]),
     **rows(("softmax", "log_softmax"), SOFTMAX),
-    "_cross_entropy": [
+    "cross_entropy": [
         Cause(
             lambda out, logits, *args: not finite(logits),
             "the logits contain inf",

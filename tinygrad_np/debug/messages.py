@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygrad_np.debug.causes import OF_GRADIENTS, OF_VALUES, likely_cause
 from tinygrad_np.debug.places import module_path, parameter_name
-from tinygrad_np.debug.statistics import Statistics, arrays, floats, has_nan, is_finite
+from tinygrad_np.debug.statistics import Statistics, arrays, floats, has_nan, is_finite, visible
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node
 from tinygrad_np.errors import AnomalyError
@@ -19,7 +19,7 @@ __all__ = ["derivative_error", "gradient_error", "overwritten_error", "value_err
 
 def value_error(node: Node) -> AnomalyError:
     """The error for a call whose result is not finite."""
-    out = first_bad(node.out)
+    out = first_bad(visible(node, node.out))
     given = [(i, array) for i, arg in enumerate(node.args or ()) for array in floats(arg)]
     given = [(i, array) for i, array in given if not is_finite(array)]
     nan = [(i, array) for i, array in given if has_nan(array)]
@@ -36,7 +36,7 @@ def value_error(node: Node) -> AnomalyError:
     else:
         what = f"made {amount(out)} from {'infinite' if given else 'finite'} inputs"
         if node.args is not None:
-            cause = likely_cause(OF_VALUES, node, ~np.isfinite(out), [node.out])
+            cause = likely_cause(OF_VALUES, node, ~np.isfinite(out), [visible(node, node.out)])
     return error(f"{site(node)} {what}", [*inputs(node), f"output: {described(out)}", *example(node, out)], cause, node)
 
 
@@ -53,17 +53,19 @@ def derivative_error(node: Node, gradient: Any, contribution: Any, i: int) -> An
     bad = first_bad(contribution)
     what = f"the derivative of {site(node)} made {amount(bad)} in the gradient for input {i + 1}{source(node, i)}"
     lines = inputs(node)
-    lines += [f"output: {described(part)}" for part in floats(node.out)]
+    lines += [f"output: {described(part)}" for part in floats(visible(node, node.out))]
     lines += [f"gradient of the output: {described(part)}" for part in floats(gradient)]
     lines += [f"gradient for input {i + 1}: {described(bad)}", *example(node, bad, gradient)]
-    return error(what, lines, likely_cause(OF_GRADIENTS, node, ~np.isfinite(bad), [gradient, node.out]), node)
+    return error(
+        what, lines, likely_cause(OF_GRADIENTS, node, ~np.isfinite(bad), [gradient, visible(node, node.out)]), node
+    )
 
 
 def overwritten_error(node: Node, array: np.ndarray) -> AnomalyError:
     """The error for a saved array that was overwritten."""
     i = next((i for i, arg in enumerate(node.args or ()) if any(array is one for one in arrays(arg))), None)
     what = "output" if i is None else f"input {i + 1}{source(node, i)}"
-    parameter = i is not None and node.parents[i] is not None and node.parents[i].rule is LEAF  # type: ignore[union-attr]
+    parameter = i is not None and node.parents[i] is not None and node.parents[i].rule is LEAF
     if parameter:
         cause = (
             "an optimizer's step, or another in-place change, between the forward and the backward pass",
@@ -90,7 +92,7 @@ def error(what: str, lines: list[str], cause: tuple[str, str] | None, node: Node
 def site(node: Node) -> str:
     """The function and where it was called: "log at train.py:12 in layers.2 (Linear(3, 2))"."""
     notes = node.notes or {}
-    text = node.rule.name.lstrip("_")
+    text = node.rule.name
     if "place" in notes:
         text += f" at {notes['place']}"
     text += notes["module"] if "module" in notes else within(node.scope)

@@ -16,7 +16,7 @@ from tinygrad_np.debug.tables import aligned, in_bytes, in_seconds
 from tinygrad_np.derivatives.table import ITEM, PACK, Parts
 from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError
-from tinygrad_np.recording import Scope, watching
+from tinygrad_np.recording import Context, Scope, watching
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["Cost", "Profile", "owners", "profile"]
@@ -24,8 +24,7 @@ __all__ = ["Cost", "Profile", "owners", "profile"]
 OTHER = "other: Python, unrecorded calls, optimizer"
 
 
-@contextlib.contextmanager
-def profile() -> Iterator[Profile]:
+def profile() -> Context[Profile]:
     """Measure the time and the new memory of every recorded call of this thread, and of its derivatives.
 
     The `Profile` that it gives prints as a table, the most expensive operation first. Its `table("module")` has a row
@@ -54,6 +53,11 @@ def profile() -> Iterator[Profile]:
     ------------------------------------------...
     total                                           1  ...                            32 B 100.0%
     """
+    return Context(_profiling)
+
+
+@contextlib.contextmanager
+def _profiling() -> Iterator[Profile]:
     result = Profile()
     try:
         with watching(result):
@@ -141,7 +145,7 @@ class Profile:
             raise ArgumentError(f'by must be "operation", "module" or "place", not {by!r}')
         rows: dict[str, Cost] = {}
         for (operation, module, place), cost in self._costs.items():
-            for name in {"operation": [operation.lstrip("_")], "module": _enclosing(module), "place": [place]}[by]:
+            for name in {"operation": [operation], "module": _enclosing(module), "place": [place]}[by]:
                 rows.setdefault(name, Cost(name)).add(cost)
 
         def rank(row: Cost) -> list[tuple[float, str]]:

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Statistics", "arrays", "floats", "has_nan", "is_finite"]
+from tinygrad_np.derivatives.table import Parts, filled
+from tinygrad_np.engine import Node
+
+__all__ = ["Statistics", "arrays", "floats", "has_nan", "is_finite", "visible"]
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,13 @@ def floats(value: Any) -> list[np.ndarray]:
         array = np.asarray(value)
         return [array] if array.dtype.kind in "fc" else []
     return []
+
+
+def visible(node: Node, value: Any) -> Any:
+    """The part of a call's result, or of its gradient, that its caller sees: not what it saved for the derivative."""
+    if node.rule.residuals:
+        return value[0] if not isinstance(value, Parts) or 0 in value else np.zeros_like(node.out[0])
+    return filled(value, node.out) if isinstance(value, Parts) else value
 
 
 def is_finite(value: Any) -> bool:

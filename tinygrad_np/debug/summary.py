@@ -65,10 +65,10 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLik
     ---------------------------------------------------------------------------
     Sequential                 (32, 10)           -              -            -
       0  Linear(784, 128)     (32, 128)     100,480      3,211,264      16.4 kB
-      1  ReLU()               (32, 128)           -              -            -
+      1  ReLU()               (32, 128)           -              -      16.4 kB
       2  Linear(128, 10)       (32, 10)       1,290         40,960       1.3 kB
     ---------------------------------------------------------------------------
-    total                                   101,770      3,252,224      17.7 kB
+    total                                   101,770      3,252,224      34.0 kB
     <BLANKLINE>
     for an input of shape (32, 784) float32; the parameters take 407.1 kB
     """

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np.debug.places import note_line
-from tinygrad_np.debug.statistics import Statistics
+from tinygrad_np.debug.statistics import Statistics, visible
 from tinygrad_np.engine import Node
-from tinygrad_np.recording import watching
+from tinygrad_np.recording import Context, watching
 
 __all__ = ["trace"]
 
@@ -22,10 +20,12 @@ class Tracer:
     def recorded(self, node: Node, seconds: float) -> None:
         note_line(node)
         assert node.notes is not None
-        if hasattr(node.out, "shape"):
-            node.notes["value"] = Statistics.of(np.asarray(node.out))
+        out = visible(node, node.out)
+        if hasattr(out, "shape"):
+            node.notes["value"] = Statistics.of(np.asarray(out))
 
     def reached(self, node: Node, gradient: Any) -> None:
+        gradient = visible(node, gradient)
         if hasattr(gradient, "shape"):
             if node.notes is None:
                 node.notes = {}
@@ -35,8 +35,7 @@ class Tracer:
         pass
 
 
-@contextlib.contextmanager
-def trace() -> Iterator[None]:
+def trace() -> Context[None]:
     """Keep statistics of every value and gradient of this thread, and the line of code that made each call.
 
     `visualize.draw(loss, model, values=True)` then shows them even after `backward()`. The statistics take about as
@@ -49,5 +48,4 @@ def trace() -> Iterator[None]:
     ...     y.backward()
     >>> picture = visualize.draw(y)
     """
-    with watching(Tracer()):
-        yield
+    return Context(lambda: watching(Tracer()))

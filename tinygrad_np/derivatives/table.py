@@ -170,7 +170,7 @@ def differentiable(*vjps: Vjp | None, residuals: bool = False) -> Callable[[F], 
     def decorate(function: F) -> F:
         if len(vjps) == 0:
             raise ArgumentError(f"differentiable needs a derivative of {function.__name__} for each argument")
-        RULES[function] = Rule(function.__name__, vjps, residuals)
+        RULES[function] = Rule(function.__name__.lstrip("_"), vjps, residuals)
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:

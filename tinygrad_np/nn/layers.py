@@ -137,7 +137,7 @@ class Flatten(Module):
 class ReLU(Module):
     """max(x, 0) for each element, from shape (...) to shape (...). See `functional.relu`."""
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.relu(x)
 
 
@@ -151,7 +151,7 @@ class LeakyReLU(Module):
     def __init__(self, negative_slope: float = 0.01) -> None:
         self.negative_slope = negative_slope
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.leaky_relu(x, self.negative_slope)
 
     def extra_repr(self) -> str:
@@ -164,14 +164,14 @@ class GELU(Module):
     It is the tanh approximation, PyTorch's `GELU(approximate="tanh")`.
     """
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.gelu(x)
 
 
 class Sigmoid(Module):
     """1 / (1 + exp(-x)) for each element, from shape (...) to shape (...). See `functional.sigmoid`."""
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.sigmoid(x)
 
 
@@ -185,7 +185,7 @@ class Tanh(Module):
 class Softplus(Module):
     """log(1 + exp(x)) for each element, from shape (...) to shape (...). See `functional.softplus`."""
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.softplus(x)
 
 
@@ -199,7 +199,7 @@ class Softmax(Module):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.softmax(x, self.axis)
 
 
@@ -213,7 +213,7 @@ class LogSoftmax(Module):
     def __init__(self, axis: int = -1) -> None:
         self.axis = axis
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.log_softmax(x, self.axis)
 
 
@@ -236,7 +236,7 @@ class Dropout(Module):
         self.p = p
         self.generator = generator or np.random.default_rng()
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.dropout(x, self.p, self.generator, self.training)
 
     def extra_repr(self) -> str:
@@ -265,7 +265,7 @@ class LayerNorm(Module):
         self.weight = Parameter(np.ones(self.normalized_shape), dtype=dtype)
         self.bias = Parameter(np.zeros(self.normalized_shape), dtype=dtype)
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
@@ -301,7 +301,7 @@ class BatchNorm1d(Module):
         self.running_var = np.ones(num_features, dtype)
         self.num_batches_tracked = np.zeros((), np.int64)
 
-    def forward(self, x: Tensor | np.ndarray) -> Tensor:
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         out = functional.batch_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )

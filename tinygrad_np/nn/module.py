@@ -84,7 +84,7 @@ class Module:
             ShapeError: shapes do not fit; the message names the module by its path.
         """
         outer = state.get()
-        state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches))
+        state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches, outer.inputs))
         try:
             output: Tensor = self.forward(*inputs, **options)
             return output
@@ -93,7 +93,7 @@ class Module:
             raise
         finally:
             now = state.get()
-            state.set(State(now.suspended, outer.scope, now.watches))
+            state.set(State(now.suspended, outer.scope, now.watches, now.inputs))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules assigned to this module's own attributes, with their names, in the order of assignment.

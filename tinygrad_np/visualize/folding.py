@@ -18,6 +18,7 @@ import numpy as np
 
 from tinygrad_np.derivatives.table import ITEM, LEAF, PACK
 from tinygrad_np.engine import Node, toposort
+from tinygrad_np.gradients import outline
 from tinygrad_np.recording import Scope
 
 __all__ = [
@@ -286,10 +287,10 @@ def _signatures(nodes: Sequence[Node], positions_of: dict[Node, int], number: An
 
 def _shape(value: Node | np.ndarray) -> Any:
     """The shape of an array or of a node's output; for several outputs, all their shapes."""
-    out = value.out if isinstance(value, Node) else value
-    if isinstance(value, Node) and value.args is None:
-        return out and out[0]
-    return tuple(map(np.shape, out)) if isinstance(out, (tuple, list)) else out.shape
+    if not isinstance(value, Node):
+        return value.shape
+    shapes = value.out if value.args is None else outline(value.out)
+    return tuple(shape for shape, _ in shapes) if isinstance(shapes, list) else shapes[0]
 
 
 def _options(node: Node) -> list[Any]:

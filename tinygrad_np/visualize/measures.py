@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.debug.statistics import Statistics
+from tinygrad_np.debug.statistics import Statistics, visible
 from tinygrad_np.debug.tables import in_bytes, in_seconds
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node, backward
@@ -54,7 +54,7 @@ class GradientWatch:
         pass
 
     def reached(self, node: Node, gradient: Any) -> None:
-        self.gradients[node] = statistics(gradient)
+        self.gradients[node] = statistics(visible(node, gradient))
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
         pass
@@ -79,7 +79,7 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Meas
         warnings.simplefilter("ignore")
         for node in (*leaves, *nodes):
             if node.args is not None:
-                found.values[node] = statistics(node.out)
+                found.values[node] = statistics(visible(node, node.out))
             elif node.notes and "value" in node.notes:
                 found.values[node] = node.notes["value"]
             gradient = (node.notes or {}).get("gradient") if node.rule is not LEAF else node.grad

@@ -8,6 +8,7 @@ import numpy as np
 
 from tinygrad_np.debug.places import module_path
 from tinygrad_np.engine import Node
+from tinygrad_np.gradients import outline
 from tinygrad_np.nn import Module
 from tinygrad_np.recording import Scope
 
@@ -27,7 +28,7 @@ INDEXING = ("getitem", "assign")
 
 def call_title(node: Node) -> str:
     """The function's name, or "multiply by 2" if it was given nothing but a number besides."""
-    name = node.rule.name.lstrip("_")
+    name = node.rule.name
     numbers = _numbers(node)
     if len(numbers) == 1 and name in WITH_A_NUMBER and numbers[0][0] < 2:
         position, number = numbers[0]
@@ -84,13 +85,13 @@ def _slice(part: slice) -> str:
 
 
 def shape_line(node: Node) -> str:
-    """The shape and dtype of what a node made, "(32, 10) float32"; empty if unknown."""
-    out = node.out
-    if node.args is None:
-        return f"{out[0]} {out[1]}" if out is not None else ""
-    if isinstance(out, (tuple, list)):
-        return f"{len(out)} outputs: {', '.join(str(np.shape(part)) for part in out)}"
-    return f"{out.shape} {out.dtype}"
+    """The shape and dtype of what a node made, "(32, 10) float32"."""
+    shapes = node.out if node.args is None else outline(node.out)
+    if node.rule.residuals:
+        shapes = shapes[0]
+    if isinstance(shapes, list):
+        return f"{len(shapes)} outputs: {', '.join(str(shape) for shape, _ in shapes)}"
+    return "{} {}".format(*shapes)
 
 
 def counted(count: int, name: str) -> str:

@@ -43,7 +43,7 @@ def missing(setup: Setup) -> Iterator[Finding]:
     if detached:
         node = _end_of_history(setup)
         place = setup.where(node) if node else "the model"
-        function = node.rule.name.lstrip("_") if node else "?"
+        function = node.rule.name if node else "?"
         message = (
             f"no gradient: the result of {function} in {place} loses its history on "
             "the way to the loss, and so does everything before it"
@@ -115,7 +115,7 @@ def zero(setup: Setup) -> Iterator[Finding]:
     message, place, severity = "the gradient is 0 at every element", joined(zeros), "error"
     remedy = "check what stands between these parameters and the loss"
     if node is not None and parent is not None:
-        name = node.rule.name.lstrip("_")
+        name = node.rule.name
         message += f": {name} in {setup.where(node)} passes none on"
         constant = [array for array, p in zip(node.args or (), node.parents, strict=False) if p is not parent]
         if name in ("multiply", "linear", "matmul", "dot") and any(not np.any(array) for array in constant[:1]):

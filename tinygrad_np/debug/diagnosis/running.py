@@ -11,6 +11,7 @@ from tinygrad_np.debug.anomaly import detect_anomaly
 from tinygrad_np.debug.diagnosis.report import Finding
 from tinygrad_np.debug.diagnosis.setup import Setup, array_of, rows_are_probabilities, watched
 from tinygrad_np.debug.diagnosis.softmax import SOFTMAX
+from tinygrad_np.debug.statistics import is_finite, visible
 from tinygrad_np.errors import AnomalyError, ShapeError
 from tinygrad_np.tensor import Tensor
 
@@ -54,7 +55,7 @@ def finite(setup: Setup) -> Iterator[Finding]:
     if setup.loss_value is None or math.isfinite(setup.loss_value):
         if setup.broken:
             node = setup.broken[0]
-            name = node.rule.name.lstrip("_")
+            name = node.rule.name
             message = f"the loss is finite, but the derivative of {name} is not"
             remedy = "keep the argument away from where its derivative is infinite, such as 0 for sqrt and log"
             yield Finding("finite", "error", setup.where(node), message, remedy, source)
@@ -67,7 +68,7 @@ def finite(setup: Setup) -> Iterator[Finding]:
         message = str(error).splitlines()[0]
     place, check = "loss", "finite"
     for node in setup.nodes:
-        if isinstance(node.out, (np.ndarray, np.floating)) and not np.isfinite(node.out).all():
+        if not is_finite(visible(node, node.out)):
             place, remedy = setup.where(node), f"keep the arguments of {node.rule.name} in its domain"
             raw = setup.labels is not None and not rows_are_probabilities(setup.output)
             if node.rule.name.startswith("log") and raw:

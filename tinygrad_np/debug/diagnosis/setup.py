@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import note_line
+from tinygrad_np.debug.statistics import visible
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
@@ -84,8 +85,9 @@ class Setup:
         self.nodes.append(node)
 
     def reached(self, node: Node, gradient: Any) -> None:
-        if isinstance(gradient, np.ndarray):
-            self.arrived[node] = norm(gradient)
+        gradient = visible(node, gradient)
+        if isinstance(gradient, (np.ndarray, np.generic)):
+            self.arrived[node] = norm(np.asarray(gradient))
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
         arrived = self.arrived.get(node)
@@ -174,7 +176,7 @@ class Setup:
         found: dict[str, Node] = {}
         for node in self.nodes:
             for parent in node.parents if node.rule.name in LINEAR else ():
-                name = self.names.get(parent)  # type: ignore[arg-type]
+                name = self.names.get(parent)
                 if name is not None and self.parameters[name].ndim == 2:
                     found.setdefault(name, node)
         return list(found.items())

@@ -20,7 +20,7 @@ SOFTMAX = "Goodfellow, Bengio & Courville, Deep Learning (2016), section 6.2.2.3
 def softmax(setup: Setup) -> Iterator[Finding]:
     """Losses on scores apply softmax themselves; the softmax of probabilities is nearly uniform."""
     for node in setup.nodes:
-        name = node.rule.name.lstrip("_")
+        name = node.rule.name
         before = node.parents[0] if node.parents else None
         if before is None or not node.args:
             continue

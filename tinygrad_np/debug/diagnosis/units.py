@@ -52,7 +52,8 @@ def saturated(setup: Setup) -> Iterator[Finding]:
         limits = _limits(node)
         if limits is None or node.number > last or not node.out.size:  # the model's outputs may saturate
             continue
-        if node.rule.name == "tanh" and follower.rule.name == "add" and np.ndim((follower.args or (None,))[0]) == 0:
+        added_to = follower.args[0] if follower.args and follower.rule.name == "add" else None
+        if node.rule.name == "tanh" and added_to is not None and np.ndim(added_to) == 0:
             continue  # the 1 + tanh(...) of GELU, which is meant to reach its limits
         low, high = limits
         distance = np.minimum(node.out - low, high - node.out) / ((high - low) / 2)
@@ -66,7 +67,7 @@ def saturated(setup: Setup) -> Iterator[Finding]:
 
 def _is_relu(node: Node) -> bool:
     """Whether the call is a ReLU in one of its common spellings."""
-    name, args = node.rule.name, node.args or ()
+    name, args = node.rule.name, list(node.args or ())
     if name == "maximum":  # with 0
         return any(np.ndim(array) == 0 and not np.any(array) for array in args[:2])
     if name == "multiply":  # by x > 0

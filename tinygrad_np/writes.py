@@ -1,0 +1,133 @@
+"""Arrays that were written in place after a call had saved them for its derivative.
+
+Whatever in this package writes to a Tensor's array calls `written`, which notes when. A backward pass compares that
+with the number of each call, which says when the call saved its arrays. Nothing is counted when a call is recorded,
+and a backward pass looks at single calls only if anything was written since the first of them.
+"""
+
+from __future__ import annotations
+
+import warnings
+import weakref
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.derivatives.table import Parts
+from tinygrad_np.errors import GraphError, users_line
+from tinygrad_np.recording import next_number
+
+__all__ = ["check", "matters", "saved", "since", "written"]
+
+
+class Write:
+    """The last write to an array: when, and by what."""
+
+    __slots__ = ("by", "number", "owner")
+
+    def __init__(self, owner: weakref.ref[np.ndarray], number: int, by: str) -> None:
+        self.owner, self.number, self.by = owner, number, by
+
+
+WRITES: dict[int, Write] = {}  # by the identity of the array that owns the memory
+LATEST = [0]  # the number of the last write of all
+
+
+def owner(array: np.ndarray) -> np.ndarray:
+    """The array that owns the memory of this one."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def written(array: np.ndarray, by: str | None = None) -> None:
+    """Note that an array was written to: at the user's line that led here, or by what `by` says."""
+    if by is None:
+        by = "{}:{}".format(*users_line())
+    own = owner(array)
+    key, number = id(own), next_number()
+    known = WRITES.get(key)
+    if known is None or known.owner() is not own:
+        WRITES[key] = Write(weakref.ref(own, lambda gone: forget(key, gone)), number, by)
+    else:
+        known.number, known.by = number, by
+    LATEST[0] = number
+
+
+def forget(key: int, gone: weakref.ref[np.ndarray]) -> None:
+    """Drop the note about an array that is gone, unless another one has its identity by now."""
+    if key in WRITES and WRITES[key].owner is gone:
+        del WRITES[key]
+
+
+def since(number: int) -> bool:
+    """Whether anything was written after the node of this number was made."""
+    return LATEST[0] > number
+
+
+def check(node: Any, gradient: Any) -> None:
+    """Make sure that the arrays a call saved are still what they were, if its derivative depends on their values.
+
+    Raises:
+        GraphError: one was written to. The message names the call and, if it is known, the line that wrote.
+    """
+    for array in saved(node):
+        write = WRITES.get(id(owner(array)))
+        if write is not None and write.number > node.number and matters(node, gradient, array):
+            raise GraphError(
+                f"an array of shape {array.shape} that {node.rule.name} saved for its derivative was overwritten "
+                f"before backward(), by {write.by}; call backward() first, or compute a new array instead of writing "
+                "in place"
+            )
+
+
+def saved(node: Any) -> list[np.ndarray]:
+    """All arrays that a call keeps: its arguments, those in lists among them, and its result."""
+    return arrays([*(node.args or ()), node.out])
+
+
+def arrays(value: Any) -> list[np.ndarray]:
+    if isinstance(value, (list, tuple)):
+        return [array for item in value for array in arrays(item)]
+    return [value] if isinstance(value, np.ndarray) else []
+
+
+def matters(node: Any, gradient: Any, array: np.ndarray) -> bool:
+    """Whether a call's derivatives depend on the values in one of its arrays: whether they change with them."""
+    results = []
+    for seed in range(2):
+        other = np.random.default_rng(seed).normal(size=array.shape)
+        other = (other > 0 if array.dtype.kind in "biu" else other).astype(array.dtype)
+        args, out = replaced(list(node.args or ()), array, other), replaced(node.out, array, other)
+        args = args if node.rule.positional else ()
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                results.append(
+                    [
+                        plain(vjp(plain(gradient), out, *args, **node.kwargs))
+                        for parent, vjp in zip(node.parents, node.rule.vjps, strict=False)
+                        if parent is not None and vjp is not None
+                    ]
+                )
+        except Exception:  # with other values it cannot even be computed: an index, a matrix to be inverted
+            return True
+    one, two = (arrays([list(part.values()) if isinstance(part, Parts) else part for part in r]) for r in results)
+    return not all(np.array_equal(x, y) for x, y in zip(one, two, strict=True))
+
+
+def plain(value: Any) -> Any:
+    """Arrays in the place of Tensors and numbers."""
+    if isinstance(value, Parts):
+        return Parts({i: plain(part) for i, part in value.items()})
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return np.asarray(getattr(value, "array", value))
+
+
+def replaced(value: Any, array: np.ndarray, other: np.ndarray) -> Any:
+    """The same value, or list, with another array in the place of one."""
+    if isinstance(value, (list, tuple)):
+        items = [replaced(item, array, other) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    return other if value is array else value
