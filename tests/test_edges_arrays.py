@@ -3,6 +3,7 @@
 What NumPy takes gives the right derivative, or an error that names the remedy; nothing is wrong in silence.
 """
 
+import sys
 import tracemalloc
 
 import numpy as np
@@ -354,3 +355,66 @@ def test_matrices_without_elements_have_gradients_without_elements(function, sha
     results = results if isinstance(results, tuple) else (results,)
     gradient = grad(results, x, [np.ones_like(y.data) for y in results], allow_unused=True)
     assert gradient.shape == shape
+
+
+# Many pieces at once
+
+
+def calls_of(function):
+    """How many Python functions it calls: its work, whatever the machine."""
+    count = [0]
+
+    def counted(frame, event, argument):
+        count[0] += event == "call"
+
+    before = sys.getprofile()
+    sys.setprofile(counted)
+    try:
+        function()
+    finally:
+        sys.setprofile(before)
+    return count[0]
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda xs: np.stack(xs),
+        lambda xs: np.concatenate(xs, axis=None),
+        lambda xs: np.vstack(xs),
+        lambda xs: np.block([[x] for x in xs]),
+        lambda xs: sum(np.split(np.concatenate(xs), len(xs))),
+        lambda xs: sum(np.array_split(np.concatenate(xs), len(xs))),
+        lambda xs: sum(np.unstack(np.stack(xs))),
+        lambda xs: np.select([np.ones(2, bool)] * len(xs), xs),
+        lambda xs: np.einsum("ij->j", np.stack(xs)),
+    ],
+)
+def test_first_and_second_derivatives_take_work_in_proportion_to_the_pieces(function):
+    def work(number):
+        leaves = [tracked([1.0, 2.0]) for _ in range(number)]
+
+        def derive():
+            gradients = grad((function(leaves) ** 2).sum(), leaves, create_graph=True, allow_unused=True)
+            used = [gradient for gradient in gradients if gradient is not None]
+            grad(np.stack(used).sum(), leaves, allow_unused=True)
+
+        return calls_of(derive)
+
+    work(10)
+    assert work(80) < 2.3 * work(40)
+
+
+def test_the_derivative_of_a_product_of_many_matrices_multiplies_in_proportion_to_them():
+    def products(number):
+        leaves = [tracked(np.eye(2)) for _ in range(number)]
+        loss = np.linalg.multi_dot(leaves).sum()
+        return calls_of(lambda: grad(loss, leaves))
+
+    products(3)
+    assert products(24) < 2.5 * products(12)
+
+
+@pytest.mark.parametrize("shapes", [[(5, 2), (2, 3), (3, 2)], [(2, 3), (3, 2), (2, 4), (4, 5)], [(3,), (3, 2), (2, 4)]])
+def test_a_product_of_matrices_may_be_tall_or_wide(shapes):
+    check(lambda *factors: np.linalg.multi_dot(list(factors)), *(normal(*shape) for shape in shapes))

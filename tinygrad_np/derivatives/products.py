@@ -248,14 +248,23 @@ def multi_dot_vjp(g, out, arrays):
     first, last = arrays[0], arrays[-1]
     factors = [row(first) if first.ndim == 1 else first, *arrays[1:-1], column(last) if last.ndim == 1 else last]
     g = np.reshape(g, (factors[0].shape[0], factors[-1].shape[1]))
-    factors = [factor.T for factor in factors]
-    return pieces_like(
-        arrays,
-        [
-            np.reshape(np.linalg.multi_dot([*factors[:i][::-1], g, *factors[i + 1 :][::-1]]), x.shape)
-            for i, x in enumerate(arrays)
-        ],
-    )
+    if g.shape[0] < g.shape[1]:  # the transposed product is narrower
+        gradients = [gradient.T for gradient in chain_gradients(g.T, [factor.T for factor in factors[::-1]])[::-1]]
+    else:
+        gradients = chain_gradients(g, factors)
+    return pieces_like(arrays, [np.reshape(gradient, x.shape) for gradient, x in zip(gradients, arrays, strict=True)])
+
+
+def chain_gradients(g, factors):
+    """The gradients of a product's factors. The products of all later factors are made once, from the last on."""
+    later = [factors[-1]]
+    for factor in factors[-2:0:-1]:
+        later.append(np.matmul(factor, later[-1]))
+    gradients = []
+    for factor in factors[:-1]:
+        gradients.append(np.matmul(g, later.pop().T))
+        g = np.matmul(factor.T, g)
+    return [*gradients, g]
 
 
 def matrix_power_vjp(g, out, a, n):

@@ -93,8 +93,11 @@ def broadcast_arrays(*args, subok=False):
 
 
 def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
-    grids = np.meshgrid(*(np.arange(np.size(x)) for x in xi), copy=copy, sparse=sparse, indexing=indexing)
-    return tuple(np.ravel(x)[grid] for x, grid in zip(xi, grids, strict=True))
+    """NumPy tells along which axis each array runs."""
+    grids = np.meshgrid(*(np.zeros(np.size(x)) for x in xi), sparse=True, indexing=indexing)
+    grids = tuple(np.reshape(x, grid.shape) for x, grid in zip(xi, grids, strict=True))
+    grids = grids if sparse else broadcast_arrays(*grids)
+    return tuple(map(np.copy, grids)) if copy else grids
 
 
 for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
