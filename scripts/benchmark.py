@@ -152,11 +152,12 @@ def memory(options: argparse.Namespace) -> Iterator[Row]:
 
 
 def scaling(options: argparse.Namespace) -> Iterator[Row]:
-    def an_operation(function: str, size: int, _: int) -> float:
-        return float(child(function, operations=size)[0])
+    def an_operation(function: str, size: int, arguments: dict[str, Any], _: int) -> float:
+        return float(child(function, operations=size, **arguments)[0])
 
-    def compare(function: str, size: int, repeats: int) -> Callable[[], Pairs]:
-        return partial(in_turn, partial(an_operation, function, size), partial(an_operation, function, 1000), repeats)
+    def compare(function: str, size: int, repeats: int, **arguments: Any) -> Callable[[], Pairs]:
+        large, small = (partial(an_operation, function, number, arguments) for number in (size, 1000))
+        return partial(in_turn, large, small, repeats)
 
     def once(function: str, **arguments: Any) -> Pairs:
         return np.array([child(function, sizes=TRAINED, batch_size=128, **arguments)[0]])
@@ -166,6 +167,10 @@ def scaling(options: argparse.Namespace) -> Iterator[Row]:
         yield Row(f"time an operation, of {size:,} in a graph", "of 1,000", measure, 1.5)
         measure = compare("graph_bytes", size, 1)
         yield Row(f"memory an operation, of {size:,} in a graph", "of 1,000", measure, 1.1, "B")
+    size = 3000 if options.quick else 30_000
+    for kind in ("stack", "concatenate", "split", "one Tensor"):
+        measure = compare("wide_seconds", size, options.processes, kind=kind)
+        yield Row(f"time a piece, {kind}, {size:,} at once", "of 1,000", measure, 3)
     yield Row("memory still held after a step", "its peak", partial(once, "held"), 0.01, "B")
     number = 200 if options.quick else 10_000
     measure = partial(once, "flat", steps=number)

@@ -3,9 +3,10 @@
 import warnings
 
 import numpy as np
-from derivative_cases import case, complex_normal, normal
+from derivative_cases import case, complex_normal, normal, positive
 
 from tinygrad_np.derivatives.fourier import interpolated
+from tinygrad_np.derivatives.linalg import cofactors, divided
 
 
 def of(function, composed):
@@ -191,6 +192,11 @@ case(np.linalg.solve, [[1.0, 2.0], [3.0, 4.0]], normal(2))
 case(np.linalg.det, np.array([[1.0, 2.0], [2.0, 4.0]]))
 case(np.linalg.det, np.stack([np.zeros((3, 3)), np.eye(3), np.outer([1.0, 2, 3], [4, 5, 6])]))
 case(np.linalg.det, np.zeros((1, 1)))
+for x in np.arange(9.0).reshape(3, 3), np.diag([1.0, 1, 0]), np.diag([1j, 0, 0]), complex_regular(2, 2, 2):
+    case(np.linalg.det, x)
+case(cofactors, spread(3))
+case(cofactors, complex_spread(2, 2))
+case(cofactors, np.arange(9.0).reshape(3, 3))
 for shape in (4, 2), (2, 4), (2, 3, 2):
     case(np.linalg.pinv, regular(*shape))
     case(np.linalg.pinv, complex_regular(*shape), rcond=1e-10)
@@ -318,6 +324,8 @@ case(np.linalg.vector_norm, normal())
 case(np.linalg.norm, normal(2, 3, 2))
 case(np.linalg.norm, normal(2, 3, 2), keepdims=True)
 case(np.linalg.norm, normal(3))
+case(np.linalg.norm, regular(2, 3), "f")
+case(divided, normal(2, 3), positive(3))
 for order in None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf:
     case(np.linalg.norm, regular(2, 3), order)
     case(np.linalg.norm, complex_regular(3, 2), order, keepdims=True)

@@ -5,6 +5,8 @@ from operator import getitem
 import numpy as np
 from derivative_cases import case, complex_normal, normal, positive
 
+from tinygrad_np.derivatives.shapes import as_in_memory
+
 # One array of another shape
 
 for order in "C", "F", "A":
@@ -12,10 +14,16 @@ for order in "C", "F", "A":
     case(np.ravel, normal(2, 3), order)
 case(np.reshape, normal(2, 6), (3, 4), copy=True)
 case(np.ravel, complex_normal(2, 3), "K")
+case(as_in_memory, normal(2, 3, 2))
+for order in "c", "f", None:
+    case(np.reshape, normal(2, 3), (3, 2), order)
+    case(np.ravel, normal(2, 3), order)
 for function in np.matrix_transpose, np.linalg.matrix_transpose:
     case(function, normal(2, 3))
     case(function, complex_normal(2, 3, 4))
 case(np.permute_dims, normal(2, 3, 4), (1, 2, 0))
+for axes in 0, -1, np.int64(0), [0], np.array([0]):
+    case(np.transpose, normal(3), axes)
 for axis, start in (0, 0), (2, 0), (0, 3), (-1, 1), (1, -1), (0, 2):
     case(np.rollaxis, normal(2, 3, 4), axis, start)
 case(np.rollaxis, normal(2, 3, 4), 2)
@@ -30,7 +38,9 @@ for axis in 0, -1, (0, 2), None:
 for k in 0, 1, 2, 3, -1, 5:
     case(np.rot90, normal(2, 3), k)
 case(np.rot90, normal(2, 3, 4), k=1, axes=(2, 0))
-case(np.roll, normal(5), 2)
+for shift in 2, np.uint8(2), True, np.array(2), [1, 1]:
+    case(np.roll, normal(5), shift)
+case(np.roll, normal(2, 3), np.array([1, 2], np.uint8), (0, 1))
 case(np.roll, normal(2, 3), -1)
 case(np.roll, normal(2, 3), 4, 1)
 case(np.roll, normal(2, 3), 2, axis=0)

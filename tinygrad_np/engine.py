@@ -115,7 +115,7 @@ def box(out: Any, node: Node | None) -> Any:
     if type(out) is not ndarray:
         if isinstance(out, (tuple, list)):
             items = [np.asarray(item) for item in out]
-            made = [node and Node(ITEM, [items, i], NOTHING, [node, None], x, node.scope) for i, x in enumerate(items)]
+            made = [node and Node(ITEM, [[]], {"i": i}, [node], x, node.scope) for i, x in enumerate(items)]
             boxes = map(box, items, made)
             return type(out)(*boxes) if hasattr(out, "_fields") else type(out)(boxes)
         if isinstance(out, FOREIGN):

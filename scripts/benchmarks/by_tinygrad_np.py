@@ -51,6 +51,27 @@ def chain(x: Any, y: Any, rounds: int) -> tuple[Callable[[], Any], Callable[[], 
     return forward, lambda: grad(forward(), [x, y])
 
 
+def wide(kind: str, pieces: int) -> Callable[[], Any]:
+    """The gradients, to be differentiated in turn, of one call that joins or cuts so many pieces, or of so many calls
+    that use one Tensor."""
+    x = Tensor(np.ones(pieces, np.float32), requires_grad=True)
+    leaves = [x]
+    if kind in ("stack", "concatenate"):
+        leaves = [Tensor(np.ones(1, np.float32), requires_grad=True) for _ in range(pieces)]
+
+    def loss() -> Any:
+        if kind == "stack":
+            return (np.stack(leaves) ** 2).sum()
+        if kind == "concatenate":
+            return (np.concatenate(leaves) ** 2).sum()
+        if kind == "split":
+            return (np.concatenate([piece * piece for piece in np.split(x, pieces)])).sum()
+        first = x[:1]
+        return np.concatenate([first * first for _ in range(pieces)]).sum()
+
+    return lambda: grad(loss(), leaves, create_graph=True)
+
+
 def adam(
     weights: list[Array], gradients: list[Array], lr: float
 ) -> tuple[Callable[[], Any], Callable[[], list[Array]]]:

@@ -178,6 +178,13 @@ def graph_bytes(operations: int) -> float:
     return tracemalloc.get_traced_memory()[1] / operations
 
 
+def wide_seconds(operations: int, kind: str) -> float:
+    """Seconds per piece for a graph that is as many pieces wide, of one of the kinds in by_tinygrad_np.wide."""
+    gradients = importlib.import_module("by_tinygrad_np").wide(kind, operations)
+    gradients()
+    return seconds(gradients, max(1, 10_000 // operations)) / operations
+
+
 def graph(operations: int) -> Callable[[], Any]:
     x, y = np.random.default_rng(0).uniform(0.5, 1.5, (2, 1)).astype(np.float32)
     chain: Callable[[], Any] = importlib.import_module("by_tinygrad_np").chain(x, y, operations // 4)[1]

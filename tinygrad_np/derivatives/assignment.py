@@ -16,7 +16,9 @@ def value_vjp(g, out, x, index, value):
     number = np.zeros(out.shape, np.intp)
     positions = np.arange(number[index].size).reshape(number[index].shape)
     number[index] = positions
-    return masked(g[index], number[index] == positions)
+    gradient = masked(g[index], number[index] == positions)
+    missing = np.ndim(value) - gradient.ndim  # axes of length 1 that NumPy drops in front
+    return np.expand_dims(gradient, tuple(range(max(missing, 0))))
 
 
 def x_vjp(g, out, x, index, value):
@@ -27,7 +29,7 @@ def x_vjp(g, out, x, index, value):
 @differentiable(x_vjp, None, value_vjp)
 def assign(x, index, value):
     """A copy of x in which x[index] is value."""
-    out = x.copy()
+    out = np.array(x)
     out[index] = value
     return out
 

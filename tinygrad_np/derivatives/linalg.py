@@ -6,9 +6,9 @@ computation of complex-valued gradients with application to statistically optimu
 where they are used. Some sources conjugate the gradients, as PyTorch does: their rules do so in the first lines and
 undo it in the last.
 
-Eigenvectors and singular vectors are unique only up to a phase (if real, a sign), and where values are equal not even
-that. The derivatives are right for functions that do not depend on the choice. If two values are equal and a function
-does depend on their single vectors, its derivatives are infinite or NaN.
+Eigenvectors and singular vectors are unique only up to a phase (if real, a sign). The derivatives are right for
+functions that do not depend on the choice. Where values are equal, derivatives with respect to the values alone are
+right too, but those that use the vectors are refused: see `check_apart`.
 
 A function that reads only one triangle of a Hermitian matrix has derivatives with respect to that triangle only. Each
 element there counts for its mirror image as well.
@@ -19,7 +19,7 @@ import math
 import numpy as np
 
 from tinygrad_np.derivatives.products import as_array, column, row, transposed
-from tinygrad_np.derivatives.table import composite, constant, derivative, filled
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled
 from tinygrad_np.errors import NoDerivativeError
 
 # Inverses and linear equations
@@ -85,23 +85,52 @@ composite(np.linalg.tensorinv, tensorinv)
 # Determinants and traces
 
 
+def products_of_others(x):
+    """For each element, the product of all others along the last axis: of those before it and those after it."""
+    one = np.ones_like(x[..., :1])
+    before = np.cumprod(np.concatenate([one, x[..., :-1]], -1), -1)
+    after = np.cumprod(np.concatenate([one, x[..., :0:-1]], -1), -1)
+    return before * after[..., ::-1]
+
+
+def cofactors_vjp(g, out, a):
+    """The slope of det(a + t g) at t = 0, in turn derived for a. Between singular vectors, a is the diagonal matrix s.
+
+    There the determinant's second derivatives for the elements (i, i) and (j, j) are the product of all but s_i and
+    s_j, for the elements (i, j) and (j, i) minus that, and zero for all others.
+    """
+    u, s, vh = np.linalg.svd(a)
+    eye = np.eye(a.shape[-1])
+    slopes = np.matmul(np.matmul(adjoint(u), g), adjoint(vh))
+    others = products_of_others(np.where(eye, 1, row(s))) * (1 - eye)
+    inner = np.matmul(others, column(np.linalg.diagonal(slopes))) * eye - transposed(slopes) * others
+    sign = column(column(np.linalg.det(u) * np.linalg.det(vh)))
+    return sign * np.matmul(np.matmul(np.conj(u), inner), np.conj(vh))
+
+
+@differentiable(cofactors_vjp)
 def cofactors(a):
-    """The derivative for each element: plus or minus the determinant of the matrix without its row and column."""
-    n = a.shape[-1]
-    others = np.array([[i for i in range(n) if i != left_out] for left_out in range(n)], dtype=int).reshape(n, -1)
-    minors = a[..., others[:, None, :, None], others[None, :, None, :]]
-    return np.linalg.det(minors) * (-1.0) ** np.add.outer(range(n), range(n))
+    """det(a) a^-T, which singular matrices have too: the singular values' inverses times the product of them all."""
+    u, s, vh = np.linalg.svd(a)
+    sign = column(column(np.linalg.det(u) * np.linalg.det(vh)))
+    return sign * np.matmul(scaled(np.conj(u), products_of_others(s)), np.conj(vh))
 
 
 def det_vjp(g, out, a):
-    """det(a) a^-T (Giles, section 2.2.4). This equals the cofactors, which singular matrices have too."""
-    if np.all(out != 0):
+    """Giles, section 2.2.4. Near singular matrices the inverse's rounding errors would outweigh the result."""
+    n = a.shape[-1]
+    if n > 0 and np.all(np.linalg.matrix_rank(a, rtol=np.finfo(a.dtype).eps ** 0.5) == n):
         return column(column(g * out)) * transposed(np.linalg.inv(a))
     return column(column(g)) * cofactors(a)
 
 
 def slogdet_vjp(g, out, a):
     """a^-T for the logarithm. A real sign is constant; a complex one turns with the logarithm's imaginary part."""
+    if np.any(out[0] == 0):
+        raise NoDerivativeError(
+            "numpy.linalg.slogdet has no derivative where the matrix is singular and the logarithm -inf; "
+            "use numpy.linalg.det, or add a small multiple of the identity matrix"
+        )
     sign, logarithm = filled(g, out)
     if a.dtype.kind == "c":
         turned = sign * out[0]
@@ -150,19 +179,45 @@ def scaled(vectors, values):
 
 
 def over_gaps(x, values):
-    """x_ij / (values_j - values_i) off the diagonal. Equal values give 0 if nothing depends on their vectors."""
-    gaps = row(values) - column(values)
-    off = 1 - np.eye(gaps.shape[-1])
-    x = x * off
-    return x / np.where((gaps == 0) & (x == 0), 1, gaps)
+    """x_ij / (values_j - values_i) off the diagonal."""
+    eye = np.eye(values.shape[-1], dtype=x.dtype)
+    return x * (1 - eye) / (row(values) - column(values) + eye)
+
+
+def check_apart(name, values, gradient, from_zero=False, condition=1):
+    """Refuse gradients of the vectors where two values are equal or, if they must differ from zero too, one is zero.
+
+    Where the values v_i and v_j are equal, V diag(f(v)) V^H has the slope f'(v_i) between the two vectors. But the
+    vectors' gradients hold f(v_i) alone: those of exp(v) at v = 0 equal those of the constant 1, and those of log(v) at
+    v = 1 are zero, as if the vectors were not used. So nothing can be said, unless rounding made the values differ and
+    the gradients are so small that, divided by the gap, their own rounding errors are small again. The values'
+    rounding errors grow with the condition number of the vectors (Bauer & Fike, "Norms and exclusion theorems", 1960).
+    """
+    sizes = np.sum(np.abs(gradient), axis=-2)
+    values, sizes = values[..., np.newaxis], sizes[..., np.newaxis]
+    if from_zero:
+        values, sizes = (np.concatenate([x, np.zeros_like(x[..., :1, :])], -2) for x in (values, sizes))
+    gaps = np.abs(values - transposed(values))
+    scale = condition * np.max(np.abs(values), (-2, -1), keepdims=True, initial=0)
+    rounding = 100 * np.finfo(gaps.dtype).eps * scale
+    unsure = rounding * (sizes + transposed(sizes)) > gaps * np.max(sizes, (-2, -1), keepdims=True, initial=0)
+    n = values.shape[-2]
+    if np.any(((gaps == 0) | unsure) & ~np.eye(n, dtype=bool)):
+        raise NoDerivativeError(
+            f"numpy.linalg.{name} has no derivative with respect to the vectors of values that are repeated"
+            f"{' or zero' if from_zero else ''}, nor can that of a function of the matrix be found through them; "
+            "compute the function from the matrix itself (numpy.linalg.inv, matrix_power ...) or from the values "
+            "alone, or add a small random matrix to it, such that all values differ"
+        )
 
 
 def eigh_vjp(g, out, a, UPLO="L"):  # noqa: N803 (NumPy's name)
     """Giles, section 3.1; Boeddeker et al., section 4.9."""
     values, vectors = out
-    g_values, g_vectors = filled(g, out)
-    inner = over_gaps(np.matmul(transposed(vectors), g_vectors), values)
-    inner = inner + row(g_values) * np.eye(a.shape[-1])
+    inner = row(filled(g, out)[0]) * np.eye(a.shape[-1])
+    if 1 in g:
+        check_apart("eigh", values, g[1])
+        inner = inner + over_gaps(np.matmul(transposed(vectors), g[1]), values)
     return fold(np.matmul(np.matmul(np.conj(vectors), inner), transposed(vectors)), UPLO)
 
 
@@ -190,16 +245,36 @@ derivative(np.linalg.cholesky, cholesky_vjp)
 def eig_vjp(g, out, a):
     """Eigenvectors have length 1. van der Aa et al., "Computation of eigenvalue and eigenvector derivatives", 2007."""
     values, vectors = out
-    g_values, g_vectors = map(np.conj, filled(g, out))
-    inner = np.matmul(adjoint(vectors), g_vectors)
-    inner = inner - np.matmul(adjoint(vectors), vectors) * np.real(row(np.sum(diagonal_part(inner), -1)))
-    inner = over_gaps(inner, np.conj(values)) + row(g_values) * np.eye(a.shape[-1])
+    condition = checked_condition(vectors)
+    inner = row(np.conj(filled(g, out)[0])) * np.eye(a.shape[-1])
+    if 1 in g:
+        check_apart("eig", values, g[1], condition=column(column(condition)))
+        x = np.matmul(adjoint(vectors), np.conj(g[1]))
+        x = x - np.matmul(adjoint(vectors), vectors) * np.real(row(np.sum(diagonal_part(x), -1)))
+        inner = inner + over_gaps(x, np.conj(values))
     return np.conj(np.linalg.solve(adjoint(vectors), np.matmul(inner, adjoint(vectors))))
 
 
 def eigvals_vjp(g, out, a):
     vectors = np.linalg.eig(a)[1]
+    checked_condition(vectors)
     return np.linalg.solve(transposed(vectors), column(g) * transposed(vectors))
+
+
+def checked_condition(vectors):
+    """The condition number of the eigenvectors, which have length 1.
+
+    Refuse matrices that have too few of them: there, repeated eigenvalues move infinitely fast.
+    """
+    s = np.linalg.svd(vectors, compute_uv=False)
+    largest, smallest = np.max(s, -1, initial=1), np.min(s, -1, initial=1)
+    if np.any(smallest < 100 * np.finfo(s.dtype).eps * largest):
+        raise NoDerivativeError(
+            "numpy.linalg.eig and eigvals have no derivative where a matrix has repeated eigenvalues and fewer "
+            "eigenvectors than rows; compute the function from the matrix itself (numpy.trace, numpy.linalg.det, "
+            "matrix_power ...), or add a small random matrix to it"
+        )
+    return largest / smallest
 
 
 def first(vectors, g, k):
@@ -218,11 +293,13 @@ def svd_reduced(gu, gs, gvh, u, s, vh):
     """Townsend, "Differentiating the singular value decomposition", 2016, section 1.1; Wan & Zhang, "Automatic
     differentiation for complex valued SVD", 2019, for the last term of complex ones."""
     v, gv = adjoint(vh), adjoint(gvh)
+    rectangular, is_complex = u.shape[-2] != v.shape[-2], u.dtype.kind == "c"
+    check_apart("svd", s, np.concatenate([gu, gv], -2), from_zero=rectangular or is_complex)
     left, right = np.matmul(adjoint(u), gu), np.matmul(vh, gv)
-    left = over_gaps(left - adjoint(left), s * s)
-    right = over_gaps(right - adjoint(right), s * s)
-    inner = scaled(left, s) + column(s) * right + row(gs) * np.eye(s.shape[-1])
-    if u.dtype.kind == "c":
+    eye = np.eye(s.shape[-1])
+    inner = scaled(left - adjoint(left), s) + column(s) * (right - adjoint(right))
+    inner = over_gaps(inner, s) / (row(s) + column(s) + eye) + row(gs) * eye
+    if is_complex:
         inner = inner + 1j * np.imag(diagonal_part(np.matmul(adjoint(u), gu))) / row(s)
     a = np.matmul(np.matmul(u, inner), vh)
     if u.shape[-2] > s.shape[-1]:
@@ -235,6 +312,8 @@ def svd_reduced(gu, gs, gvh, u, s, vh):
 
 
 def svd_vjp(g, out, a, full_matrices=True, compute_uv=True, hermitian=False):
+    if compute_uv and not (0 in g or 2 in g):  # the values alone, which may be repeated
+        g, compute_uv = g[1], False
     if compute_uv:
         u, s, vh = out
         k = s.shape[-1]
@@ -257,6 +336,11 @@ def qr_reduced(gq, gr, q, r):
         gq = gq + np.matmul(np.matmul(q, rest), adjoint(g_rest))
         square = qr_reduced(gq, gr[..., :k], q, r[..., :k])
         return np.concatenate([square, np.matmul(q, g_rest)], axis=-1)
+    if k > 0 and np.any(np.linalg.matrix_rank(r) < k):
+        raise NoDerivativeError(
+            "numpy.linalg.qr has no derivative where columns depend on each other (of a wide matrix, the first ones); "
+            "leave such columns out, or add a small random matrix"
+        )
     inner = np.matmul(gr, adjoint(r)) - np.matmul(adjoint(q), gq)
     return adjoint(np.linalg.solve(r, adjoint(gq + np.matmul(q, unfold(inner, "U")))))
 
@@ -282,12 +366,13 @@ def lstsq_inverse(a, rcond, out):
 def lstsq_left(g, out, a, b, rcond=None):
     """lstsq returns x = pinv(a) b, the squared distances between a x and b, the rank and the singular values."""
     a, b = as_array(a), matrix(as_array(b))
-    g, x = filled(g, out), matrix(out[0])
-    g_x = matrix(g[0])
-    gradient = pinv_general(np.matmul(g_x, b.T), lstsq_inverse(a, rcond, out), a)
-    gradient = gradient + svd_vjp(g[3], out[3], a, compute_uv=False)
+    g_x, g_distances, _, _ = filled(g, out)
+    x = matrix(out[0])
+    gradient = pinv_general(np.matmul(matrix(g_x), b.T), lstsq_inverse(a, rcond, out), a)
+    if 3 in g:
+        gradient = gradient + svd_vjp(g[3], out[3], a, compute_uv=False)
     if out[1].size:
-        gradient = gradient - np.matmul(2 * np.conj(b - np.matmul(a, x)) * g[1], x.T)
+        gradient = gradient - np.matmul(2 * np.conj(b - np.matmul(a, x)) * g_distances, x.T)
     return gradient
 
 
@@ -315,9 +400,15 @@ derivative(np.linalg.lstsq, lstsq_left, lstsq_right)
 # Norms
 
 
+@differentiable(lambda g, out, x, y: g / y, lambda g, out, x, y: -g * out / y)
+def divided(x, y):
+    """x / y, with 0 / 0 = 0: the slope of a norm at 0. That of the slope is infinite or NaN there, as of any x / y."""
+    return x / np.where(y == 0, 1, y)
+
+
 def direction(x):
     """The derivative of |x|: sign(x) or, for complex x, conj(x) / |x|; zero at zero."""
-    return np.conj(x) / np.where(x == 0, 1, np.abs(x)) if x.dtype.kind == "c" else np.sign(x)
+    return divided(np.conj(x), np.abs(x)) if x.dtype.kind == "c" else np.sign(x)
 
 
 def chosen(values, best, axes):
@@ -331,14 +422,14 @@ def vector_norm_vjp(g, out, x, order, axes):
     if order == 0:
         return np.zeros_like(x)
     if abs(order) == math.inf:
-        return g * chosen(np.abs(x), out, axes) * direction(x)
+        return g * divided(out, out) * chosen(np.abs(x), out, axes) * direction(x)
     if order == 2:
-        return g * np.conj(x) / np.where(out == 0, 1, out)
-    ratio = np.where(x == 0, 1, np.abs(x)) / np.where(out == 0, 1, out)
-    return g * np.power(ratio, order - 1) * direction(x)
+        return g * divided(np.conj(x), out)
+    ratio = divided(np.abs(x), out) if order >= 1 else divided(out, np.abs(x))
+    return g * np.power(ratio, abs(order - 1)) * direction(x)
 
 
-def matrix_norm_vjp(g, x, order):
+def matrix_norm_vjp(g, out, x, order):
     """The sum or an extreme of the singular values, or the extreme sum of |x| over a column or row."""
     if order == "nuc" or abs(order) == 2:
         u, s, vh = np.linalg.svd(x, full_matrices=False)
@@ -346,8 +437,8 @@ def matrix_norm_vjp(g, x, order):
             u = scaled(u, chosen(s, s[..., :1] if order > 0 else s[..., -1:], -1))
         return g * np.conj(np.matmul(u, vh))
     sums = np.sum(np.abs(x), axis=-2 if abs(order) == 1 else -1, keepdims=True)
-    best = np.max(sums, axis=(-2, -1), keepdims=True) if order > 0 else np.min(sums, axis=(-2, -1), keepdims=True)
-    return g * chosen(sums, best, (-2, -1)) * direction(x)
+    best = np.max(sums, (-2, -1), keepdims=True, initial=0) if order > 0 else np.min(sums, (-2, -1), keepdims=True)
+    return g * divided(out, out) * chosen(sums, best, (-2, -1)) * direction(x)
 
 
 def norm_vjp(g, out, x, ord=None, axis=None, keepdims=False):
@@ -358,10 +449,11 @@ def norm_vjp(g, out, x, ord=None, axis=None, keepdims=False):
     else:
         g, out = np.moveaxis(g, axes, last), np.moveaxis(out, axes, last)
     moved = np.moveaxis(x, axes, last)
-    if len(axes) == 1 or ord is None or ord == "fro":
-        gradient = vector_norm_vjp(g, out, moved, 2 if ord is None or ord == "fro" else ord, last)
+    frobenius = ord in (None, "fro", "f")
+    if len(axes) == 1 or frobenius:
+        gradient = vector_norm_vjp(g, out, moved, 2 if frobenius else ord, last)
     else:
-        gradient = matrix_norm_vjp(g, moved, ord)
+        gradient = matrix_norm_vjp(g, out, moved, ord)
     return np.moveaxis(gradient, last, axes)
 
 

@@ -238,16 +238,33 @@ RULES[np.einsum].positional = 64  # any number of operands
 # Products of several matrices
 
 
+def pieces_like(arrays, pieces):
+    """The gradients as a list for a list of arrays, stacked if the arrays were given as one array."""
+    return list(pieces) if isinstance(arrays, (list, tuple)) else np.stack(list(pieces))
+
+
 def multi_dot_vjp(g, out, arrays):
     """For each factor: the transposed factors before it, times the gradient, times the transposed ones after it."""
     first, last = arrays[0], arrays[-1]
     factors = [row(first) if first.ndim == 1 else first, *arrays[1:-1], column(last) if last.ndim == 1 else last]
     g = np.reshape(g, (factors[0].shape[0], factors[-1].shape[1]))
-    factors = [factor.T for factor in factors]
-    return [
-        np.reshape(np.linalg.multi_dot([*factors[:i][::-1], g, *factors[i + 1 :][::-1]]), x.shape)
-        for i, x in enumerate(arrays)
-    ]
+    if g.shape[0] < g.shape[1]:  # the transposed product is narrower
+        gradients = [gradient.T for gradient in chain_gradients(g.T, [factor.T for factor in factors[::-1]])[::-1]]
+    else:
+        gradients = chain_gradients(g, factors)
+    return pieces_like(arrays, [np.reshape(gradient, x.shape) for gradient, x in zip(gradients, arrays, strict=True)])
+
+
+def chain_gradients(g, factors):
+    """The gradients of a product's factors. The products of all later factors are made once, from the last on."""
+    later = [factors[-1]]
+    for factor in factors[-2:0:-1]:
+        later.append(np.matmul(factor, later[-1]))
+    gradients = []
+    for factor in factors[:-1]:
+        gradients.append(np.matmul(g, later.pop().T))
+        g = np.matmul(factor.T, g)
+    return [*gradients, g]
 
 
 def matrix_power_vjp(g, out, a, n):
@@ -303,37 +320,37 @@ composite(np.linalg.cross, lambda x1, x2, /, *, axis=-1: cross(x1, x2, axis=axis
 # Convolution
 
 
-def overlap(g, n, m, mode, backwards=False):
-    """Pad the gradient with zeros where the mode cut elements off the full n + m - 1.
+def overlap(g, n, m, backwards=False):
+    """Pad the gradient with zeros where the mode cut elements off the full n + m - 1: as many at both ends.
 
-    NumPy cuts as if the longer array came first, and correlate then reverses the result.
+    If their number is odd, NumPy cuts the last one off the end, as if the longer array came first; correlate then
+    reverses the result.
     """
-    short = min(n, m)
-    start = {"full": 0, "same": (short - 1) // 2, "valid": short - 1}[mode]
-    rest = n + m - 1 - start - g.shape[0]
+    missing = n + m - 1 - g.shape[0]
+    start, rest = missing // 2, missing - missing // 2
     if backwards and n < m:
         start, rest = rest, start
     return np.concatenate([np.zeros(start, g.dtype), g, np.zeros(rest, g.dtype)])
 
 
-def convolve_vjp(g, a, v, mode):
+def convolve_vjp(g, a, v):
     a, v = np.ravel(as_array(a)), np.ravel(as_array(v))
-    return np.convolve(overlap(g, a.size, v.size, mode), v[::-1], "valid")
+    return np.convolve(overlap(g, a.size, v.size), v[::-1], "valid")
 
 
 def correlate_left(g, out, a, v, mode="valid"):
     a, v = as_array(a), as_array(v)
-    return np.convolve(overlap(g, a.size, v.size, mode, backwards=True), np.conj(v), "valid")
+    return np.convolve(overlap(g, a.size, v.size, backwards=True), np.conj(v), "valid")
 
 
 def correlate_right(g, out, a, v, mode="valid"):
     a, v = as_array(a), as_array(v)
-    return np.conj(np.convolve(overlap(g, a.size, v.size, mode, backwards=True), a[::-1], "valid")[::-1])
+    return np.conj(np.convolve(overlap(g, a.size, v.size, backwards=True), a[::-1], "valid")[::-1])
 
 
 derivative(
     np.convolve,
-    lambda g, out, a, v, mode="full": convolve_vjp(g, a, v, mode),
-    lambda g, out, a, v, mode="full": convolve_vjp(g, v, a, mode),
+    lambda g, out, a, v, mode="full": convolve_vjp(g, a, v),
+    lambda g, out, a, v, mode="full": convolve_vjp(g, v, a),
 )
 derivative(np.correlate, correlate_left, correlate_right)

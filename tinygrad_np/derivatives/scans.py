@@ -89,7 +89,9 @@ def differences(a, n, axis):
 def diff(a, n=1, axis=-1, prepend=None, append=None):
     """Join `a` with what comes before and after it, then take differences. A number stands for a slice of length 1."""
     a = as_array(a)
-    if n == 0 or (prepend is None and append is None):
+    if n == 0:
+        return a
+    if prepend is None and append is None:
         return differences(a, n, axis)
     slice_shape = list(a.shape)
     slice_shape[axis] = 1

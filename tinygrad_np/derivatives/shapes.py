@@ -6,8 +6,8 @@ Functions that pick single elements are in `indexing`.
 import numpy as np
 
 from tinygrad_np.derivatives.indexing import numbers, put_back, scatter
-from tinygrad_np.derivatives.products import as_array
-from tinygrad_np.derivatives.table import composite, constant, derivative, filled
+from tinygrad_np.derivatives.products import as_array, pieces_like
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled
 from tinygrad_np.errors import NoDerivativeError
 
 # One array of another shape
@@ -15,18 +15,35 @@ from tinygrad_np.errors import NoDerivativeError
 
 def inverse(axes):
     """The permutation that undoes a transposition."""
-    return None if axes is None else np.argsort([axis % len(axes) for axis in axes])
+    if axes is None:
+        return None
+    axes = np.atleast_1d(axes)
+    return np.argsort(axes % len(axes))
 
 
-def layout(a, order):
-    """The order, "C" or "F", that "A" and "K" mean for this array."""
-    if order == "C" or order == "F":
-        return order
-    return "F" if a.flags.fnc else "C"
+@differentiable(lambda g, out, a: put_back(g[0], a, out[1]), residuals=True)
+def as_in_memory(a):
+    """The elements in the order K, and their numbers. An axis that runs backwards in memory is still read forwards."""
+    forwards = np.flip(a, [axis for axis, stride in enumerate(a.strides) if stride < 0])
+    elements = np.nditer(forwards, ["c_index", "zerosize_ok"], order="K")
+    return np.ravel(a, "K"), np.fromiter((elements.index for _ in elements), np.intp, a.size)
 
 
-derivative(np.reshape, lambda g, out, a, shape=None, order="C", *, copy=None: np.reshape(g, a.shape, layout(a, order)))
-derivative(np.ravel, lambda g, out, a, order="C": np.reshape(g, a.shape, layout(a, order)))
+def ravel(a, order="C"):
+    return as_in_memory(a) if order in ("K", "k") else np.reshape(a, -1, order)
+
+
+def reshape_vjp(g, out, a, shape=None, order="C", *, copy=None):
+    """A reshape fills the result in the order in which it reads the input."""
+    if order == "C":
+        return np.reshape(g, a.shape)
+    if order in ("A", "a"):
+        order = "F" if a.flags.fnc else "C"
+    return np.reshape(g, a.shape, order)
+
+
+derivative(np.reshape, reshape_vjp)
+composite(np.ravel, ravel)
 derivative(np.squeeze, lambda g, out, a, axis=None: np.reshape(g, a.shape))
 derivative(np.expand_dims, lambda g, out, a, axis: np.reshape(g, a.shape))
 derivative(np.transpose, lambda g, out, a, axes=None: np.transpose(g, inverse(axes)))
@@ -39,7 +56,7 @@ derivative(np.flip, lambda g, out, m, axis=None: np.flip(g, axis))
 derivative(np.fliplr, lambda g, out, m: np.fliplr(g))
 derivative(np.flipud, lambda g, out, m: np.flipud(g))
 derivative(np.rot90, lambda g, out, m, k=1, axes=(0, 1): np.rot90(g, -k, axes))
-derivative(np.roll, lambda g, out, a, shift, axis=None: np.roll(g, np.negative(shift), axis))
+derivative(np.roll, lambda g, out, a, shift, axis=None: np.roll(g, -np.asarray(shift, int), axis))
 derivative(np.broadcast_to, lambda g, out, array, shape: g)
 derivative(np.astype, lambda g, out, x, dtype, *, copy=True: g)
 derivative(np.copy, lambda g, out, a, order="K": g)
@@ -76,8 +93,11 @@ def broadcast_arrays(*args, subok=False):
 
 
 def meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
-    grids = np.meshgrid(*(np.arange(np.size(x)) for x in xi), copy=copy, sparse=sparse, indexing=indexing)
-    return tuple(np.ravel(x)[grid] for x, grid in zip(xi, grids, strict=True))
+    """NumPy tells along which axis each array runs."""
+    grids = np.meshgrid(*(np.zeros(np.size(x)) for x in xi), sparse=True, indexing=indexing)
+    grids = tuple(np.reshape(x, grid.shape) for x, grid in zip(xi, grids, strict=True))
+    grids = grids if sparse else broadcast_arrays(*grids)
+    return tuple(map(np.copy, grids)) if copy else grids
 
 
 for function in (np.atleast_1d, np.atleast_2d, np.atleast_3d):
@@ -120,11 +140,6 @@ def concatenate_vjp(g, out, arrays, axis=0, *, dtype=None, casting="same_kind"):
 
 def stack_vjp(g, out, arrays, axis=0, *, dtype=None, casting="same_kind"):
     return pieces_like(arrays, np.moveaxis(g, axis, 0))
-
-
-def pieces_like(arrays, pieces):
-    """The gradients as a list for a list of arrays, stacked if the arrays were given as one array."""
-    return list(pieces) if isinstance(arrays, (list, tuple)) else np.stack(list(pieces))
 
 
 def hstack(tup, **kwargs):

@@ -123,8 +123,11 @@ PACK = Rule("pack", ())
 """The rule of a node that makes the arrays in a list, an argument of some call, into one value."""
 PACK.vjps = _PartAtEachPosition()
 
-ITEM = Rule("item", (lambda g, out, items, i: Parts({i: g}),))
-"""The rule of a node that takes one array out of several that a call returned."""
+ITEM = Rule("item", (lambda g, out, *, i: Parts({i: g}),))
+"""The rule of a node that takes one array out of several that a call returned.
+
+Its argument stands empty for the list of them: thousands of items that all saved the list would all be slow to walk.
+"""
 
 
 def derivative(function: Callable[..., Any], *vjps: Vjp | None) -> None:

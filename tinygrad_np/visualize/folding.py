@@ -98,7 +98,7 @@ def source(node: Node) -> tuple[Node, str]:
     label = ""
     while node.rule is ITEM:
         if node.args is not None and not node.parents[0].rule.residuals:
-            label = f"item {node.args[1]}"
+            label = f"item {node.kwargs['i']}"
         assert node.parents[0] is not None
         node = node.parents[0]
     return node, label
