@@ -233,4 +233,4 @@ def _read_numbers(path: str, has_header: bool, dtype: DTypeLike) -> NDArray[Any]
         if isinstance(error, DataError):
             raise
         reason = str(error).partition(" at row")[0]  # NumPy counts rows from 0 or from 1, and without the header
-        raise DataError(f"{path!r}: line {number}: {reason}; expected label,pixel,pixel,...") from error
+        raise DataError(f"{path!r}: line {number}: {reason}; expected numbers: label,pixel,pixel,...") from error

@@ -6,8 +6,9 @@ said to be a guess, or refused with what to do instead. The rules:
 - Labels are in the column that the caller names. Else in the one whose header is in `LABEL_NAMES`. Else in the first or
   the last column: in the one that alone looks like labels, see `looks_like_labels`; if both do or none, nothing is
   guessed. A pixel at an edge hardly ever looks so: it is the same in nearly all images, or has many values.
-- Columns named as in `ROW_NUMBER_NAMES`, and without a header a first column that rises from row to row, are numbers of
-  the rows. They are left out, and that is said. Any other column that alone goes far beyond the rest is refused.
+- Columns named as in `ROW_NUMBER_NAMES`, and without a header a first column that rises from row to row or is 0, 1, 2,
+  ... in another order, are numbers of the rows. They are left out, and that is said. Any other column that alone goes
+  far beyond the rest is refused.
 - A first line of numbers that is a header (0, 1, 2, ...) is refused: it would become an image.
 - Labels are refused if they are all the same, or so many that they look like measurements.
 - Pixels are divided by 255 or 65535 if they reach more than half of that, the range of a byte or of two; by 1 if they
@@ -85,6 +86,8 @@ def find_columns(
     width = table.shape[1]
     if names is None:
         _check_rows(table, source)
+    elif labels is None and (named := LABEL_NAMES.intersection(map(str.lower, names))):
+        raise DataError(f"{source}: has labels in its column {min(named)!r}, so labels=None would make pixels of them")
     chosen = None if labels in (None, GUESS) else _column_named(labels, names, width, source)
     ignored = tuple(i for i in _row_numbers(table, names) if i != chosen)
     notes = [f"left out: {_place(i, width)} of {file}{_named(i, names)}, which numbers the rows" for i in ignored]
@@ -296,8 +299,9 @@ def _row_numbers(table: NDArray[Any], names: Sequence[str] | None) -> list[int]:
     if names is not None:
         return [i for i, name in enumerate(names) if ROW_NUMBER_NAMES.fullmatch(name)]
     first = table[:, 0].astype(np.float64)
-    rises = len(first) >= 10 and np.all(np.diff(first) > 0) and _whole(first)
-    return [0] if rises else []
+    rises = np.all(np.diff(first) > 0) and _whole(first)
+    counts = np.array_equal(np.sort(first) - first.min(), np.arange(len(first))) and first.min() in (0, 1)
+    return [0] if len(first) >= 10 and (rises or counts) else []
 
 
 def _find_labels(table: NDArray[Any], names: Sequence[str] | None, columns: list[int], source: str) -> tuple[int, bool]:
@@ -352,7 +356,7 @@ def _summary(column: NDArray[Any]) -> str:
 
 
 def _place(column: int, width: int) -> str:
-    return {0: "first column", width - 1: "last column"}.get(column, f"column {column}, counted from 0,")
+    return {0: "first column", width - 1: "last column"}.get(column, f"column {column} (from 0)")
 
 
 def _named(column: int, names: Sequence[str] | None) -> str:
