@@ -273,7 +273,10 @@ def restore(folder: Path, name: str = "last") -> Run:
         )
     saved = checkpoint.load(path)
     with named_in_errors(path):
-        config = argparse.Namespace(**{"label_column": None, "scale": None, **saved["config"]})  # older runs lack them
+        config = argparse.Namespace(**saved["config"])
+        if not hasattr(config, "label_column"):  # the run was begun when the labels were always in the first column
+            config.label_column = "first" if config.data and data.is_csv(config.data) else None
+            config.scale = None
         check_settings(config)
         hidden = layer_sizes(saved["model"])[1:-1]
         if config.hidden != hidden:  # checked before the network is made, which could be of any size

@@ -310,9 +310,12 @@ def test_distorted_images_are_divided_by_the_same(tmp_path):
     assert accuracy(lines) > 70
 
 
-def test_a_run_begun_before_runs_noted_their_scale_goes_on_with_what_it_did(tmp_path):
+@pytest.mark.parametrize("name", ["data.npz", "data.csv"])
+def test_a_run_begun_before_runs_noted_what_they_found_goes_on_with_what_it_did(name, tmp_path):
     np.savez(tmp_path / "data.npz", x=DIGITS, y=LABELS)
-    lines = train(tmp_path / "data.npz", "--scale", "255")  # as bytes always were
+    write(tmp_path / "data.csv", LABELS, DIGITS, LABELS)  # where the labels are cannot be told
+    labels = ["--label-column", "first"] if name == "data.csv" else []
+    lines = train(tmp_path / name, "--scale", "255", *labels)  # as bytes always were
     saved = checkpoint.load(tmp_path / "run" / "last.safetensors")
     del saved["pixels"], saved["config"]["scale"], saved["config"]["label_column"]
     checkpoint.save(tmp_path / "run" / "last.safetensors", saved)

@@ -16,7 +16,7 @@ from tinygrad_np.data.csv import load_csv
 from tinygrad_np.data.dataset import Dataset
 from tinygrad_np.data.distortions import distort
 from tinygrad_np.data.idx import load_idx
-from tinygrad_np.data.loading import load
+from tinygrad_np.data.loading import is_csv, load
 from tinygrad_np.data.meaning import check_range, describe_classes, describe_pixels, find_scale, scale_pixels
 from tinygrad_np.data.minibatches import batches, split, to_inputs
 from tinygrad_np.data.mnist import load_mnist
@@ -32,6 +32,7 @@ __all__ = [
     "describe_pixels",
     "distort",
     "find_scale",
+    "is_csv",
     "load",
     "load_csv",
     "load_idx",

@@ -106,33 +106,32 @@ def load_csv_directory(directory: FilePath, labels: str | int = GUESS) -> Datase
     train = _read(train_path, labels)
     columns = _understand(train, labels)
     part, notes = _part(train, columns), list(columns.notes)
-    if test_path is None:
-        return join_parts(part, None, directory, notes)
-    test = _read(test_path, labels)
-    place = _place_in_test(train, cast(int, columns.labels), test)
-    if place is None:
+    test = None if test_path is None else _read_test(test_path, train, columns, labels)
+    if test_path is not None and test is None:
         notes.append(f"left out: {os.path.basename(test_path)}, which has no labels")
-        return join_parts(part, None, directory, notes)
-    return join_parts(part, _part(test, _understand(test, place)), directory, notes)
+    return join_parts(part, test, directory, notes)
+
+
+def _read_test(path: str, train: _Table, columns: Columns, labels: str | int) -> Part | None:
+    """Read test.csv, whose columns are those of train.csv. None if it has no labels."""
+    names, place = _read_header(path, labels), cast(int, columns.labels)
+    if names is not None:
+        if train.names is not None and train.names[place] in names:
+            if [n for n in names if n in train.names] != [n for n in train.names if n in names]:
+                raise DataError(f"{path!r}: has the columns of train.csv in another order; bring them into the same")
+            place = names.index(train.names[place])
+        else:
+            place = next((i for i, name in enumerate(names) if name.lower() in LABEL_NAMES), -1)
+    test = _read(path, labels) if place >= 0 else None
+    if test is None or (names is None and test.numbers.shape[1] < train.numbers.shape[1]):
+        return None
+    found = _understand(test, place)
+    return _part(test, columns if names == train.names else found)
 
 
 def _find(directory: str, name: str) -> str | None:
     paths = (os.path.join(directory, name + suffix) for suffix in ("", ".gz"))
     return next(filter(os.path.lexists, paths), None)
-
-
-def _place_in_test(train: _Table, place: int, test: _Table) -> int | None:
-    """The column of the labels in test.csv, given that in train.csv, or None if it has none."""
-    if test.names is None:
-        return place if test.numbers.shape[1] >= train.numbers.shape[1] else None
-    if train.names is not None and train.names[place] in test.names:
-        common = [name for name in test.names if name in train.names]
-        if common != [name for name in train.names if name in test.names]:
-            raise DataError(
-                f"{test.path!r}: has the columns of train.csv in another order; bring them into the same order"
-            )
-        return test.names.index(train.names[place])
-    return next((i for i, name in enumerate(test.names) if name.lower() in LABEL_NAMES), None)
 
 
 def _understand(table: _Table, labels: str | int | None) -> Columns:

@@ -12,7 +12,7 @@ from tinygrad_np.data.npz import load_npz
 from tinygrad_np.data.opening import FilePath, open_file
 from tinygrad_np.errors import ArgumentError, DataError
 
-__all__ = ["load"]
+__all__ = ["is_csv", "load"]
 
 REMEDIES = {
     ".npy": "an .npy file is one array; save images and labels together with "
@@ -20,6 +20,14 @@ REMEDIES = {
     "ubyte": "give the folder of the IDX files, not one of them",
     ".zip": "unpack it first",
 }
+
+
+def is_csv(path: FilePath) -> bool:
+    """Whether `load` takes what is at `path` for a CSV file, or for a directory of CSV files."""
+    path = os.fspath(path)
+    if os.path.isdir(path):
+        return any(os.path.lexists(os.path.join(path, "train" + ending)) for ending in CSV_NAMES)
+    return path.lower().endswith(CSV_NAMES)
 
 
 def load(path: FilePath, labels: str | int = GUESS) -> Dataset:
@@ -41,14 +49,11 @@ def load(path: FilePath, labels: str | int = GUESS) -> Dataset:
     """
     path = os.fspath(path)
     name = path.lower()
-    is_directory = os.path.isdir(path)
-    if is_directory and any(os.path.lexists(os.path.join(path, "train" + ending)) for ending in CSV_NAMES):
-        return load_csv_directory(path, labels)
-    if name.endswith(CSV_NAMES) and not is_directory:
-        return load_csv_file(path, labels)
+    if is_csv(path):
+        return load_csv_directory(path, labels) if os.path.isdir(path) else load_csv_file(path, labels)
     if labels != GUESS:
         raise ArgumentError(f"labels={labels!r} is a column of a CSV file, but {path!r} is none; leave it out")
-    if is_directory or is_prefix(path):
+    if os.path.isdir(path) or is_prefix(path):
         return load_idx_directory(path)
     if name.endswith(".npz"):
         return load_npz(path)
