@@ -397,7 +397,7 @@ def test_emnist_is_read_by_its_names_and_turned_upright(tmp_path):
     np.testing.assert_array_equal(dataset.test_labels, LABELS + 1)
     assert any("turned upright" in note for note in dataset.notes)
     write_idx(tmp_path, "emnist-digits-", "test", IMAGES.swapaxes(1, 2))
-    with pytest.raises(DataError, match=r"several datasets; give one of .*emnist-digits, .*emnist-letters"):
+    with pytest.raises(DataError, match=r"several datasets; give one of .*emnist-digits.*, .*emnist-letters"):
         data.load(tmp_path)
     np.testing.assert_array_equal(data.load(tmp_path / "emnist-digits").train_labels, LABELS)
 
@@ -420,7 +420,9 @@ def test_arrays_in_a_form_that_is_not_read_are_refused_with_what_to_do(tmp_path)
     np.savez(tmp_path / "hot.npz", x=IMAGES, y=np.eye(10)[LABELS])
     assert "argmax" in refusal(tmp_path / "hot.npz")
     np.savez(tmp_path / "other.npz", pictures=IMAGES, y=LABELS)
-    assert "it holds pictures, y" in refusal(tmp_path / "other.npz")
+    assert "it holds 'pictures', 'y'" in refusal(tmp_path / "other.npz")
+    np.savez(tmp_path / "lines.npz", **{"a\nb": IMAGES, "y": LABELS})
+    assert r"it holds 'a\nb', 'y'" in refusal(tmp_path / "lines.npz")
     write_idx(tmp_path / "idx")
     assert "folder of the IDX files" in refusal(tmp_path / "idx" / "train-images-idx3-ubyte.gz")
 

@@ -113,7 +113,7 @@ def _locate(directory: str) -> tuple[str, str]:
         if len(found) == 1:
             return found[0]
         if found:
-            paths = ", ".join(os.path.join(*each) for each in found)
+            paths = ", ".join(repr(os.path.join(*each)) for each in found)
             raise DataError(f"{directory!r}: holds several datasets; give one of {paths}")
     return directory, ""
 

@@ -85,7 +85,7 @@ def _find_members(archive: ZipFile, path: str) -> dict[str, str]:
             members[key] = found[0]
     missing = [key for key in KEYS if key not in members]
     if missing and missing != ["x_test", "y_test"]:
-        present = ", ".join(name.removesuffix(".npy") for name in archive.namelist()[:9]) or "nothing"
+        present = ", ".join(repr(name.removesuffix(".npy")) for name in archive.namelist()[:9]) or "nothing"
         raise DataError(
             f"{path!r}: lacks {', '.join(missing)}; expected the arrays {', '.join(KEYS)}, but it holds {present[:300]}"
         )
