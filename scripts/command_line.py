@@ -44,6 +44,13 @@ def path(text: str) -> Path:
     return Path(text)
 
 
+def text(value: str) -> str:
+    """Any text but an empty one, for argparse."""
+    if not value:
+        raise argparse.ArgumentTypeError("it is empty")
+    return value
+
+
 positive, count, share = number(float, 0, low_included=False), number(int, 1, 10**9), number(float, 0, 1)
 
 

@@ -12,9 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, fail, path  # noqa: E402
+from command_line import Parser, fail, path, positive, text  # noqa: E402
 from pictures import MAX_CLASSES, confusion_matrix, draw_results  # noqa: E402
-from training_run import load_model, predict, restore  # noqa: E402
+from training_run import default_divisor, load_model, load_pixels, predict, read_data, restore  # noqa: E402
 
 from models.mnist_mlp import MnistMLP  # noqa: E402
 from tinygrad_np import TinygradNpError, data  # noqa: E402
@@ -39,23 +39,32 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default="test",
         help="which part of the data; without test images, test is what --validation-split held out of the training",
     )
+    parser.add_argument("--label-column", type=text, metavar="COLUMN", help="of the other data, as for train.py")
+    parser.add_argument(
+        "--scale", type=positive, metavar="NUMBER", help="what to divide the other data's pixels by (as the run does)"
+    )
     parser.add_argument("--out", type=path, metavar="DIR", help="put confusion.png and mistakes.png into this folder")
-    return parser.parse_args(arguments)
+    parsed = parser.parse_args(arguments)
+    if parsed.data is None and (parsed.label_column is not None or parsed.scale is not None):
+        parser.error("--label-column and --scale are for other data, given with --data; the run's own has its settings")
+    return parsed
 
 
 def load(
     parsed: argparse.Namespace,
-) -> tuple[MnistMLP, tuple[int, ...], tuple[str, np.ndarray, np.ndarray]]:
-    """The network, the shape of an image, and what to evaluate on: its name, the images and their labels.
+) -> tuple[MnistMLP, tuple[int, ...], tuple[str, np.ndarray, np.ndarray], list[str]]:
+    """The network, the shape of an image, what to evaluate on (its name, the images and their labels), and how other
+    data was understood, in lines.
 
     Raises a DataError if the data has no such part, or does not fit the network's size.
     """
     if parsed.data is None:
         run = restore(parsed.run, parsed.checkpoint)
         judged = ("training", run.images, run.labels) if parsed.split == "train" else run.judged()
-        return run.model, run.image_shape, judged
-    model, sizes = load_model(parsed.run / f"{parsed.checkpoint}.safetensors")
-    dataset = data.load(parsed.data)
+        return run.model, run.image_shape, judged, []
+    checkpoint = parsed.run / f"{parsed.checkpoint}.safetensors"
+    model, sizes = load_model(checkpoint)
+    dataset = read_data(parsed.data, parsed.label_column)
     if dataset.num_features != sizes[0] or dataset.num_classes > sizes[-1]:
         raise DataError(
             f"{parsed.data} has images of {dataset.num_features} values and {dataset.num_classes} classes, "
@@ -66,7 +75,17 @@ def load(
         part, images, labels = "training", dataset.train_images, dataset.train_labels
     if not len(images):
         raise DataError(f"{parsed.data} has no test images; evaluate on all that it has with --split train")
-    return model, dataset.train_images.shape[1:], (part, data.to_inputs(images), labels)
+    pixels = load_pixels(checkpoint)
+    divisor = parsed.scale or (pixels.divisor(images) if pixels else default_divisor(images))
+    outside = None
+    if pixels and not parsed.scale:
+        outside = data.check_range(images, pixels.low, pixels.high, divisor, str(parsed.data))
+    understood = [
+        *dataset.notes,
+        f"pixels: {data.describe_pixels(images, divisor)}",
+        *([f"pixels of {outside}"] if outside else []),
+    ]
+    return model, dataset.train_images.shape[1:], (part, data.scale_pixels(images, divisor), labels), understood
 
 
 def class_table(labels: np.ndarray, predictions: np.ndarray, classes: int) -> str:
@@ -105,7 +124,7 @@ def confusion_table(counts: np.ndarray) -> str:
 def main(arguments: list[str] | None = None) -> int:
     try:
         parsed = parse_arguments(arguments)
-        model, image_shape, (part, images, labels) = load(parsed)
+        model, image_shape, (part, images, labels), understood = load(parsed)
         with np.errstate(all="ignore"):  # on data that it was not made for, a network may overflow
             scores = predict(model, images)
         predictions, classes = scores.argmax(axis=1), scores.shape[1]
@@ -114,7 +133,8 @@ def main(arguments: list[str] | None = None) -> int:
             print("\nimages of each class (rows) by the class they are seen as (columns)\n")
             print(confusion_table(confusion_matrix(labels, predictions, classes)))
         correct = np.count_nonzero(predictions == labels)
-        print(f"\n{part} accuracy: {correct / len(labels):.2%} ({correct}/{len(labels)})", flush=True)
+        print("", *understood, sep="\n")
+        print(f"{part} accuracy: {correct / len(labels):.2%} ({correct}/{len(labels)})", flush=True)
         if parsed.out:
             parsed.out.mkdir(parents=True, exist_ok=True)
             for notice in draw_results(scores, images, labels, part, image_shape, parsed.out):

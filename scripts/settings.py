@@ -1,12 +1,13 @@
 """The settings of a training run: the flags of train.py, and presets, which are settings under a name."""
 
 import argparse
+import math
 import os
 import sys
 from dataclasses import dataclass
 from typing import Any
 
-from command_line import Parser, count, number, path, positive, share
+from command_line import Parser, count, number, path, positive, share, text
 
 from models.mnist_mlp import ACTIVATIONS, INITIALISERS
 
@@ -184,6 +185,16 @@ def new_parser() -> Parser:
         help="a folder of IDX files (plain or gzip'd) or with a train.csv, a .csv file (label,pixel0,...), "
         "or an .npz file as Keras has them; the MNIST of this repository if not given",
     )
+    group.add_argument(
+        "--label-column",
+        type=text,
+        metavar="COLUMN",
+        help="where a CSV file has its labels: a name in its header, first, last, or a number from 0; "
+        "found by its names and values if not given",
+    )
+    group.add_argument(
+        "--scale", type=positive, metavar="NUMBER", help="what to divide pixels by; found by their range if not given"
+    )
     group.add_argument("--limit", type=count, metavar="N", help="use the first N training images only")
     group.add_argument(
         "--validation-split", type=share, default=0.0, metavar="P", help="share of training images held out"
@@ -246,9 +257,11 @@ def check_settings(config: argparse.Namespace) -> None:
     numbers = [config.lr, config.momentum, config.weight_decay, config.clip_norm or 0, config.distort, config.average]
     numbers += [config.dropout, config.label_smoothing, config.validation_split]
     names = [config.activation, config.init, config.loss, config.optimizer, config.schedule]
+    names += [config.label_column] if config.label_column is not None else []
     if not (
         all(type(value) is int and 0 < value < 10**9 for value in counts)
         and all(type(value) in (int, float) and 0 <= value < 10**9 for value in numbers)
+        and (config.scale is None or (type(config.scale) is float and 0 < config.scale < math.inf))
         and all(type(value) is str for value in names)
         and type(config.seed) is int
     ):

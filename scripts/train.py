@@ -87,8 +87,10 @@ def advance(bar: tqdm, run: Run, loss: float, images: int) -> None:
 
 def print_start(run: Run, folder: Path) -> None:
     print(
+        *(f"{line}\n" for line in run.understood),
         f"network {'-'.join(map(str, run.sizes))}, {sum(p.size for p in run.model.parameters()):,} parameters; "
         f"{len(run.images):,} training images; run folder {folder}",
+        sep="",
         flush=True,
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from distorted import distorted_epochs
@@ -36,10 +36,40 @@ LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": functional.cross_entro
 
 
 def load_data(config: argparse.Namespace) -> data.Dataset:
-    dataset = data.load(config.data) if config.data else data.load_mnist(MNIST)
+    """The data of a run. Raises a DataError or an ArgumentError if it is none, or has nothing to judge the run by."""
+    if config.label_column is not None and not config.data:
+        raise ArgumentError("--label-column is a column of a CSV file; give the file with --data")
+    dataset = read_data(config.data, config.label_column) if config.data else data.load_mnist(MNIST)
     if not len(dataset.test_images) and not config.validation_split:
         raise DataError(f"{config.data} has no test images; hold some training images out with --validation-split 0.1")
     return dataset
+
+
+def read_data(path: Path | str, label_column: str | None) -> data.Dataset:
+    return data.load(path) if label_column is None else data.load(path, label_column)
+
+
+def default_divisor(images: np.ndarray) -> float:
+    """What runs divided pixels by before they had a scale."""
+    return 255.0 if images.dtype == np.uint8 else 1.0
+
+
+class Pixels(NamedTuple):
+    """The lowest and the highest value of a run's training images, and what all images are divided by.
+
+    A scale of None stands for the `default_divisor`.
+    """
+
+    low: float
+    high: float
+    scale: float | None
+
+    def divisor(self, images: np.ndarray) -> float:
+        return self.scale or default_divisor(images)
+
+    def to_inputs(self, images: np.ndarray) -> np.ndarray:
+        """Images as rows of inputs."""
+        return data.scale_pixels(images, self.divisor(images))
 
 
 def make_optimizer(config: argparse.Namespace, model: MnistMLP) -> optim.Optimizer:
@@ -82,6 +112,8 @@ class Run:
     test_images: np.ndarray
     test_labels: np.ndarray
     image_shape: tuple[int, ...]  # of one image, before its pixels became a row
+    pixels: Pixels
+    understood: list[str]  # what was understood of the data, in lines to print
     data: int  # the checksum of the dataset
     progress: dict[str, Any]
     started: float = 0.0  # by time.perf_counter(), as if the run had never been stopped
@@ -116,7 +148,7 @@ class Run:
             return
         with closing(distorted_epochs(self.originals, config.distort, config.seed, numbers)) as distorted:
             for epoch in numbers:
-                yield epoch, data.to_inputs(next(distorted))
+                yield epoch, self.pixels.to_inputs(next(distorted))
 
     def batches(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         """The inputs and labels of each step of an epoch. Only the seed and the epoch's number decide their order."""
@@ -175,6 +207,7 @@ class Run:
                 "progress": self.progress,
                 "config": vars(self.config),
                 "data": self.data,
+                "pixels": self.pixels._asdict(),
             },
         )
 
@@ -188,14 +221,15 @@ def require_finite(loss: float, run: Run) -> None:
         )
 
 
-def set_up(config: argparse.Namespace) -> Run:
-    """A new run with these settings."""
+def set_up(config: argparse.Namespace, saved: Mapping[str, Any] | None = None) -> Run:
+    """A new run with these settings; or the one that was saved in a checkpoint, before its first step."""
     dataset = load_data(config)
     originals, labels = dataset.train_images[: config.limit], dataset.train_labels[: config.limit]
     if config.distort and originals.ndim != 3:
         raise DataError(f"--distort needs images of shape (rows, columns), but these have {originals.shape[1:]}")
-    images = data.to_inputs(originals)
-    test_images, test_labels = data.to_inputs(dataset.test_images), dataset.test_labels
+    pixels, certain = find_pixels(config, dataset.train_images, saved)
+    images = pixels.to_inputs(originals)
+    test_images, test_labels = pixels.to_inputs(dataset.test_images), dataset.test_labels
     checked, checked_images, checked_labels = "test", test_images, test_labels
     if config.validation_split:
         kept, held_out = data.split(len(images), config.validation_split, np.random.default_rng([config.seed, 1]))
@@ -222,6 +256,8 @@ def set_up(config: argparse.Namespace) -> Run:
         test_images=test_images,
         test_labels=test_labels,
         image_shape=dataset.train_images.shape[1:],
+        pixels=pixels,
+        understood=understanding(config, dataset, pixels, certain),
         data=checksum(dataset),
         progress=progress,
     )
@@ -238,11 +274,14 @@ def restore(folder: Path, name: str = "last") -> Run:
     saved = checkpoint.load(path)
     with named_in_errors(path):
         config = argparse.Namespace(**saved["config"])
+        if not hasattr(config, "label_column"):  # the run was begun when the labels were always in the first column
+            config.label_column = "first" if config.data and data.is_csv(config.data) else None
+            config.scale = None
         check_settings(config)
         hidden = layer_sizes(saved["model"])[1:-1]
         if config.hidden != hidden:  # checked before the network is made, which could be of any size
             raise CheckpointError(f"its settings have hidden layers of {config.hidden}, but its weights of {hidden}")
-        run = set_up(config)
+        run = set_up(config, saved)
         if saved["data"] != run.data:
             raise CheckpointError("the data is not what this run was trained on before")
         run.model.load_state_dict(saved["model"])
@@ -253,6 +292,58 @@ def restore(folder: Path, name: str = "last") -> Run:
         run.progress = {key: type(value)(saved["progress"][key]) for key, value in run.progress.items()}
         check_progress(run)
     return run
+
+
+def find_pixels(config: argparse.Namespace, images: np.ndarray, saved: Mapping[str, Any] | None) -> tuple[Pixels, bool]:
+    """The pixels of all training images, and whether what to divide them by is certain."""
+    scale, certain = data.find_scale(images)
+    if saved is not None:
+        pixels = saved_pixels(saved)
+        scale, certain = (pixels.scale, certain) if pixels else (None, True)
+    if config.scale:
+        scale, certain = config.scale, True
+    return Pixels(float(images.min()), float(images.max()), scale), certain
+
+
+def saved_pixels(saved: Mapping[str, Any]) -> Pixels | None:
+    """The pixels of a saved run. None, if it was begun before runs noted them."""
+    if "pixels" not in saved:
+        return None
+    low, high, scale = (saved["pixels"][name] for name in Pixels._fields)
+    if not (type(low) is type(high) is float and math.isfinite(low) and low <= high < math.inf):
+        raise ValueError(f"pixels from {low} to {high}")
+    if scale is not None and not (type(scale) is float and 0 < scale < math.inf):
+        raise ValueError(f"pixels divided by {scale}")
+    return Pixels(low, high, scale)
+
+
+def understanding(config: argparse.Namespace, dataset: data.Dataset, pixels: Pixels, certain: bool) -> list[str]:
+    """What was understood of the data, in lines: the images and their classes, the notes of the reader, the pixels.
+
+    Raises a DataError if the labels in use are all the same, or the test images have another range than the others.
+    """
+    images, labels = dataset.train_images[: config.limit], dataset.train_labels[: config.limit]
+    if len(labels) > 1 and labels.min() == labels.max():
+        raise DataError(
+            f"{config.data}: the first {len(labels)} images are all of class {labels[0]}; "
+            "shuffle the images, or raise --limit"
+        )
+    shape = images.shape[1:]
+    size = f"{' x '.join(map(str, shape))} pixels" if len(shape) > 1 else f"{shape[0]} values each"
+    tests = (
+        f" and {len(dataset.test_images):,} test images" if len(dataset.test_images) else " images, none for testing"
+    )
+    divisor = pixels.divisor(images)
+    outside = None
+    if len(dataset.test_images):
+        source = f"{config.data or 'MNIST'}: test images"
+        outside = data.check_range(dataset.test_images, pixels.low, pixels.high, divisor, source)
+    return [
+        f"data: {len(images):,} training{tests}, of {size}; {data.describe_classes(labels)}",
+        *dataset.notes,
+        "pixels: " + data.describe_pixels(images, divisor, certain),
+        *([f"pixels of {outside}"] if outside else []),
+    ]
 
 
 def check_progress(run: Run) -> None:
@@ -287,6 +378,13 @@ def load_model(path: Path) -> tuple[MnistMLP, list[int]]:
         model = MnistMLP(sizes, config.activation, config.dropout)
         model.load_state_dict(saved["model"])
     return model, sizes
+
+
+def load_pixels(path: Path) -> Pixels | None:
+    """The pixels of the run in a checkpoint. None, if it was begun before runs noted them."""
+    saved = checkpoint.load(path)
+    with named_in_errors(path):
+        return saved_pixels(saved)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Real processes of scripts/train.py are killed at random moments, and at chosen o
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -100,10 +101,18 @@ def outcome(folder):
 
 
 def assert_whole(folder):
-    """Each file is complete. One temporary file may be left, which the killed process was about to rename."""
+    """Each file is complete. Of each, one temporary file may be left, which a killed process was about to rename.
+
+    One of each, not one in all: only the next write of the same file removes it. So a process killed as it writes the
+    checkpoint and the next killed as it writes the settings leave two. But two of the same file would mean that
+    abandoned ones are not removed, and add up.
+    """
     names = {path.name for path in folder.iterdir()}
-    assert len(names - FILES) <= 1
-    assert all(name.startswith(".") and name.endswith(".tmp") for name in names - FILES)
+    left = [re.fullmatch(r"\.(.+)\.[0-9a-f]{16}\.tmp", name) for name in sorted(names - FILES)]
+    assert all(left), names
+    targets = [match[1] for match in left]
+    assert set(targets) <= FILES
+    assert len(set(targets)) == len(targets), names
     for name in names & {"last.safetensors", "best.safetensors"}:
         checkpoint.load(folder / name)
     if "config.json" in names:

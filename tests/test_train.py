@@ -99,7 +99,7 @@ def test_a_run_interrupted_by_ctrl_c_and_resumed_ends_as_if_it_had_never_stopped
         command(*settings, "--out", tmp_path / "parts"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
-    process.stdout.readline()  # the network; training starts
+    process.stdout.readline()  # what it understood of the data; training starts
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=100)

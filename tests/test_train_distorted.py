@@ -38,6 +38,10 @@ def start(*arguments):
     )
 
 
+def wait_for_the_first_epoch(process):
+    assert any(line.startswith("epoch 1/") for line in iter(process.stdout.readline, ""))
+
+
 def losses(folder):
     return [json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
@@ -115,8 +119,7 @@ def test_the_model_in_a_checkpoint_is_the_average_and_that_is_what_is_judged(fin
 
 def test_a_run_interrupted_in_the_middle_of_an_epoch_and_resumed_ends_as_if_it_had_never_stopped(finished, tmp_path):
     process = start(*SETTINGS, "--out", tmp_path / "run")
-    process.stdout.readline()  # the network
-    process.stdout.readline()  # the first epoch
+    wait_for_the_first_epoch(process)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 130, errors
@@ -130,8 +133,7 @@ def test_a_run_interrupted_in_the_middle_of_an_epoch_and_resumed_ends_as_if_it_h
 
 def test_the_process_that_distorts_ends_with_a_run_that_is_killed(tmp_path):
     process = start(*SETTINGS, "--epochs", "1000", "--out", tmp_path / "run")
-    process.stdout.readline()
-    process.stdout.readline()
+    wait_for_the_first_epoch(process)
     worker = worker_of(process)
     process.kill()
     process.communicate(timeout=100)
@@ -143,8 +145,7 @@ def test_the_process_that_distorts_ends_with_a_run_that_is_killed(tmp_path):
 
 def test_a_run_whose_process_was_killed_says_so_and_can_be_resumed(tmp_path):
     process = start(*SETTINGS, "--epochs", "1000", "--out", tmp_path / "run")
-    process.stdout.readline()
-    process.stdout.readline()
+    wait_for_the_first_epoch(process)
     os.kill(worker_of(process), signal.SIGKILL)
     _, errors = process.communicate(timeout=100)
     assert process.returncode == 2

@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_np.data.meaning import check_classes
 from tinygrad_np.data.opening import MAX_BYTES
 from tinygrad_np.errors import DataError
 
-__all__ = ["Dataset", "Part", "check_part", "join_parts"]
+__all__ = ["Dataset", "Part", "check_images", "check_part", "join_parts"]
 
 MAX_CLASSES = 2**16  # a stray label of a billion would ask for a network with a billion outputs
 
 Part = tuple[NDArray[Any], NDArray[np.int64]]
 
 
-class Dataset(NamedTuple):
+class _Arrays(NamedTuple):
+    train_images: NDArray[Any]
+    train_labels: NDArray[np.int64]
+    test_images: NDArray[Any]
+    test_labels: NDArray[np.int64]
+
+
+class Dataset(_Arrays):
     """Images with their class labels, for training and for testing.
 
     The images of both parts have the same dtype, and the same shape except for N. A dataset that comes without a test
@@ -29,12 +38,11 @@ class Dataset(NamedTuple):
             columns, channels) or (N, features).
         train_labels: int64 of shape (N,), from 0.
         test_images, test_labels: the same for testing.
+        notes: what the reader understood of its files, a sentence each, where they could have been read otherwise. They
+            are no part of the tuple.
     """
 
-    train_images: NDArray[Any]
-    train_labels: NDArray[np.int64]
-    test_images: NDArray[Any]
-    test_labels: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
     @property
     def num_classes(self) -> int:
@@ -71,28 +79,33 @@ def check_part(images: NDArray[Any], labels: NDArray[Any], source: str) -> Part:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "biuf":
-        raise DataError(f"{source}: labels of {_describe(labels)}, expected numbers of shape (N,)")
+        raise DataError(
+            f"{source}: labels of {_describe(labels)}, expected numbers of shape (N,); of one-hot labels, "
+            "labels.argmax(axis=1) makes them"
+        )
     if len(images) != len(labels):
         raise DataError(f"{source}: {len(images)} images but {len(labels)} labels")
     if images.size == 0:
         raise DataError(f"{source}: no images, or images without pixels: {_describe(images)}")
-    return _check_images(images, source), _check_labels(labels, source)
+    return check_images(images, source), _check_labels(labels, source)
 
 
-def join_parts(train: Part, test: Part | None, path: str) -> Dataset:
+def join_parts(train: Part, test: Part | None, path: str, notes: Sequence[str] = ()) -> Dataset:
     """Make a dataset of two parts that `check_part` returned.
 
     Args:
         train: the images and labels for training.
         test: those for testing, or None if there are none.
         path: the name of the dataset in error messages.
+        notes: what was understood of its files.
 
     Returns:
         The dataset.
 
     Raises:
         DataError: the images of the two parts have different shapes or dtypes; or a label for testing is above all
-            labels for training: no network can learn it, and one stray label would ask for as many outputs.
+            labels for training: no network can learn it, and one stray label would ask for as many outputs; or
+            `check_classes` refuses the labels for training.
     """
     images, labels = train
     test_images, test_labels = test or (images[:0], labels[:0])
@@ -106,16 +119,22 @@ def join_parts(train: Part, test: Part | None, path: str) -> Dataset:
             f"{path!r}: label {test_highest} for testing, but labels for training end at {highest}; "
             "check the labels, or train on every class that is tested"
         )
-    return Dataset(images, labels, test_images, test_labels)
+    check_classes(labels, repr(path))
+    dataset = Dataset(images, labels, test_images, test_labels)
+    dataset.notes = tuple(notes)
+    return dataset
 
 
-def _check_images(images: NDArray[Any], source: str) -> NDArray[Any]:
+def check_images(images: NDArray[Any], source: str) -> NDArray[Any]:
+    """Bring images to uint8 or float32, as `check_part` says, and raise a DataError if they hold NaN or infinity."""
     if images.dtype == np.uint8:
         return images
     lowest, highest = float(images.min()), float(images.max())
     largest = float(np.finfo(np.float32).max)
     if not (-largest <= lowest and highest <= largest):  # written so that NaN is refused, too
-        raise DataError(f"{source}: images hold NaN, infinity, or values beyond float32")
+        raise DataError(
+            f"{source}: images hold NaN, infinity, or values beyond float32; fill them in or leave them out"
+        )
     if lowest >= 0 and highest <= 255 and (images.dtype.kind in "iu" or highest > 1):
         pixels = images.astype(np.uint8)
         if np.array_equal(pixels, images):
@@ -128,10 +147,17 @@ def _check_labels(labels: NDArray[Any], source: str) -> NDArray[np.int64]:
         raise DataError(f"{source}: {labels.size} labels take more than the limit of {MAX_BYTES} bytes")
     lowest, highest = labels.min(), labels.max()
     if not (lowest >= 0 and highest < MAX_CLASSES):  # written so that NaN is refused, too
-        raise DataError(f"{source}: labels from {lowest} to {highest}, expected class numbers, 0 to {MAX_CLASSES - 1}")
+        raise DataError(
+            f"{source}: labels from {lowest} to {highest}, expected class numbers, 0 to {MAX_CLASSES - 1}; "
+            "number the classes from 0, or say which column of a CSV file holds them (train.py: --label-column)"
+        )
     classes = labels.astype(np.int64)
     if not np.array_equal(classes, labels):
-        raise DataError(f"{source}: label {labels[classes != labels][0]} is not a whole number")
+        raise DataError(
+            f"{source}: label {labels[classes != labels][0]} is not a whole number; numbers to be predicted are no "
+            "classes: divide their range into a few, or say which column of a CSV file holds the labels "
+            "(train.py: --label-column)"
+        )
     return classes
 
 

@@ -6,14 +6,20 @@ LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document reco
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
+import re
 from collections.abc import Mapping
+
+import numpy as np
 
 from tinygrad_np.data.dataset import Dataset, Part, check_part, join_parts
 from tinygrad_np.data.idx import load_idx
 from tinygrad_np.data.opening import FilePath, MissingFileError, check_directory
+from tinygrad_np.errors import DataError
 
-__all__ = ["MNIST_SHA256", "load_idx_directory", "load_mnist"]
+__all__ = ["MNIST_SHA256", "is_prefix", "load_idx_directory", "load_mnist"]
 
 # Checksums of the uncompressed files, because the same content can be compressed in many ways.
 MNIST_SHA256 = {
@@ -43,28 +49,73 @@ def load_mnist(directory: FilePath) -> Dataset:
 def load_idx_directory(directory: FilePath, sha256: Mapping[str, str] | None = None) -> Dataset:
     """Load the dataset in four IDX files with MNIST's names, plain or gzip'd, with `-` or `.` before `idx`.
 
+    The names may start with that of the dataset, and may have `test` for `t10k`, as EMNIST's have. Torchvision keeps
+    the files in a folder `raw`, which is found from one or two folders above.
+
     Args:
-        directory: where the files are.
+        directory: where the files are, and if there are several datasets, the start of their names: "emnist-letters".
         sha256: maps file names, as in `MNIST_SHA256`, to checksums, as `load_idx` takes them; others are not checked.
 
     Returns:
-        The dataset.
+        The dataset. EMNIST's images, which are published with rows and columns swapped, are turned upright.
 
     Raises:
         MissingFileError: there is no such directory, or one of the four files is missing.
-        DataError: `load_idx` cannot read a file, or the arrays are not images and their labels.
+        DataError: `load_idx` cannot read a file, or the arrays are not images and their labels, or there are several
+            datasets in the directory.
     """
-    directory = check_directory(directory)
+    directory = os.fspath(directory)
+    folder, prefix = os.path.split(directory) if is_prefix(directory) else _locate(check_directory(directory))
     sha256 = sha256 or {}
+    is_emnist = prefix.startswith("emnist")
+    notes = [f"files: {os.path.join(folder, prefix)}*"] if prefix or folder != directory else []
+    if is_emnist:
+        notes.append("turned upright: EMNIST's images, which are published with rows and columns swapped")
 
     def load_part(name: str) -> Part:
         images, labels = (
-            load_idx(_find(directory, file_name), sha256.get(file_name))
+            load_idx(_find(folder, file_name), sha256.get(file_name))
             for file_name in (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte")
         )
+        if is_emnist and images.ndim == 3:
+            images = np.ascontiguousarray(images.swapaxes(1, 2))
         return check_part(images, labels, f"{directory!r}: {name}")
 
-    return join_parts(load_part("train"), load_part("t10k"), directory)
+    start = f"{prefix}-" if prefix else ""
+    test = "test" if f"{start}test" in _starts(folder) else "t10k"
+    return join_parts(load_part(f"{start}train"), load_part(f"{start}{test}"), directory, notes)
+
+
+def is_prefix(path: FilePath) -> bool:
+    """Whether `path` is no directory, but the start of the names of the four files of a dataset."""
+    folder, prefix = os.path.split(os.fspath(path))
+    return bool(prefix) and not os.path.lexists(path) and f"{prefix}-train" in _starts(folder)
+
+
+def _starts(folder: str) -> list[str]:
+    """What stands before `-images-idx3-ubyte` in the names of files in a folder: "train", "emnist-mnist-test"."""
+    try:
+        names = sorted(os.listdir(folder or "."))
+    except (OSError, ValueError):  # whoever opens a file in it will say what is wrong
+        return []
+    found = (re.fullmatch(r"(.+)-images[-.]idx3-ubyte(\.gz)?", name) for name in names)
+    return list(dict.fromkeys(match[1] for match in found if match))
+
+
+def _locate(directory: str) -> tuple[str, str]:
+    """The folder of the four files, and what their names start with: nothing, if they have MNIST's names."""
+    below = (sorted(glob.glob(os.path.join(glob.escape(directory), way))) for way in ("raw", os.path.join("*", "raw")))
+    for folders in itertools.chain([[directory]], below):
+        starts = ((folder, f"-{start}") for folder in folders for start in _starts(folder))
+        found = [(folder, start.removesuffix("-train")[1:]) for folder, start in starts if start.endswith("-train")]
+        if (directory, "") in found:
+            break
+        if len(found) == 1:
+            return found[0]
+        if found:
+            paths = ", ".join(repr(os.path.join(*each)) for each in found)
+            raise DataError(f"{directory!r}: holds several datasets; give one of {paths}")
+    return directory, ""
 
 
 def _find(directory: str, name: str) -> str:

@@ -24,6 +24,13 @@ __all__ = ["load_npz"]
 MAX_READ = 2**19  # bytes; NumPy reads arrays in pieces of half this size
 NUMPYS_METHODS = (0, 8)  # zip's numbers for stored and deflated; zipfile unpacks bzip2 whole, a kilobyte to gigabytes
 KEYS = ("x_train", "y_train", "x_test", "y_test")
+# Names that others use: MedMNIST's, and scikit-learn's, whose data sets have no test part ("data" is "images" in rows).
+ALIASES = {
+    "x_train": ("train_images", "images", "data", "x"),
+    "y_train": ("train_labels", "labels", "target", "y"),
+    "x_test": ("test_images",),
+    "y_test": ("test_labels",),
+}
 
 
 def load_npz(path: FilePath) -> Dataset:
@@ -31,7 +38,7 @@ def load_npz(path: FilePath) -> Dataset:
 
     Args:
         path: of a file with the arrays x_train, y_train, x_test and y_test: images of shape (N, ...), and labels of
-            shape (N,) or (N, 1).
+            shape (N,) or (N, 1). Names may be in capitals, or those in `ALIASES`. There may be no test part.
 
     Returns:
         The dataset. Images keep their shape, and become uint8 or float32 as `check_part` says.
@@ -51,20 +58,38 @@ def load_npz(path: FilePath) -> Dataset:
             zipfile.ZipFile(reader) as archive,
             warnings.catch_warnings(action="ignore"),  # of Python's parser, about a made-up header
         ):
-            missing = [key for key in KEYS if f"{key}.npy" not in archive.namelist()]
-            if missing:
-                raise DataError(f"{path!r}: lacks {', '.join(missing)}; expected the arrays {', '.join(KEYS)}")
+            members = _find_members(archive, path)
             room = os.fstat(file.fileno()).st_size * DEFLATE_RATIO
-            x_train, y_train, x_test, y_test = (
-                _read_array(archive, f"{key}.npy", room, f"{path!r}: {key}") for key in KEYS
-            )
+            arrays = {
+                key: _read_array(archive, name, room, f"{path!r}: {name.removesuffix('.npy')}")
+                for key, name in members.items()
+            }
     except DataError:
         raise
     except Exception as error:  # zipfile and NumPy's parser of headers raise a dozen kinds for damage
         raise DataError(f"{path!r}: cannot be read as an .npz file: {reason(error)}; get the file again") from error
-    train = check_part(x_train, y_train, f"{path!r}: train")
-    test = check_part(x_test, y_test, f"{path!r}: test")
-    return join_parts(train, test, path)
+    train = check_part(arrays["x_train"], arrays["y_train"], f"{path!r}: train")
+    test = check_part(arrays["x_test"], arrays["y_test"], f"{path!r}: test") if "x_test" in arrays else None
+    names = [name.removesuffix(".npy") for name in members.values()]
+    notes = [] if names == list(KEYS) else [f"arrays: {', '.join(names)} of {os.path.basename(path)}"]
+    return join_parts(train, test, path, notes)
+
+
+def _find_members(archive: ZipFile, path: str) -> dict[str, str]:
+    """Maps each of `KEYS` to the member that holds it; those for testing are left out if the file has none of both."""
+    names = {name.lower(): name for name in reversed(archive.namelist())}
+    members = {}
+    for key in KEYS:
+        found = [names[f"{alias}.npy"] for alias in (key, *ALIASES[key]) if f"{alias}.npy" in names]
+        if found:
+            members[key] = found[0]
+    missing = [key for key in KEYS if key not in members]
+    if missing and missing != ["x_test", "y_test"]:
+        present = ", ".join(repr(name.removesuffix(".npy")) for name in archive.namelist()[:9]) or "nothing"
+        raise DataError(
+            f"{path!r}: lacks {', '.join(missing)}; expected the arrays {', '.join(KEYS)}, but it holds {present[:300]}"
+        )
+    return members
 
 
 class _SmallReads(io.BufferedReader):
