@@ -282,11 +282,6 @@ def angle_of_the_origin(x):
     return np.arctan2(x * 0, x * 0)  # here
 
 
-@head("the derivative of eigh", "eigenvalues are equal")
-def eigenvectors_of_equal_eigenvalues(x):
-    return np.linalg.eigh(x[:3] * 0 + np.eye(3, dtype=np.float32)).eigenvectors * X[:3, :3]  # here
-
-
 @head("the derivative of square", "0 * NaN")
 def missing_values_that_are_masked_too_late(x):
     target = np.where(np.eye(6, 3) == 1, np.nan, 1)
@@ -651,9 +646,9 @@ def test_generators_that_end_in_any_order_take_only_their_own_watch_with_them():
             yield
 
     def overwrite():
-        x = tracked([1.0])
-        y = x * x
-        x.data += 1
+        x, constant = tracked([1.0]), np.ones(1)
+        y = x * constant
+        constant += 1
         y.backward()
 
     with np.errstate():

@@ -194,10 +194,10 @@ def backward(
         rule, args, kwargs, out = node.rule, node.args, node.kwargs, node.out
         if args is None:
             raise freed(rule)
-        if stale:
-            check(node, g)
         for watch in watches:
             watch.reached(node, g)
+        if stale:
+            check(node, g)
         values = args if rule.positional else ()  # () for a pack, which may have thousands
         if trace is not None:
             values, out = trace.boxed(node, values, create_graph)

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, DTypeLike
 from tinygrad_np.arguments import Seed, random_generator
 from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
 from tinygrad_np.derivatives.reductions import spread
-from tinygrad_np.derivatives.table import EFFECTS, differentiable
+from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
@@ -210,7 +210,6 @@ def batch_norm(
     return _scale_and_shift(_like(deviation / np.sqrt(variance + eps), x), weight, bias)
 
 
-@differentiable(None, None)
 def add_in_place(array: Any, value: Any) -> Any:
     """`array += value`, as a function, so that compiled functions do it at every call."""
     array += value
@@ -218,7 +217,8 @@ def add_in_place(array: Any, value: Any) -> Any:
     return array
 
 
-EFFECTS.update([inspect.unwrap(_dropped), inspect.unwrap(add_in_place)])
+derivative(add_in_place, None, None)
+EFFECTS.update([inspect.unwrap(_dropped), add_in_place])
 
 
 def _like(result: Any, x: Any) -> Any:

@@ -1,4 +1,8 @@
-"""`compile`: a function, traced once for each signature, and from then on run as a program of NumPy calls."""
+"""`compile`: a function, traced once for each signature, and from then on run as a program of NumPy calls.
+
+The steps are in the order of the files: `trace` writes down the calls, `plan` says where their results go, `program`
+is the text, and here it is run.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import functools
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -17,24 +21,27 @@ from tinygrad_np.compiler.trace import Trace
 from tinygrad_np.derivatives.table import PACK, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, backward, box
 from tinygrad_np.errors import warn
-from tinygrad_np.recording import no_grad, state, tracing
+from tinygrad_np.recording import state, tracing
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.tree import leaves, map_leaves, unflatten
 
 __all__ = ["Compiled", "compile"]
 
-F = TypeVar("F", bound=Callable[..., Any])
-MANY = 16
+MANY = 16  # programs of one function: then a warning says what varies
 
 
-def compile(function: F) -> Compiled:
+def compile(function: Callable[..., Any]) -> Compiled:
     """The same function, run as a program of NumPy calls.
 
-    The first call with a signature traces the function: the structure, shapes and dtypes of its arguments, what of
-    them requires a gradient, and the training mode of the modules that it calls. Later calls run the program. The
-    result is recorded as one operation, whose derivative is the compiled backward pass.
+    The first call with a signature traces the function: the structure, shapes, dtypes and memory layouts of its
+    arguments, what of them requires a gradient, and the training mode of the modules that it calls. Later calls run
+    the program. Numbers, strings and other arguments that are not arrays belong to the signature by value. Parameters
+    and buffers that the function finds elsewhere are read anew at each call. The result is recorded as one operation,
+    whose derivative is the compiled backward pass.
 
-    >>> import numpy as np
+    Raises, when called:
+        TraceError: the function does what a program cannot repeat, such as asking for the value of an array.
+
     >>> square = compile(lambda x: np.sum(x * x))
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
     >>> square(x).backward()
@@ -45,141 +52,127 @@ def compile(function: F) -> Compiled:
 
 
 class Compiled:
-    """What `compile` gives: call it as the function."""
+    """What `compile` gives: it is called as the function."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
-        self.programs: dict[Any, list[Traced]] = {}
-        self._lock = threading.RLock()
-        self._count = 0
         functools.update_wrapper(self, function)
-        self.rule_name = getattr(function, "__name__", repr(function))
+        self._function = function
+        self._name = getattr(function, "__name__", type(function).__name__).strip("<>")
+        self._programs: dict[Any, list[Traced]] = {}
+        self._lock = threading.RLock()
+        self._latest: Traced | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         now = state.get()
-        if now.trace is not None or now.watches:
-            return self.function(*args, **kwargs)
-        given = list(leaves([args, kwargs])) if kwargs or not all(type(arg) in FLAT for arg in args) else args
-        key = signature_of(args, kwargs, given, now)
-        for traced in self.programs.get(key, ()):
+        if now.trace is not None or now.watches:  # part of another program; or each call is to be seen
+            return self._function(*args, **kwargs)
+        given: Any = args
+        structure = None
+        if kwargs or not ARRAYS.issuperset(map(type, args)):
+            given = list(leaves([args, kwargs]))
+            structure = repr(map_leaves(lambda leaf: None, [args, kwargs]))
+        key = (structure, bool(now.suspended), *map(kind, given))
+        for traced in self._programs.get(key, ()):
             inputs = traced.inputs(given)
             if inputs is not None:
                 break
         else:
-            with self._lock:
-                traced = self._trace(key, args, kwargs, given)
+            traced = self._trace(key, args, kwargs, given)
             inputs = traced.inputs(given)
-            assert inputs is not None
         try:
             return traced.run(inputs, now)
-        except ShapeChanged:
-            return self.function(*args, **kwargs)
-
-    def _trace(self, key: Any, args: Any, kwargs: Any, given: Any) -> Traced:
-        traced = Traced(self.function, args, kwargs, list(given))
-        self.programs.setdefault(key, []).append(traced)
-        self._count += 1
-        if self._count == MANY:
-            warn(f"{self.rule_name} has been compiled for {MANY} signatures")
-        return traced
+        except ShapeChanged:  # of a value, which the program cannot follow
+            return self._function(*args, **kwargs)
 
     def source(self, *args: Any, **kwargs: Any) -> str:
-        """The program as text."""
+        """The program as text: the one for these arguments or, without any, the one that was made last."""
         if args or kwargs:
-            given = list(leaves([args, kwargs]))
-            return Traced(self.function, args, kwargs, given).program.text
-        return next(iter(self.programs.values()))[-1].program.text
+            return Traced(self._function, self._name, args, kwargs, list(leaves([args, kwargs]))).program.text
+        if self._latest is None:
+            raise ValueError(f"{self._name} has not been called yet, so there is no program; pass example arguments")
+        return self._latest.program.text
+
+    def _trace(self, key: Any, args: Any, kwargs: Any, given: Any) -> Traced:
+        with self._lock:
+            self._latest = traced = Traced(self._function, self._name, args, kwargs, list(given))
+            self._programs.setdefault(key, []).append(traced)
+            count = sum(map(len, self._programs.values()))
+        if count == MANY:
+            varying = {str(kinds) for kinds in zip(*self._programs, strict=False) if len(set(kinds)) > 1}
+            warn(
+                f"{self._name} has been compiled {MANY} times, for arguments that differ in {'; '.join(varying)[:300]}; "
+                "pass what varies as an array, and arrays of the same shape"
+            )
+        return traced
 
 
-FLAT = frozenset([np.ndarray, Tensor])
+ARRAYS = frozenset([np.ndarray, Tensor])
+FOLLOWED = object()  # stands for a result of the program among constants
 
 
-def signature_of(args: Any, kwargs: Any, given: Any, now: Any) -> Any:
-    """What tells one program from another."""
-    if given is not args:
-        structure: Any = repr(map_leaves(lambda leaf: 0, [args, kwargs]))
-    else:
-        structure = None
-    return (structure, bool(now.suspended), *map(kind_of, given))
-
-
-def kind_of(leaf: Any) -> Any:
+def kind(leaf: Any) -> Any:
+    """What a program is made for: of arrays all but the values."""
     if type(leaf) is np.ndarray:
-        return leaf.shape, leaf.dtype
+        return leaf.shape, leaf.dtype, leaf.strides
     if isinstance(leaf, Tensor):
-        return leaf.shape, leaf.dtype, leaf.node is not None
+        return leaf.shape, leaf.dtype, leaf.array.strides, leaf.node is not None
     return type(leaf), leaf
 
 
 class Traced:
-    """One program and what belongs to it."""
+    """One program, and what it takes to run it.
 
-    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any, given: list[Any]) -> None:
-        self.function, self.arguments = function, (args, kwargs)
+    Attributes:
+        leaves: the leaves of the arguments, with None for arrays.
+        positions: of those inputs of the program that get a gradient.
+        constants: the leaves of the function's value that do not depend on its arguments.
+        tracked, plain: for each result of the program, whether it has a gradient, and whether it is an array.
+    """
+
+    def __init__(self, function: Any, name: str, args: Any, kwargs: Any, given: list[Any]) -> None:
+        self.function, self.structure = function, map_leaves(lambda leaf: None, [args, kwargs])
+        self.leaves = [None if isinstance(leaf, (np.ndarray, Tensor)) else leaf for leaf in given]
+        self.arrays = [i for i, leaf in enumerate(given) if isinstance(leaf, (np.ndarray, Tensor))]
         trace = Trace()
-        names = names_of_arguments(function, args, kwargs)
-        boxes: list[Any] = []
-        self.followed: list[int] = []
-        for i, (leaf, name) in enumerate(zip(given, names, strict=True)):
-            if isinstance(leaf, (np.ndarray, Tensor)):
-                array = leaf.array if isinstance(leaf, Tensor) else leaf
-                tensor = Tensor(array.view(), requires_grad=isinstance(leaf, Tensor) and leaf.requires_grad)
-                trace.add(tensor.array, "input", name, isinstance(leaf, Tensor))
-                self.followed.append(i)
-                boxes.append(tensor)
-            else:
-                boxes.append(leaf)
-        given_tensors = [boxes[i] for i in self.followed]
-        self.structure = map_leaves(lambda leaf: None, [args, kwargs])
-        new_args, new_kwargs = unflatten([args, kwargs], boxes)
-        with tracing(trace), contextlib.ExitStack() as stack:
-            stack.callback(lambda: [undo() for undo in reversed(trace.undo)])
-            self.out = function(*new_args, **new_kwargs)
-            results = list(leaves(self.out))
+        names = argument_names(function, args, kwargs)
+        inputs = [trace.input(given[i], names[i]) for i in self.arrays]
+        with tracing(trace), contextlib.ExitStack() as effects:
+            effects.callback(lambda: [undo() for undo in reversed(trace.undo)])
+            value = self.call(inputs)
+            results = list(leaves(value))
             boundary = len(trace.calls)
-            roots: dict[Node, Any] = {}
-            starts = []
-            for result in results:
-                if isinstance(result, Box) and result.node is not None:
-                    start = np.ones(result.array.shape, result.array.dtype)
-                    variable = trace.add(start, "gradient", "g", True)
-                    starts.append(variable)
-                    boxed = box(start, None)
-                    roots[result.node] = roots[result.node] + boxed if result.node in roots else boxed
-            sources = [*((t, t.node) for t in given_tensors), *((None, node) for _, _, node in trace.captured)]
-            wanted = [node for _, node in sources if node is not None]
-            found = backward(roots, wanted, create_graph=False) if roots else {}
-        variables = trace.variables
-        self.is_variable = [isinstance(r, Box) or (isinstance(r, np.ndarray) and id(r) in variables) for r in results]
-        outs = [trace.reference(r) for r, is_variable in zip(results, self.is_variable, strict=True) if is_variable]
-        self.plain = [
-            id(unwrapped(r)) in trace.arrays or not variables[id(unwrapped(r))].is_tensor
-            for r, is_variable in zip(results, self.is_variable, strict=True)
-            if is_variable
-        ]
-        self.tracked = [
-            isinstance(r, Box) and r.node is not None for r, v in zip(results, self.is_variable, strict=True) if v
-        ]
-        self.results = results if not all(self.is_variable) else None
-        inputs = [trace.variables[id(t.array)] for t in given_tensors] + [v for v, _, _ in trace.captured]
-        self.positions = [i for i, (_, node) in enumerate(sources) if node is not None and node in found]
-        gradients = [trace.reference(found[sources[i][1]]) for i in self.positions]
-        self.captured = [(read, v.shape, v.dtype, node is not None) for v, read, node in trace.captured]
+            starts, roots = trace.start([r for r in results if isinstance(r, Box) and r.node is not None])
+            nodes = [*(tensor.node for tensor in inputs), *(node for _, _, node in trace.captured)]
+            found = backward(roots, [node for node in nodes if node is not None]) if roots else {}
+            self.positions = [i for i, node in enumerate(nodes) if node in found]
+            gradients = [trace.reference(found[nodes[i]]) for i in self.positions]
+            followed = [r for r in results if trace.holds(r)]
+            outs = [trace.reference(r) for r in followed]
+        self.tracked = [isinstance(r, Box) and r.node is not None for r in followed]
+        self.plain = [trace.is_plain(r) for r in followed]
+        self.value = map_leaves(lambda leaf: None, value)
+        self.constants = [FOLLOWED if trace.holds(r) else r for r in results]
+        self.captured = [(read, variable.kind, node is not None) for variable, read, node in trace.captured]
         self.modules = list(trace.modules.values())
-        self.program = Program(trace.calls, boundary, inputs, outs, starts, gradients)
-        self.rule = Rule(getattr(function, "__name__", "compiled").strip("<>"), (self.vjp, None))
-        self.out = map_leaves(lambda leaf: None, self.out)
-        for variable in variables.values():
-            variable.array = None
+        variables = [trace.reference(tensor) for tensor in inputs] + [variable for variable, _, _ in trace.captured]
+        self.program = Program(trace.calls, boundary, variables, outs, starts, gradients)
+        self.rule = Rule(name, (self.vjp,))
+        trace.forget()
 
-    def inputs(self, given: Any) -> tuple[list[np.ndarray], list[Any]] | None:
+    def call(self, inputs: list[Any]) -> Any:
+        """Call the function itself, with other arrays in the place of those that it was traced with."""
+        arrays = iter(inputs)
+        args, kwargs = unflatten(self.structure, [next(arrays) if leaf is None else leaf for leaf in self.leaves])
+        return self.function(*args, **kwargs)
+
+    def inputs(self, given: Any) -> Any:
         """The arrays that the program takes, and their nodes; None if it was traced for something else."""
         for module, training in self.modules:
             if module.training is not training:
                 return None
         arrays: list[Any] = []
         nodes: list[Any] = []
-        for i in self.followed:
+        for i in self.arrays:
             leaf = given[i]
             if type(leaf) is np.ndarray:
                 arrays.append(leaf)
@@ -187,63 +180,55 @@ class Traced:
             else:
                 arrays.append(leaf.array)
                 nodes.append(leaf.node)
-        for read, shape, dtype, tracked in self.captured:
+        for read, expected, tracked in self.captured:
             value = read()
             array, node = (value.array, value.node) if isinstance(value, Box) else (value, None)
-            if array.shape != shape or array.dtype != dtype or (node is not None) is not tracked:
+            if (array.shape, array.dtype, array.strides) != expected or (node is not None) is not tracked:
                 return None
             arrays.append(array)
             nodes.append(node)
         return arrays, nodes
 
-    def run(self, inputs: tuple[list[np.ndarray], list[Any]], now: Any) -> Any:
+    def run(self, inputs: Any, now: Any) -> Any:
+        """Run the forward pass. Its results are Tensors made by one node, or arrays where the function gives those."""
         arrays, nodes = inputs
-        outs, saved = self.program.forward(*arrays)
-        if any(self.tracked):
+        buffers = self.program.workspace()
+        outs, saved = self.program.forward(*arrays, buffers)
+        if not self.positions:
+            node, made = None, []
+        else:
+            made = [np.asarray(out) for out, tracked in zip(outs, self.tracked, strict=True) if tracked]
             packed = Packed(arrays)
-            kept = set(self.positions)
-            pack = Node(
-                PACK, packed, NOTHING, [n if i in kept else None for i, n in enumerate(nodes)], packed, now.scope
-            )
-            whole = [np.asarray(out) for out, tracked in zip(outs, self.tracked, strict=True) if tracked]
-            made = whole[0] if len(whole) == 1 else whole
-            node = Node(self.rule, [packed, saved], NOTHING, [pack, None], made, now.scope)
-            boxes = box(made, node)
-            tensors = iter([boxes] if len(whole) == 1 else boxes)
-        values = []
-        for out, tracked, plain in zip(outs, self.tracked, self.plain, strict=True):
-            values.append(next(tensors) if tracked else np.asarray(out) if plain else box(out, None))
-        if self.results is not None:
-            given = iter(values)
-            values = [next(given) if v else r for r, v in zip(self.results, self.is_variable, strict=True)]
-        return values[0] if self.out is None else unflatten(self.out, values)
+            if nodes.count(None) + len(self.positions) != len(nodes):  # some lead nowhere
+                nodes = [node if i in self.positions else None for i, node in enumerate(nodes)]
+            pack = Node(PACK, packed, NOTHING, nodes, packed, now.scope)
+            whole = made[0] if len(made) == 1 else made
+            node = Node(self.rule, [packed, saved, buffers], NOTHING, [pack, None, None], whole, now.scope)
+            made = [box(whole, node)] if len(made) == 1 else box(made, node)
+        tensors = iter(made)
+        kinds = zip(outs, self.tracked, self.plain, strict=True)
+        values = iter([next(tensors) if t and node else np.asarray(o) if p else box(o, None) for o, t, p in kinds])
+        return unflatten(self.value, [next(values) if c is FOLLOWED else c for c in self.constants])
 
-    def vjp(self, g: Any, out: Any, packed: Any, saved: Any) -> Any:
+    def vjp(self, g: Any, out: Any, packed: Any, saved: Any, buffers: Any) -> Any:
+        """The gradients of all inputs at once; if they are to be differentiated, those of the function itself."""
         parts = [g[i] if i in g else np.zeros_like(o) for i, o in enumerate(out)] if isinstance(g, Parts) else [g]
-        if any(isinstance(value, Box) for value in (*parts, *packed)):
-            raise NotImplementedError
-        gradients = self.program.backward(*parts, saved)
-        return Parts(dict(zip(self.positions, gradients, strict=True)))
+        if not any(isinstance(value, Box) for value in (*parts, *packed)):
+            return Parts(zip(self.positions, self.program.backward(*parts, saved, buffers), strict=True))
+        outs = [r for r in leaves(self.call(packed[: len(self.arrays)])) if isinstance(r, Box) and r.node is not None]
+        wanted = [packed[i] for i in self.positions]
+        found = autograd.grad(outs, wanted, parts, create_graph=True, allow_unused=True)  # type: ignore[arg-type]
+        return Parts({i: gradient for i, gradient in zip(self.positions, found, strict=True) if gradient is not None})
 
 
-def unwrapped(value: Any) -> Any:
-    return value.array if isinstance(value, Box) else value
-
-
-def names_of_arguments(function: Callable[..., Any], args: Any, kwargs: Any) -> list[str]:
+def argument_names(function: Callable[..., Any], args: Any, kwargs: Any) -> list[str]:
     """A name for each leaf of the arguments."""
     try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        names = list(bound.arguments)
+        positional = list(inspect.signature(function).bind(*args, **kwargs).arguments)
     except (TypeError, ValueError):
-        names = []
-    result = []
-    for i, arg in enumerate(args):
-        name = names[i] if i < len(names) else f"x{i}"
-        result += [name for _ in leaves(arg)]
-    for name, value in kwargs.items():
-        result += [name for _ in leaves(value)]
-    return result
-
-
-_ = autograd, no_grad
+        positional = []
+    pairs = [
+        *zip([*positional, *(f"x{i}" for i in range(len(positional), len(args)))], args, strict=False),
+        *kwargs.items(),
+    ]
+    return [name for name, tree in pairs for _ in leaves(tree)]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.compiler.plan import plan
 from tinygrad_np.compiler.trace import Call, Variable, variables_in
 from tinygrad_np.derivatives.table import EFFECTS, Parts
 
@@ -40,9 +41,9 @@ class Program:
         starts: Sequence[Variable],
         gradients: Sequence[Variable],
     ) -> None:
+        first = {id(call) for call in calls[:boundary]}
         calls, same = merged(calls)
         outs, gradients = [same.get(v, v) for v in outs], [same.get(v, v) for v in gradients]
-        first = {id(call) for call in calls[:boundary]}
         needed = needed_for(calls, [*outs, *gradients])
         calls = [call for call in calls if id(call) in needed]
         self.inputs, self.outs, self.starts, self.gradients = inputs, outs, starts, gradients
@@ -51,7 +52,18 @@ class Program:
         made = {v for call in self.after for v in call.outs}.union(starts)
         used = [v for call in self.after for v in variables_in([call.args, call.kwargs])] + list(gradients)
         self.saved = list(dict.fromkeys(v for v in used if v not in made))
-        self.names = names_of([*inputs, *(v for call in self.before for v in call.outs), *starts, *made], inputs)
+        given = [*inputs, *starts]
+        self.plan = plan(self.before, self.after, given, self.saved, [*outs, *gradients])
+        self.spare: list[list[np.ndarray]] = []
+        self.names = names_of(
+            [
+                *inputs,
+                *(v for call in self.before for v in call.outs),
+                *starts,
+                *(v for call in self.after for v in call.outs),
+            ],
+            inputs,
+        )
         self.scope: dict[str, Any] = {"np": np, "same_shape": same_shape}
         self.text = self.write()
         exec(compile(self.text, "<compiled>", "exec"), self.scope)
@@ -61,15 +73,28 @@ class Program:
     def write(self) -> str:
         """The two functions as text."""
         outs, saved = self.tuple_of(self.outs), self.tuple_of(self.saved)
-        lines = [f"def forward({', '.join(self.names[v] for v in self.inputs)}):"]
+        buffers = self.buffers()
+        lines = [f"def forward({', '.join([*(self.names[v] for v in self.inputs), 'buffers'])}):", *buffers]
         lines += [f"    {line}" for call in self.before for line in self.lines(call)]
         lines += [f"    return {outs}, {saved}", "", ""]
-        lines += [f"def backward({', '.join(self.names[v] for v in self.starts)}, saved):".replace("(, ", "(")]
+        lines += [f"def backward({', '.join([*(self.names[v] for v in self.starts), 'saved', 'buffers'])}):", *buffers]
         if self.saved:
             lines.append(f"    {saved} = saved")
         lines += [f"    {line}" for call in self.after for line in self.lines(call)]
         lines += [f"    return {self.tuple_of(self.gradients)}", ""]
         return "\n".join(lines)
+
+    def buffers(self) -> list[str]:
+        """The line that names the buffers."""
+        names = "".join(f"buffer_{i}, " for i in range(len(self.plan.buffers)))
+        return [f"    ({names}) = buffers"] if names else []
+
+    def workspace(self) -> Workspace:
+        """Buffers for one run: those of a run that has ended, or new ones."""
+        try:
+            return Workspace(self.spare.pop(), self.spare)
+        except IndexError:
+            return Workspace([np.empty(shape, dtype) for shape, dtype in self.plan.buffers], self.spare)
 
     def tuple_of(self, variables: Iterable[Variable]) -> str:
         return "(" + "".join(f"{self.names[v]}, " for v in variables) + ")"
@@ -85,6 +110,15 @@ class Program:
     def expression(self, call: Call) -> str:
         args = [self.word(arg) for arg in call.args]
         options = [f"{name}={self.word(arg)}" for name, arg in call.kwargs.items()]
+        place = self.plan.places.get(call)
+        if place is not None:
+            options.append(f"out={f'buffer_{place}' if isinstance(place, int) else self.names[place]}")
+        if call.function is np.transpose and len(args) == 1 and not options:
+            return f"{args[0]}.T"
+        if call.function in METHODS and len(args) == 2 and not options:
+            return f"{args[0]}.{METHODS[call.function]}({args[1]})"
+        if call.function in REDUCED and len(args) == 1 and call.kwargs.get("axis") is not None:
+            return f"np.{REDUCED[call.function]}.reduce({', '.join([*args, *options])})"
         return f"{self.function_name(call.function)}({', '.join([*args, *options])})"
 
     def function_name(self, function: Any) -> str:
@@ -141,6 +175,21 @@ class Program:
         return set(self.names.values())
 
 
+METHODS: dict[Any, str] = {np.reshape: "reshape", np.astype: "astype"}
+REDUCED: dict[Any, str] = {np.sum: "add", np.max: "maximum", np.min: "minimum", np.prod: "multiply"}
+
+
+class Workspace(list[np.ndarray]):
+    """The buffers of one run. When nothing refers to them any more, another run gets them."""
+
+    def __init__(self, buffers: list[np.ndarray], spare: list[list[np.ndarray]]) -> None:
+        super().__init__(buffers)
+        self.spare = spare
+
+    def __del__(self) -> None:
+        self.spare.append(list(self))
+
+
 def same_shape(array: Any, shape: tuple[int, ...]) -> None:
     if np.shape(array) != shape:
         raise ShapeChanged
@@ -149,6 +198,8 @@ def same_shape(array: Any, shape: tuple[int, ...]) -> None:
 def may_change_shape(call: Call) -> bool:
     """Whether the shape of a call's result may depend on the values of its arguments."""
     name = getattr(call.function, "__name__", "")
+    if (getattr(call.function, "__module__", None) or "").startswith("tinygrad_np."):
+        return False
     if isinstance(call.function, np.ufunc) or name in ("take", "take_along_axis"):
         return False
     if name in ("nonzero", "flatnonzero", "argwhere", "compress", "extract", "trim_zeros", "delete", "repeat", "where"):
@@ -156,7 +207,7 @@ def may_change_shape(call: Call) -> bool:
     if name.startswith("unique") or name in ("bincount", "setdiff1d", "union1d", "intersect1d"):
         return True
     kinds = {v.dtype.kind for v in variables_in([call.args[1:], call.kwargs])}
-    return "b" in kinds or (name != "getitem" and bool(kinds & {"i", "u"}) and not name.startswith("cross_entropy"))
+    return "b" in kinds or (name != "getitem" and bool(kinds & {"i", "u"}))
 
 
 def merged(calls: Sequence[Call]) -> tuple[list[Call], dict[Variable, Variable]]:
@@ -218,7 +269,7 @@ def needed_for(calls: Sequence[Call], results: Iterable[Variable]) -> set[int]:
 def names_of(variables: Iterable[Variable], inputs: Sequence[Variable]) -> dict[Variable, str]:
     """A name for each variable: that of the argument, the parameter or the function, with a number if need be."""
     names: dict[Variable, str] = {}
-    taken: set[str] = {"np", "saved", "forward", "backward"}
+    taken: set[str] = {"np", "saved", "buffers", "forward", "backward"}
     counts: dict[str, int] = {}
     for variable in variables:
         if variable in names:

@@ -18,6 +18,7 @@ from tinygrad_np.derivatives.table import CONSTANT, EFFECTS, ITEM, PACK, RULES, 
 from tinygrad_np.engine import Box, Node, apply, box
 from tinygrad_np.errors import TraceError, users_line
 from tinygrad_np.recording import state, tracing
+from tinygrad_np.tensor import Tensor
 
 __all__ = ["Call", "Trace", "Variable", "variables_in"]
 
@@ -44,6 +45,12 @@ class Variable:
         self.array: np.ndarray | None = array
         self.shape, self.dtype = array.shape, array.dtype
         self.source, self.name, self.is_tensor = source, name, is_tensor
+
+    @property
+    def kind(self) -> tuple[Any, ...]:
+        """What an array must have in common with that of the trace."""
+        assert self.array is not None
+        return self.shape, self.dtype, self.array.strides
 
 
 class Call:
@@ -77,6 +84,37 @@ class Trace:
         self.kept: list[Any] = []  # arrays whose identities are in use
 
     # Values
+
+    def input(self, leaf: Any, name: str) -> Tensor:
+        """A Tensor that stands for an array or Tensor among the arguments."""
+        tensor = Tensor(unboxed(leaf).view(), requires_grad=isinstance(leaf, Box) and leaf.node is not None)
+        self.add(tensor.array, "input", name, isinstance(leaf, Box))
+        return tensor
+
+    def start(self, results: Sequence[Any]) -> tuple[list[Variable], dict[Node, Any]]:
+        """A gradient to start from for each result, as variables, and as Tensors by the nodes of the results."""
+        variables: list[Variable] = []
+        roots: dict[Node, Any] = {}
+        for result in results:
+            start = np.ones(result.array.shape, result.array.dtype)
+            variables.append(self.add(start, "gradient", "g", True))
+            tensor = box(start, None)
+            roots[result.node] = roots[result.node] + tensor if result.node in roots else tensor
+        return variables, roots
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is a variable, and not a constant."""
+        return isinstance(value, Box) or (isinstance(value, np.ndarray) and id(value) in self.variables)
+
+    def is_plain(self, value: Any) -> bool:
+        """Whether the function itself, without being compiled, has an array here."""
+        array = unboxed(value)
+        return id(array) in self.arrays or not self.variables[id(array)].is_tensor
+
+    def forget(self) -> None:
+        """Let go of all arrays."""
+        for variable in self.variables.values():
+            variable.array = None
 
     def add(self, array: np.ndarray, source: Any, name: str, is_tensor: bool) -> Variable:
         variable = Variable(array, source, name, is_tensor)

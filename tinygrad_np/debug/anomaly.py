@@ -154,7 +154,7 @@ def plain(value: Any) -> Any:
         return Parts({i: plain(part) for i, part in value.items()})
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
-    return value.data if isinstance(value, Tensor) else value
+    return value.array if isinstance(value, Tensor) else value
 
 
 def may_pass(node: Node) -> bool:

@@ -258,7 +258,7 @@ def owners(values: Iterable[Any]) -> dict[int, int]:
         if isinstance(value, (list, tuple)):
             found |= owners(value)
         elif isinstance(value, (np.ndarray, np.generic, Tensor)):
-            owner: Any = value.data if isinstance(value, Tensor) else value
+            owner: Any = value.array if isinstance(value, Tensor) else value
             while (base := getattr(owner, "base", None)) is not None:
                 owner = base
             found[id(owner)] = getattr(owner, "nbytes", 0)

@@ -29,7 +29,7 @@ def masked_vjp(g, out, gradient, mask):
 
 
 @differentiable(masked_vjp)
-def masked(gradient, mask):
+def masked(gradient, mask, out=None):
     """The gradient where the mask is true, and 0 elsewhere, also where the gradient is infinite or NaN.
 
     A product with the mask would make NaN of infinity times 0. A product of the bits, read as integers, does not: they
@@ -38,7 +38,8 @@ def masked(gradient, mask):
     integer = INTEGERS.get(gradient.dtype)
     if integer is None:
         return np.where(mask, gradient, 0)
-    out = np.empty_like(gradient, shape=np.broadcast(gradient, mask).shape)
+    if out is None:
+        out = np.empty_like(gradient, shape=np.broadcast(gradient, mask).shape)
     np.multiply(gradient.view(integer), mask, out=out.view(integer))
     return out
 

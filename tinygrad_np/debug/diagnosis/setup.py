@@ -271,7 +271,7 @@ def norm(array: np.ndarray) -> float:
 
 def array_of(value: Any) -> np.ndarray:
     """The array of a Tensor, or of anything that NumPy makes one of."""
-    return value.data if isinstance(value, Tensor) else np.asarray(value)
+    return value.array if isinstance(value, Tensor) else np.asarray(value)
 
 
 def rows_are_probabilities(array: Any) -> bool:

@@ -1,0 +1,144 @@
+"""The third step: where each result is written, so that a program allocates nothing but what it hands out.
+
+A result lives from the call that makes it to the last one that reads it, or a view of it. Afterwards its memory serves
+another result: that of the very call that reads it last, if that works element by element, or of a later one. Memory
+that is handed out, to the user or from the forward pass to the backward pass, is left alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.compiler.trace import Call, Variable, variables_in
+from tinygrad_np.derivatives.elementwise import INTEGERS, masked
+
+__all__ = ["Plan", "plan"]
+
+MASKED: Any = inspect.unwrap(masked)
+REDUCTIONS = (np.sum, np.max, np.min, np.prod)
+
+
+class Plan:
+    """Where results go.
+
+    Attributes:
+        places: for each call whose result is written to memory that is there, that memory: a variable whose last reader
+            it is, or the number of a buffer.
+        buffers: the shape and dtype of each buffer.
+    """
+
+    def __init__(self) -> None:
+        self.places: dict[Call, Variable | int] = {}
+        self.buffers: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+
+
+def plan(
+    before: Sequence[Call],
+    after: Sequence[Call],
+    given: Iterable[Variable],
+    saved: Iterable[Variable],
+    out: Iterable[Variable],
+) -> Plan:
+    """Plan the memory of the calls of the two passes.
+
+    Args:
+        given: the variables that come from outside, whose memory is the user's.
+        saved: those that the backward pass reads.
+        out: those that are handed out.
+    """
+    calls = [*before, *after]
+    owner = owners(calls, given)
+    kept = {owner[v] for v in (*given, *out)}
+    until: dict[Variable, int] = {}
+    for i, call in enumerate(calls):
+        for variable in (*call.outs, *variables_in([call.args, call.kwargs])):
+            until[owner[variable]] = i
+    read_later = {owner[v] for v in saved}
+    result = Plan()
+    home: dict[Variable, int] = {}  # the buffer that holds an owner
+    free: list[int] = []
+    for i, call in enumerate(calls):
+        made = call.outs[0] if len(call.outs) == 1 and not call.several else None
+        if made is not None and owner[made] is made and takes_out(call, made):
+            spare = spare_operand(call, made, i, until, owner, kept, read_later if i >= len(before) else set())
+            if spare is not None:
+                result.places[call] = spare
+                if owner[spare] in home:
+                    home[made] = home.pop(owner[spare])
+                if made in kept:  # then the memory is handed out after all, and must be fresh
+                    release(result, home, made)
+            elif made not in kept:
+                fitting = [b for b in free if result.buffers[b] == (made.shape, made.dtype)]
+                number = fitting[0] if fitting else len(result.buffers)
+                if fitting:
+                    free.remove(number)
+                else:
+                    result.buffers.append((made.shape, made.dtype))
+                result.places[call] = home[made] = number
+        for variable in [v for v in home if until[v] <= i and v not in read_later]:
+            free.append(home.pop(variable))
+    return result
+
+
+def release(result: Plan, home: dict[Variable, int], made: Variable) -> None:
+    """Take a result out of its buffer: the first call that wrote to it allocates instead."""
+    number = home.pop(made, None)
+    if number is not None:
+        first = next(call for call, place in reversed(result.places.items()) if place == number)
+        del result.places[first]
+
+
+def owners(calls: Sequence[Call], given: Iterable[Variable]) -> dict[Variable, Variable]:
+    """For each variable the one that owns its memory: itself, unless it is a view."""
+    of_memory: dict[int, Variable] = {}
+    found: dict[Variable, Variable] = {}
+    for variable in (*given, *(v for call in calls for v in call.outs)):
+        assert variable.array is not None
+        memory = variable.array
+        while isinstance(memory.base, np.ndarray):
+            memory = memory.base
+        found[variable] = of_memory.setdefault(id(memory), variable)
+    return found
+
+
+def takes_out(call: Call, made: Variable) -> bool:
+    """Whether a call can write its result to memory that is given to it."""
+    assert made.array is not None
+    ufunc = (
+        isinstance(call.function, np.ufunc) or (call.function is MASKED and made.dtype in INTEGERS)
+    ) and not call.kwargs
+    reduction = call.function in REDUCTIONS and set(call.kwargs) <= {"axis", "keepdims"} and len(call.args) == 1
+    return (ufunc or reduction) and made.array.ndim > 0 and made.array.flags.c_contiguous
+
+
+def spare_operand(
+    call: Call,
+    made: Variable,
+    i: int,
+    until: dict[Variable, int],
+    owner: dict[Variable, Variable],
+    kept: set[Variable],
+    untouched: set[Variable],
+) -> Variable | None:
+    """An argument that nothing reads any more, of the result's shape and dtype, if the call works by elements."""
+    if call.function is not MASKED and getattr(call.function, "signature", "") is not None:
+        return None
+    for arg in call.args:
+        if (
+            isinstance(arg, Variable)
+            and owner[arg] is arg
+            and isinstance(arg.source, Call)
+            and arg not in kept
+            and arg not in untouched
+            and until[arg] == i
+            and (arg.shape, arg.dtype) == (made.shape, made.dtype)
+            and arg.array is not None
+            and arg.array.flags.c_contiguous
+            and arg.array.flags.writeable
+        ):
+            return arg
+    return None
