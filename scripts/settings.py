@@ -174,6 +174,12 @@ def new_parser() -> Parser:
         "--batch-size", type=count, default=128, metavar="N", help="images in a step; all of them if there are fewer"
     )
     group.add_argument(
+        "--no-compile",
+        action="store_false",
+        dest="compile",
+        help="call every operation of a step by itself, instead of running the steps as one compiled program",
+    )
+    group.add_argument(
         "--seed", type=number(int, 0), default=0, metavar="N", help="the same seed gives the same numbers"
     )
 
@@ -264,5 +270,6 @@ def check_settings(config: argparse.Namespace) -> None:
         and (config.scale is None or (type(config.scale) is float and 0 < config.scale < math.inf))
         and all(type(value) is str for value in names)
         and type(config.seed) is int
+        and type(config.compile) is bool
     ):
         raise ValueError(f"not the settings of a run: {vars(config)}")

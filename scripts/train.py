@@ -40,8 +40,7 @@ def train(run: Run, folder: Path) -> None:
         for epoch, images in epochs:
             with progress_bar(run, epoch) as bar:
                 for batch, labels in run.batches_left(epoch, images):
-                    scores = run.trained(batch)
-                    loss = run.loss(scores, labels)
+                    loss, scores = run.step(batch, labels)
                     require_finite(loss.item(), run)
                     loss.backward()
                     if config.clip_norm:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from distorted import distorted_epochs
 from settings import check_settings
 
 from models.mnist_mlp import MnistMLP
-from tinygrad_np import TinygradNpError, checkpoint, data, files, functional, no_grad, optim
+from tinygrad_np import TinygradNpError, checkpoint, compile, data, files, functional, no_grad, optim
 from tinygrad_np.errors import ArgumentError, CheckpointError, DataError
 
 MNIST = Path(__file__).resolve().parents[1] / "models" / "data" / "mnist"
@@ -138,6 +139,16 @@ class Run:
         if self.config.label_smoothing:
             return functional.cross_entropy(scores, labels, self.config.label_smoothing)
         return LOSSES[self.config.loss](scores, labels)
+
+    def forward(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        """The loss of a step, and the scores."""
+        scores = self.trained(images)
+        return self.loss(scores, labels), scores
+
+    @cached_property
+    def step(self) -> Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]:
+        """The same, compiled unless the settings say otherwise."""
+        return compile(self.forward) if self.config.compile else self.forward
 
     def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
         """The epochs still to do: the number of each, and its inputs. Starts the clock. The iterator must be closed."""
@@ -277,6 +288,8 @@ def restore(folder: Path, name: str = "last") -> Run:
         if not hasattr(config, "label_column"):  # the run was begun when the labels were always in the first column
             config.label_column = "first" if config.data and data.is_csv(config.data) else None
             config.scale = None
+        if not hasattr(config, "compile"):  # begun before steps could be compiled
+            config.compile = False
         check_settings(config)
         hidden = layer_sizes(saved["model"])[1:-1]
         if config.hidden != hidden:  # checked before the network is made, which could be of any size

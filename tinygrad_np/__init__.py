@@ -13,6 +13,7 @@ from types import ModuleType
 
 from tinygrad_np import func, functional, nn, optim
 from tinygrad_np.autograd import grad
+from tinygrad_np.compiler import compile
 from tinygrad_np.derivatives.table import derivative, differentiable
 from tinygrad_np.errors import TinygradNpError
 from tinygrad_np.recording import no_grad
@@ -24,6 +25,7 @@ __all__ = [
     "Tensor",
     "TinygradNpError",
     "checkpoint",
+    "compile",
     "data",
     "debug",
     "derivative",

@@ -57,7 +57,7 @@ class Compiled:
     def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
         self._function = function
-        self._name = getattr(function, "__name__", type(function).__name__).strip("<>")
+        self._name = getattr(function, "__name__", type(function).__name__).replace("<lambda>", "compiled")
         self._programs: dict[Any, list[Traced]] = {}
         self._lock = threading.RLock()
         self._latest: Traced | None = None
@@ -100,7 +100,7 @@ class Compiled:
         if count == MANY:
             varying = {str(kinds) for kinds in zip(*self._programs, strict=False) if len(set(kinds)) > 1}
             warn(
-                f"{self._name} has been compiled {MANY} times, for arguments that differ in {'; '.join(varying)[:300]}; "
+                f"{self._name} was compiled {MANY} times, for arguments that differ in {'; '.join(varying)[:300]}; "
                 "pass what varies as an array, and arrays of the same shape"
             )
         return traced

@@ -144,8 +144,15 @@ derivative(
 derivative(np.sin, lambda g, out, x: g * np.cos(x))
 derivative(np.cos, lambda g, out, x: -g * np.sin(x))
 derivative(np.tan, lambda g, out, x: g * (1 + out * out))
-derivative(np.arcsin, lambda g, out, x: g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
-derivative(np.arccos, lambda g, out, x: -g / (np.sqrt(1 - x) * np.sqrt(1 + x)))
+
+
+def cosine_of_arcsin(x):
+    """sqrt(1 - x^2). Of complex x in two factors, for the square may overflow; of real x in one, right up to 1."""
+    return np.sqrt(1 - x) * np.sqrt(1 + x) if x.dtype.kind == "c" else np.sqrt(1 - x * x)
+
+
+derivative(np.arcsin, lambda g, out, x: g / cosine_of_arcsin(x))
+derivative(np.arccos, lambda g, out, x: -g / cosine_of_arcsin(x))
 
 
 def arctan_vjp(g, out, x):
@@ -173,7 +180,7 @@ derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
 derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
 derivative(np.arcsinh, arcsinh_vjp)
 derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
-derivative(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x))
+derivative(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x) if x.dtype.kind == "c" else g / (1 - x * x))
 
 
 def sinc_vjp(g, out, x):
