@@ -950,6 +950,7 @@ LINALG = {
     "linalg.matrix_norm": matrix_norm,
     "linalg.matrix_power": np.linalg.matrix_power,
     "linalg.norm": norm,
+    "linalg.norm subgradients_at_zero": norm,
     "linalg.pinv": pinv,
     "linalg.pinv hermitian": of_hermitian(pinv),
     "linalg.pinv singular": lambda a, b: np.linalg.pinv(a @ last_two(b)),
@@ -1347,3 +1348,34 @@ WITHOUT_COUNTERPART = {
         native_dropout_backward native_group_norm native_layer_norm torch.ops.aten._safe_softmax.default""",
 }
 """PyTorch's operations that are not compared, by the reason."""
+
+OTHER_SECOND_DERIVATIVES = {
+    "linalg.norm subgradients_at_zero": "a norm of zeros has no second derivative, but PyTorch gives 0 for some orders",
+}
+"""Operations of which only values and first derivatives are compared, by the reason."""
+
+TIES = {
+    "two equal elements share the gradient, and PyTorch gives all of it to one": "fmax fmin median",
+    "equal elements are sorted in another order, and so get each other's gradients": "kthvalue msort sort topk",
+    "of equal bounds the lower one gets the gradient, in PyTorch neither": "clamp",
+    "PyTorch takes a distance for positive, even if it is not": "polar",
+    "outside of the domain, or at 0 / 0, a derivative is NaN": "__rdiv__ acosh atan2 fmod logit",
+}
+EDGES = {
+    "ties, zeros and borders of domains": [-1, 0, 0.5, 1, 2],
+    "infinities": [-np.inf, -1, -0.5, 0, 1, 2, np.inf],
+}
+EDGE_DIFFERENCES = {
+    "ties, zeros and borders of domains": {
+        **TIES,
+        "PyTorch's mixed second derivatives of powers differ by the order in which they are taken, where the exponent is "
+        "0": "__rpow__ float_power pow",
+    },
+    "infinities": {
+        **TIES,
+        "infinity times a 0 among the other factors is NaN": "cumprod masked.cumprod prod",
+        "infinity times 0 is NaN: in i times infinity, and with a weight of 0": "complex lerp view_as_complex",
+    },
+}
+"""At the edges, the operations that differ from PyTorch's where that gives a number, by the reason. First derivatives
+are compared at all edges, second ones at the finite ones."""
