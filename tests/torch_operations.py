@@ -1373,6 +1373,7 @@ EDGE_DIFFERENCES = {
     "infinities": {
         **TIES,
         "infinity times a 0 among the other factors is NaN": "cumprod masked.cumprod prod",
+        "what is masked out has no share in an infinite extreme, in PyTorch it has one": "masked.amax",
         "infinity times 0 is NaN: in i times infinity, and with a weight of 0": "complex lerp view_as_complex",
     },
 }
