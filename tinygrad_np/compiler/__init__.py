@@ -213,7 +213,7 @@ class Traced:
     def vjp(self, g: Any, out: Any, packed: Any, saved: Any, buffers: Any) -> Any:
         """The gradients of all inputs at once; if they are to be differentiated, those of the function itself."""
         parts = [g[i] if i in g else np.zeros_like(o) for i, o in enumerate(out)] if isinstance(g, Parts) else [g]
-        if not any(isinstance(value, Box) for value in (*parts, *packed)):
+        if type(packed) is Packed:  # and not the Tensors that it stands for
             return Parts(zip(self.positions, self.program.backward(*parts, saved, buffers), strict=True))
         outs = [r for r in leaves(self.call(packed[: len(self.arrays)])) if isinstance(r, Box) and r.node is not None]
         wanted = [packed[i] for i in self.positions]
