@@ -76,8 +76,8 @@ def check(node: Any, gradient: Any) -> None:
         if write is not None and write.number > node.number and matters(node, gradient, array):
             raise GraphError(
                 f"an array of shape {array.shape} that {node.rule.name} saved for its derivative was overwritten "
-                f"before backward(), by {':'.join(map(str, write.by))}; call backward() first, or compute a new array instead of writing "
-                "in place"
+                f"before backward(), by {':'.join(map(str, write.by))}; call backward() first, or compute a new array "
+                "instead of writing in place"
             )
 
 
