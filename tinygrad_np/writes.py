@@ -17,7 +17,7 @@ from tinygrad_np.derivatives.table import Parts
 from tinygrad_np.errors import GraphError, users_line
 from tinygrad_np.recording import next_number
 
-__all__ = ["check", "matters", "saved", "since", "written"]
+__all__ = ["arrays", "check", "matters", "owner", "saved", "since", "written"]
 
 
 class Write:

@@ -61,10 +61,16 @@ class Compiled:
         self._programs: dict[Any, list[Traced]] = {}
         self._lock = threading.RLock()
         self._latest: Traced | None = None
+        self._said = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         now = state.get()
-        if now.trace is not None or now.watches:  # part of another program; or each call is to be seen
+        if now.trace is not None:  # part of another program
+            return self._function(*args, **kwargs)
+        if now.watches:
+            if not self._said:
+                warn(f"{self._name} runs without being compiled here, so that each of its calls can be seen")
+            self._said = True
             return self._function(*args, **kwargs)
         given: Any = args
         structure = None
