@@ -145,7 +145,7 @@ def history(folder):
 
 
 def test_a_run_that_held_images_out_is_judged_by_its_best_epoch_and_says_so(tmp_path):
-    flags = ["--lr", "0.1", "--schedule", "constant", "--validation-split", "0.5", "--epochs", "8"]
+    flags = ["--lr", "0.2", "--schedule", "constant", "--validation-split", "0.2", "--epochs", "8"]
     *_, weights, last = train(*SMALL, *flags, "--out", tmp_path / "run").stdout.splitlines()
     accuracies = [metrics["validation_accuracy"] for metrics in history(tmp_path / "run")]
     best = 1 + int(np.argmax(accuracies))
