@@ -195,11 +195,9 @@ def new_parser() -> Parser:
         "--no-compile",
         action="store_false",
         dest="compile",
-        help="call every operation of a step by itself, instead of running the steps as one compiled program",
+        help="run each operation by itself, uncompiled",
     )
-    group.add_argument(
-        "--seed", type=number(int, 0), default=0, metavar="N", help="the same seed gives the same numbers"
-    )
+    group.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="same seed, same numbers")
 
     group = parser.add_argument_group("data and files")
     group.add_argument(
@@ -217,7 +215,7 @@ def new_parser() -> Parser:
         "found by its names and values if not given",
     )
     group.add_argument(
-        "--scale", type=positive, metavar="NUMBER", help="what to divide pixels by; found by their range if not given"
+        "--scale", type=positive, metavar="NUMBER", help="what to divide pixels by (found by their range)"
     )
     group.add_argument("--limit", type=count, metavar="N", help="use the first N training images only")
     group.add_argument(
