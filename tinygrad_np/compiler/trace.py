@@ -136,8 +136,11 @@ class Trace:
         if isinstance(value, Box):
             if isinstance(value.array, list):  # packed
                 return self.reference(value.array)
-            if id(value.array) not in self.variables:
-                self.capture(value)
+            variable = self.variables.get(id(value.array))
+            if variable is None:
+                self.capture(value, value.array)
+            elif variable.source == "captured" and value.node not in [None, *(node for _, _, node in self.captured)]:
+                self.capture(value, value.array.view())  # the same array with a history: for its gradient alone
             return self.variables[id(value.array)]
         if isinstance(value, np.ndarray):
             variable = self.variables.get(id(value))
@@ -151,11 +154,11 @@ class Trace:
             return items if isinstance(value, list) else tuple(items)
         return value
 
-    def capture(self, tensor: Box) -> None:
+    def capture(self, tensor: Box, array: np.ndarray) -> None:
         """Make an input of a Tensor that the function has found elsewhere."""
         read = self._reader(tensor) or (lambda: tensor)
-        name = self._name_of(tensor)
-        self.captured.append((self.add(tensor.array, "captured", name, True), read, tensor.node))
+        variable = self.add(array, "captured", self._name_of(tensor), True)
+        self.captured.append((variable, read, tensor.node))
 
     def attribute(self, array: np.ndarray) -> Any:
         """A module's buffer becomes an input; any other array is a constant."""
