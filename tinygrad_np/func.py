@@ -10,6 +10,8 @@ The names are JAX's; who comes from HIPS autograd finds `elementwise_grad`, `hes
 
 from __future__ import annotations
 
+__docformat__ = "google"
+
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -69,10 +71,10 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
 def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """As `grad`, but returns the pair of the function's value and its gradient.
 
-    Raises, when called:
-        ShapeError: the function's value is no scalar.
-        DTypeError: it is complex.
-        ArgumentTypeError: it is no array or number, but for example None.
+    Raises:
+        ShapeError: when called, if the function's value is no scalar.
+        DTypeError: if it is complex.
+        ArgumentTypeError: if it is no array or number, but for example None.
     """
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
@@ -181,8 +183,8 @@ def jacobian(function: Function, argnums: int = 0) -> Callable[..., Any]:
     holomorphic; of a real value, the rows are gradients as `grad` gives them. If value or argument are trees, there
     is a tree of the argument's structure for each leaf of the value.
 
-    Raises, when called:
-        DTypeError: a complex value that is no holomorphic function of a complex argument.
+    Raises:
+        DTypeError: when called, for a complex value that is no holomorphic function of a complex argument.
 
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))
     array([[2., 0.],

@@ -15,8 +15,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
+from tinygrad_np.arguments import ArrayLike, DTypeLike
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
 from tinygrad_np.recording import Scope, State, state
 from tinygrad_np.tensor import Tensor
