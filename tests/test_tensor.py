@@ -642,3 +642,21 @@ def test_the_package_exports_what_its_contract_names():
     names = ["Tensor", "grad", "no_grad", "TinygradNpError", "functional", "func", "nn", "optim", "data"]
     names += ["checkpoint", "debug", "visualize"]
     assert [name for name in names if not hasattr(tinygrad_np, name)] == []
+
+
+def test_out_leaves_the_elements_that_where_leaves_out():
+    out = Tensor([7.0, 7.0])
+    assert np.add(Tensor([1.0, 2.0]), 1, out=out, where=np.array([True, False])) is out
+    assert out.data.tolist() == [2.0, 7.0]
+
+
+def test_out_takes_several_tensors():
+    quotient = Tensor(np.zeros(2))
+    first, second = np.divmod(np.array([5.0, 7.0]), 2.0, out=(quotient, None))
+    assert first is quotient
+    assert (first.data.tolist(), second.data.tolist()) == ([2.0, 3.0], [1.0, 1.0])
+
+
+def test_out_is_cast_to_as_numpy_does():
+    with pytest.raises(TypeError, match="casting"):
+        np.add([1.5], 0, out=Tensor([0]))

@@ -346,16 +346,24 @@ class Tensor(Box):
                     return call(ufunc, args)
             return apply(ufunc, args)
         out = kwargs.pop("out", (None,))
-        if len(out) == 1 and isinstance(out[0], Tensor):
-            out[0][...] = getattr(ufunc, method)(*args, **kwargs)
-            return out[0]
         if any(array is not None for array in out):
-            if holds_tracked((*args, *out)):
+            recorded = holds_tracked((*args, *out)) or traced(*args, *out)
+            if recorded and len(out) == 1 and isinstance(out[0], Tensor):
+                out[0][...] = getattr(ufunc, method)(*args, **kwargs)
+                return out[0]
+            if recorded:
                 raise NoDerivativeError(
                     f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "
                     "out=; use the Tensor that it returns, or .detach() the inputs"
                 )
-            return getattr(ufunc, method)(*map(plain, args), out=out, **kwargs)
+            options = {name: plain(value) for name, value in kwargs.items()}
+            results = getattr(ufunc, method)(*map(plain, args), out=plain(out), **options)
+            for array in out:
+                if isinstance(array, Tensor):
+                    written(array.array)
+            every = zip(out, results if len(out) > 1 else [results], strict=True)
+            results = [box(result, None) if array is None else array for array, result in every]
+            return tuple(results) if len(out) > 1 else results[0]
         if method == "__call__":
             return call(ufunc, args, kwargs)
         if method == "outer":
