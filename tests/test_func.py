@@ -1,10 +1,13 @@
 """Transforms of functions."""
 
+import copy
+import pickle
 from typing import NamedTuple
 
 import numpy as np
 import pytest
 
+import tinygrad_np
 from tinygrad_np import Tensor, func, no_grad
 from tinygrad_np.errors import ArgumentTypeError, DTypeError, NoDerivativeError, ShapeError
 
@@ -270,3 +273,26 @@ def test_values_that_carry_none_can_be_taken_out_also_within_a_transform():
 def test_printing_within_a_transform_is_no_loss(capsys):
     func.grad(lambda x: print(x) or x)(1.0)
     assert "Tensor(1." in capsys.readouterr().out
+
+
+LOSING = {
+    "a copy": copy.copy,
+    "a deep copy": copy.deepcopy,
+    "pickle": lambda x: pickle.loads(pickle.dumps(x)),
+    "grad without create_graph": lambda x: tinygrad_np.grad(np.sum(x**3), x),
+    "backward": lambda x: np.sum(x**3).backward(),
+    "the data of another": lambda x: setattr(Tensor(np.zeros(2)), "data", x),
+    "item": lambda x: x[0].item(),
+}
+
+
+@pytest.mark.parametrize("name", LOSING)
+@pytest.mark.parametrize("argument", [np.ones(2), Tensor(np.ones(2), requires_grad=True)])
+def test_a_value_that_would_lose_its_derivative_is_refused(name, argument):
+    with pytest.raises(NoDerivativeError, match="being differentiated"):
+        func.grad(lambda x: np.sum(x) + np.sum(LOSING[name](x)))(argument)
+
+
+def test_grad_with_create_graph_is_differentiated():
+    found = func.grad(lambda x: np.sum(tinygrad_np.grad(np.sum(x**3), x, create_graph=True)))(np.ones(2))
+    assert found.tolist() == [6.0, 6.0]

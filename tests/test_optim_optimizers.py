@@ -477,10 +477,8 @@ def test_a_complex_parameter_is_refused():
 
 def test_a_gradient_of_another_shape_is_refused():
     p = parameter((2, 3))
-    optimizer = optim.SGD([p])
-    p.grad = np.ones((3, 2))
-    with pytest.raises(ShapeError, match=r"parameter 0 has shape \(2, 3\), but its gradient \(3, 2\)"):
-        optimizer.step()
+    with pytest.raises(ShapeError, match=r"a gradient of shape \(3, 2\) is set for a Tensor of shape \(2, 3\)"):
+        p.grad = np.ones((3, 2))
 
 
 def test_only_frozen_parameters_are_refused():

@@ -31,7 +31,7 @@ from tinygrad_np.gradients import conjugated, outline, owned, unbroadcast
 from tinygrad_np.recording import Scope, next_number, state
 from tinygrad_np.writes import check, since
 
-__all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "leaves_behind", "toposort"]
+__all__ = ["NOTHING", "Box", "Node", "ancestors", "apply", "backward", "box", "leaves_behind", "toposort"]
 
 NOTHING: Mapping[str, Any] = {}
 new, ndarray = object.__new__, np.ndarray
@@ -143,11 +143,15 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
     return sorted(found, key=attrgetter("number"), reverse=True)
 
 
+def ancestors(roots: Iterable[Node]) -> set[Node]:
+    """The nodes `roots`, and all that they were computed from."""
+    roots = list(roots)
+    return {parent for node in toposort(roots) for parent in node.parents if parent is not None}.union(roots)
+
+
 def leaves_behind(roots: Iterable[Node]) -> set[Node]:
     """The leaves among `roots`, and those that the others were computed from."""
-    roots = list(roots)
-    found = {parent for node in toposort(roots) for parent in node.parents if parent is not None}
-    return {node for node in found.union(roots) if node.rule is LEAF}
+    return {node for node in ancestors(roots) if node.rule is LEAF}
 
 
 def leading_to(targets: set[Node], nodes: Iterable[Node]) -> set[Node]:

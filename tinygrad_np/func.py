@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np import autograd
+from tinygrad_np.autograd import gradients
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import leaves_behind
 from tinygrad_np.errors import ArgumentTypeError, DTypeError, ShapeError, warn
@@ -166,12 +166,12 @@ def _pushed(out: Any, inputs: list[Tensor], directions: list[Any], nested: bool)
     if not _depends(out):
         return zero
     cotangent = Tensor(np.zeros(out.shape, out.dtype), requires_grad=True)
-    pulled = autograd.grad(out, inputs, cotangent, create_graph=True, allow_unused=True)
+    pulled = gradients(out, inputs, cotangent, True, True, True)
     pairs = [(gradient, v) for gradient, v in zip(pulled, directions, strict=True) if _depends(gradient)]
     if not pairs:
         return zero
-    gradients, along = zip(*pairs, strict=True)
-    return autograd.grad(list(gradients), cotangent, list(along), nested, allow_unused=True, retain_graph=True)
+    slopes, along = zip(*pairs, strict=True)
+    return gradients(list(slopes), cotangent, list(along), nested, True, True)
 
 
 def jacobian(function: Function, argnums: int = 0) -> Callable[..., Any]:
@@ -358,7 +358,7 @@ def _gradients(
     if not pairs:
         return [None] * len(inputs)
     roots, given = (list(column) for column in zip(*pairs, strict=True))
-    return autograd.grad(roots, inputs, given, nested, allow_unused=True, retain_graph=retain_graph or nested)
+    return gradients(roots, inputs, given, nested, True, retain_graph or nested)
 
 
 def _filled(gradients: Sequence[Any], inputs: Sequence[Tensor]) -> list[Any]:

@@ -109,8 +109,7 @@ class Optimizer(ABC):
         """Update every parameter that has a gradient. One whose `.grad` is None keeps its value and its state.
 
         Raises:
-            ShapeError: a gradient does not have its parameter's shape, or a parameter has another one than when the
-                optimizer was made.
+            ShapeError: a parameter has another shape than when the optimizer was made.
             DTypeError: a parameter has another dtype than when the optimizer was made.
         """
         lr, l2 = self.lr, 0.0 if self.decoupled else float(self.weight_decay)
@@ -123,11 +122,6 @@ class Optimizer(ABC):
             if views is None or parameter.data is not views[0] or not views[0].flags.c_contiguous:
                 views = self._chunks[i] = self._views(i, parameter.data)
             data, flat, chunks = views
-            if grad.shape != data.shape:
-                raise ShapeError(
-                    f"{_describe(i, parameter)} has shape {data.shape}, but its gradient {grad.shape}; "
-                    "a gradient must have its parameter's shape"
-                )
             self._steps[i] += 1
             grad = grad.reshape(-1)
             for chunk, p, state, s, decayed in chunks:
