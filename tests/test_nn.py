@@ -1007,7 +1007,7 @@ def test_an_object_that_comes_to_hide_a_parameter_is_refused_later():
     module = nn.Module()
     module.options = types.SimpleNamespace()
     module.options.w = nn.Parameter([1.0])
-    with pytest.raises(ArgumentTypeError, match="Module.options holds a Parameter"):
+    with pytest.raises(ArgumentTypeError, match="options holds a Parameter"):
         list(module.parameters())
 
 

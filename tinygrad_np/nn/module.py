@@ -381,18 +381,18 @@ def _hidden(value: Any) -> list[Module | Tensor]:
     return hidden
 
 
-def _inside(item: Any) -> tuple[Iterable[Any], bool]:
+def _inside(item: Any) -> tuple[list[Any], bool]:
     """What a container, or another object, holds; and whether it is no container."""
     if isinstance(item, np.ndarray):
-        return item.ravel().tolist() if item.dtype == object else (), False
+        return item.ravel().tolist() if item.dtype == object else [], False
     if isinstance(item, MAPPINGS):
         return [*item, *item.values()], False
     if isinstance(item, CONTAINERS):
-        return list(item), False
+        return [*item], False  # type: ignore[misc]
     if isinstance(item, partial):
         return [*item.args, *item.keywords.values()], False
     attributes = getattr(item, "__dict__", None)
-    return list(attributes.values()) if type(attributes) is dict and not isinstance(item, ModuleType) else (), True
+    return list(attributes.values()) if type(attributes) is dict and not isinstance(item, ModuleType) else [], True
 
 
 def _is_activation(item: Module | Tensor) -> bool:
