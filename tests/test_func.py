@@ -382,9 +382,3 @@ def test_dicts_keep_their_class():
     found = func.grad(lambda d: d["a"] ** 2)(collections.defaultdict(list, a=2.0))
     assert found == {"a": 4.0}
     assert found.default_factory is list
-
-
-def test_integers_in_a_flattened_tree_have_no_derivative_and_that_is_said():
-    vector, unflatten = func.flatten({"a": 2.0, "b": 3})
-    with pytest.warns(UserWarning, match="leaves of integers"):
-        func.grad(lambda v: unflatten(v)["a"] * unflatten(v)["b"])(vector)

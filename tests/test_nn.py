@@ -1037,3 +1037,10 @@ def test_a_state_of_other_names_only_is_refused_also_if_not_strict():
     state = {f"module.{name}": array for name, array in model.state_dict().items()}
     with pytest.raises(CheckpointError, match=r"it has weight, bias .*, but the weights are called module\.weight"):
         model.load_state_dict(state, strict=False)
+
+
+@pytest.mark.parametrize("fill", [nn.init.zeros_, lambda x: nn.init.kaiming_normal_(x, 0)])
+def test_an_initialiser_refuses_what_is_no_tensor(fill):
+    for given in (nn.Linear(2, 2), np.ones((2, 2))):
+        with pytest.raises(ArgumentTypeError, match=r"pass layer\.weight"):
+            fill(given)

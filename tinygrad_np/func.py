@@ -279,7 +279,7 @@ def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     """All elements of a tree of arrays in one vector, and the function that makes the tree of a vector again.
 
     Both ways are differentiable. The vector has the dtype that NumPy gives to the joined arrays; each leaf gets its own
-    dtype back.
+    dtype back; so integers have no derivative.
 
     >>> vector, unflatten = flatten({"w": np.ones((2, 2)), "b": 3.0})
     >>> vector

@@ -24,7 +24,7 @@ from tinygrad_np.gradients import implied
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
-__all__ = ["Tensor"]
+__all__ = ["Tensor", "plain_array"]
 
 LISTS = frozenset([list, tuple])
 

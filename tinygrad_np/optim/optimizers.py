@@ -17,7 +17,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_np.arguments import number, require
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError, users_line
+from tinygrad_np.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CheckpointError,
+    DTypeError,
+    ShapeError,
+    users_line,
+    warn,
+)
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
 
@@ -106,17 +114,24 @@ class Optimizer(ABC):
         return data, flat, chunks
 
     def step(self) -> None:
-        """Update every parameter that has a gradient. One whose `.grad` is None keeps its value and its state.
+        """Update every parameter that has a gradient. One whose `.grad` is None, or that is frozen, stays as it is.
+
+        Warns if none has a gradient, because that is nearly always a mistake.
 
         Raises:
             ShapeError: a parameter has another shape than when the optimizer was made.
             DTypeError: a parameter has another dtype than when the optimizer was made.
         """
         lr, l2 = self.lr, 0.0 if self.decoupled else float(self.weight_decay)
+        if all(parameter.grad is None for parameter in self.params):
+            warn(
+                "none of the parameters has a gradient, so this step changes nothing; call backward() before it, after "
+                "zero_grad(). If the model was copied, or its parameters replaced, make an optimizer for the new ones"
+            )
         by = "{}.step() at {}:{}".format(type(self).__name__, *users_line())
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
-            if grad is None:
+            if grad is None or not parameter.requires_grad:
                 continue
             views = self._chunks[i]
             if views is None or parameter.data is not views[0] or not views[0].flags.c_contiguous:
@@ -174,7 +189,10 @@ class Optimizer(ABC):
 
         Raises:
             CheckpointError: arrays are missing or unknown, or have another shape or dtype. Then nothing is changed.
+            ArgumentTypeError: `state` is no dict.
         """
+        if not isinstance(state, Mapping):
+            raise ArgumentTypeError(f"load_state_dict takes what state_dict() returned, not a {type(state).__name__}")
         expected = self.state_dict()
         given = {key: np.asarray(value) for key, value in state.items()}
         if given.keys() != expected.keys():
