@@ -168,6 +168,10 @@ def isolated(*watches: Watch) -> contextlib.AbstractContextManager[None]:
     return _while(lambda now: State(watches=watches), lambda now: before)
 
 
+entered: ContextVar[tuple[tuple[Any, Any], ...]] = ContextVar("tinygrad_np.entered", default=())
+"""Each `Context` that the running context is in, with its manager: one object may be entered by several threads."""
+
+
 class Context(Generic[T]):
     """A context manager that also decorates functions, generator functions and coroutine functions.
 
@@ -176,17 +180,27 @@ class Context(Generic[T]):
 
     def __init__(self, manager: Callable[[], contextlib.AbstractContextManager[T]]) -> None:
         self._manager = manager
-        self._entered: list[contextlib.AbstractContextManager[T]] = []
 
     def __enter__(self) -> T:
-        self._entered.append(self._manager())
-        return self._entered[-1].__enter__()
+        manager = self._manager()
+        entered.set((*entered.get(), (self, manager)))
+        return manager.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:
-        return self._entered.pop().__exit__(*error)
+        pairs = entered.get()
+        own = [pair for pair in pairs if pair[0] is self]
+        if not own:  # entered in another thread or task, whose state cannot be changed from here
+            return None
+        entered.set(tuple(pair for pair in pairs if pair is not own[-1]))
+        return own[-1][1].__exit__(*error)
 
     def __call__(self, function: F) -> F:
         manager = self._manager
+        if isinstance(function, type) or not callable(function):
+            raise ArgumentTypeError(
+                f"{function!r} cannot be decorated, but a function can; decorate the methods of a class, and a "
+                "classmethod below @classmethod"
+            )
         if inspect.isasyncgenfunction(function):
             raise ArgumentTypeError(
                 f"the asynchronous generator {function.__name__} cannot be decorated; use a with statement in its body"
