@@ -168,8 +168,11 @@ def isolated(*watches: Watch) -> contextlib.AbstractContextManager[None]:
     return _while(lambda now: State(watches=watches), lambda now: before)
 
 
-entered: ContextVar[tuple[tuple[Any, Any], ...]] = ContextVar("tinygrad_np.entered", default=())
-"""Each `Context` that the running context is in, with its manager: one object may be entered by several threads."""
+entered: ContextVar[tuple[int, ...]] = ContextVar("tinygrad_np.entered", default=())
+"""The numbers under which each `Context` keeps the managers that this context is in: threads may share the object.
+
+Only numbers: when an interrupt has prevented that a manager is left, it ends because nobody else refers to it.
+"""
 
 
 class Context(Generic[T]):
@@ -180,19 +183,21 @@ class Context(Generic[T]):
 
     def __init__(self, manager: Callable[[], contextlib.AbstractContextManager[T]]) -> None:
         self._manager = manager
+        self._entered: dict[int, contextlib.AbstractContextManager[T]] = {}
 
     def __enter__(self) -> T:
-        manager = self._manager()
-        entered.set((*entered.get(), (self, manager)))
+        number, manager = next_number(), self._manager()
+        self._entered[number] = manager
+        entered.set((*entered.get(), number))
         return manager.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:
-        pairs = entered.get()
-        own = [pair for pair in pairs if pair[0] is self]
-        if not own:  # entered in another thread or task, whose state cannot be changed from here
+        numbers = entered.get()
+        number = next((number for number in reversed(numbers) if number in self._entered), None)
+        if number is None:  # entered in another thread or task, whose state cannot be changed from here
             return None
-        entered.set(tuple(pair for pair in pairs if pair is not own[-1]))
-        return own[-1][1].__exit__(*error)
+        entered.set(tuple(other for other in numbers if other != number))
+        return self._entered.pop(number).__exit__(*error)
 
     def __call__(self, function: F) -> F:
         manager = self._manager
