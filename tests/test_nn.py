@@ -1,9 +1,12 @@
 """Modules: how they find their parameters, what they compute, their state, and the initial values."""
 
+import collections
 import copy
+import functools
 import inspect
 import math
 import pickle
+import types
 import typing
 from collections import deque
 
@@ -11,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_np
-from tinygrad_np import Tensor, functional, nn, no_grad
+from tinygrad_np import Tensor, functional, nn, no_grad, optim
 from tinygrad_np.debug import gradcheck
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError
 
@@ -974,3 +977,70 @@ def test_a_module_deleted_from_a_sequence_or_given_another_forward_is_respected(
     delattr(model, "1")
     np.testing.assert_array_equal(model(x).data, model[0](x).data)
     assert len(model) == 1
+
+
+class Block:
+    def __init__(self):
+        self.linear = nn.Linear(2, 2)
+
+
+HIDING = {
+    "UserList": lambda: collections.UserList([nn.Linear(2, 2)]),
+    "mapping proxy": lambda: types.MappingProxyType({"a": nn.Linear(2, 2)}),
+    "view of a dict": lambda: {"a": nn.Linear(2, 2)}.values(),
+    "generator": lambda: (nn.Linear(2, 2) for _ in range(2)),
+    "map": lambda: map(nn.Linear, [2, 2], [2, 2]),
+    "partial": lambda: functools.partial(functional.linear, weight=nn.Parameter(np.ones((2, 2)))),
+    "namespace": lambda: types.SimpleNamespace(a=nn.Linear(2, 2)),
+    "object of a class that is no Module": Block,
+    "list of such objects": lambda: [Block()],
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_whatever_hides_a_parameter_is_refused(name):
+    with pytest.raises(ArgumentTypeError, match=r"Module\.x"):
+        nn.Module().x = HIDING[name]()
+
+
+def test_an_object_that_comes_to_hide_a_parameter_is_refused_later():
+    module = nn.Module()
+    module.options = types.SimpleNamespace()
+    module.options.w = nn.Parameter([1.0])
+    with pytest.raises(ArgumentTypeError, match="options holds a Parameter"):
+        list(module.parameters())
+
+
+def test_objects_that_refer_to_the_module_or_to_its_parameters_may_be_attributes():
+    module = nn.Linear(2, 2)
+    module.optimizer = optim.SGD(module.parameters())
+    module.trainer = types.SimpleNamespace(model=module)
+    assert len(list(module.parameters())) == 2
+
+
+def test_slots_are_refused_because_parameters_in_them_are_not_found():
+    with pytest.raises(ArgumentTypeError, match="__slots__ of Net"):
+
+        class Net(nn.Module):
+            __slots__ = ("w",)
+
+
+@pytest.mark.parametrize("name", ["modules", "parameters", "train", "state_dict"])
+@pytest.mark.parametrize("value", [nn.Sequential(), False, [1]])
+def test_the_name_of_a_method_is_refused(name, value):
+    with pytest.raises(ArgumentTypeError, match=f"{name} is a method"):
+        setattr(nn.Module(), name, value)
+
+
+def test_a_state_of_other_names_only_is_refused_also_if_not_strict():
+    model = nn.Linear(2, 2)
+    state = {f"module.{name}": array for name, array in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"it has weight, bias .*, but the weights are called module\.weight"):
+        model.load_state_dict(state, strict=False)
+
+
+@pytest.mark.parametrize("fill", [nn.init.zeros_, lambda x: nn.init.kaiming_normal_(x, 0)])
+def test_an_initialiser_refuses_what_is_no_tensor(fill):
+    for given in (nn.Linear(2, 2), np.ones((2, 2))):
+        with pytest.raises(ArgumentTypeError, match=r"pass layer\.weight"):
+            fill(given)

@@ -4,6 +4,7 @@ import copy
 import inspect
 import math
 import operator
+import pickle
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 
 import tinygrad_np
 from tinygrad_np import Tensor, TinygradNpError, grad, no_grad
-from tinygrad_np.errors import DTypeError, GraphError, NoDerivativeError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, GraphError, NoDerivativeError, ShapeError
 
 
 def tracked(data, dtype=None):
@@ -642,3 +643,93 @@ def test_the_package_exports_what_its_contract_names():
     names = ["Tensor", "grad", "no_grad", "TinygradNpError", "functional", "func", "nn", "optim", "data"]
     names += ["checkpoint", "debug", "visualize"]
     assert [name for name in names if not hasattr(tinygrad_np, name)] == []
+
+
+def test_out_leaves_the_elements_that_where_leaves_out():
+    out = Tensor([7.0, 7.0])
+    assert np.add(Tensor([1.0, 2.0]), 1, out=out, where=np.array([True, False])) is out
+    assert out.data.tolist() == [2.0, 7.0]
+
+
+def test_out_takes_several_tensors():
+    quotient = Tensor(np.zeros(2))
+    first, second = np.divmod(np.array([5.0, 7.0]), 2.0, out=(quotient, None))
+    assert first is quotient
+    assert (first.data.tolist(), second.data.tolist()) == ([2.0, 3.0], [1.0, 1.0])
+
+
+def test_out_is_cast_to_as_numpy_does():
+    with pytest.raises(TypeError, match="casting"):
+        np.add([1.5], 0, out=Tensor([0]))
+
+
+def test_a_tensor_holds_numbers_but_no_objects():
+    for data in (None, np.array([1.0, None]), {1.0}, (i for i in range(2))):
+        with pytest.raises(DTypeError, match="dtype object"):
+            Tensor(data)
+    with pytest.raises(DTypeError, match="dtype object"):
+        Tensor(None, dtype=float)  # NumPy makes it NaN
+
+
+def test_an_in_place_operator_that_is_constant_leaves_a_constant():
+    y = Tensor([5.0, 7.0], requires_grad=True) * 1
+    y //= 2
+    assert y.data.tolist() == [2.0, 3.0]
+    assert not y.requires_grad
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_tensor_that_no_longer_learns_is_copied_with_its_gradient(copied):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    (x * x).sum().backward()
+    x.requires_grad = False
+    other = copied(x)
+    assert not other.requires_grad
+    assert other.grad.tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize("value", [np.ones((3, 2)), np.ones((2, 1)), np.ones(1)])
+def test_a_gradient_has_the_shape_of_its_tensor(value):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(ShapeError, match="a gradient of shape"):
+        x.grad = value
+
+
+def test_a_gradient_has_the_dtype_of_its_tensor():
+    x = Tensor(np.ones(2, np.float32), requires_grad=True)
+    x.grad = [1, 2]
+    assert x.grad.dtype == np.float32
+    for value in ("a", np.array(1j)):
+        with pytest.raises(DTypeError, match="a gradient of dtype"):
+            x.grad = value
+
+
+def test_a_gradient_may_be_set_to_one_number():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    x.grad = 0
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+
+
+@pytest.mark.parametrize("gradient", [[None, 1.0], np.ma.array([1.0, 1.0], mask=[True, False]), np.array([1j, 1.0])])
+def test_backward_refuses_a_gradient_that_would_lose_something(gradient):
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    with pytest.raises(DTypeError):
+        (x * x).backward(gradient)
+
+
+def test_retain_grad_after_backward_says_that_it_is_late():
+    h = Tensor([1.0, 2.0], requires_grad=True) * 2
+    h.sum().backward()
+    with pytest.raises(GraphError, match="before"):
+        h.retain_grad()
+
+
+def test_grad_says_which_of_its_arguments_is_no_tensor():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    y = (x * x).sum()
+    for outputs, inputs in [(y, np.ones(2)), (np.float64(3), x), ({"loss": y}, x), (y, {"x": x}), (y, None)]:
+        with pytest.raises(ArgumentTypeError, match="put 0 must be a Tensor"):
+            grad(outputs, inputs)
+    with pytest.raises(ArgumentError, match="one gradient for each of 2 outputs"):
+        grad([x * x, x * 2], x, [np.ones(2)])

@@ -20,9 +20,12 @@ from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
-__all__ = ["call", "holds_tracked", "leaves_behind", "plain", "stacked"]
+__all__ = ["ancestors", "call", "holds_tracked", "leaves_behind", "plain", "stacked"]
 
 WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
+
+WRITING = frozenset(["out", "copy", "overwrite_input"])
+"""The names of arguments by which other functions write to an array."""
 
 signature = cache(inspect.signature)
 
@@ -43,8 +46,10 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         if RULES[function].keywords:
             kwargs = named(function, RULES[function], (), kwargs)
         return made_of(*args, **kwargs)
-    if (function in WRITERS or "out" in kwargs) and not holds_tracked([*args, *kwargs.values()]):
-        return writing(function, args, kwargs)
+    if len(args) > 1 or function in WRITERS or not WRITING.isdisjoint(kwargs):
+        target = written_to(function, args, kwargs)
+        if target is not None and not holds_tracked([*args, *kwargs.values()]):
+            return writing(function, args, kwargs, target)
     for value in kwargs.values():
         if holds_tensor(value):
             args, kwargs = by_position(function, args, kwargs)
@@ -63,17 +68,35 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     return apply(partial(function, **options) if options else function, args[: rule.positional], known, rule)
 
 
-def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call a function that writes to its first argument or to `out`, and note that it did."""
+@cache
+def names_if_writing(function: Callable[..., Any]) -> Sequence[str]:
+    """The names of the positional arguments of a function that may write to one of them; none of other functions."""
+    if isinstance(function, np.ufunc):  # Tensor.__array_ufunc__ looks after these
+        return ()
+    parameters = signature(function).parameters
+    positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return () if WRITING.isdisjoint(parameters) and function not in WRITERS else positional
+
+
+def written_to(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The array that a call writes to: `out`, or its first argument; None if it writes to none."""
+    names = names_if_writing(function)
+    if not names:
+        return kwargs.get("out")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    overwrites = given.get("overwrite_input") or (function is np.nan_to_num and not given.get("copy", True))
+    return given.get(names[0] if overwrites or function in WRITERS else "out")
+
+
+def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: Any) -> Any:
+    """Call a function that writes to `target`, one of its arguments, and note that it did."""
     if (trace := state.get().trace) is not None:
         trace.refuse_writing(function)
     out = function(*plain(tuple(args)), **{name: plain(value) for name, value in kwargs.items()})
-    target = (
-        kwargs["out"] if "out" in kwargs else next(iter(signature(function).bind(*args, **kwargs).arguments.values()))
-    )
-    if isinstance(target, Box):
-        written(target.array)
-    return out if out is None or not isinstance(target, Box) else target
+    if not isinstance(target, Box):
+        return out
+    written(target.array)
+    return target if out is target.array else out
 
 
 def holds_tensor(value: Any) -> bool:
@@ -124,11 +147,15 @@ def one_value(function: Callable[..., Any], sequence: Any) -> Any:
     return packed
 
 
+def ancestors(roots: Iterable[Node]) -> set[Node]:
+    """The nodes `roots`, and all that they were computed from."""
+    roots = list(roots)
+    return {parent for node in toposort(roots) for parent in node.parents if parent is not None}.union(roots)
+
+
 def leaves_behind(roots: Iterable[Node]) -> set[Node]:
     """The leaves among `roots`, and those that the others were computed from."""
-    roots = list(roots)
-    found = {parent for node in toposort(roots) for parent in node.parents if parent is not None}
-    return {node for node in found.union(roots) if node.rule is LEAF}
+    return {node for node in ancestors(roots) if node.rule is LEAF}
 
 
 def by_position(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
-from tinygrad_np.calls import call, holds_tracked, leaves_behind, plain, stacked
+from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
@@ -24,7 +24,7 @@ from tinygrad_np.gradients import implied
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
-__all__ = ["Tensor"]
+__all__ = ["Tensor", "plain_array"]
 
 LISTS = frozenset([list, tuple])
 
@@ -85,6 +85,8 @@ def _in_place(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
             return self
         self._require_assignable()
         result = call(function, (self, other))
+        if not isinstance(result, Tensor):  # of a function that is constant almost everywhere
+            result = box(result, None)
         if result.shape != self.shape:
             raise ShapeError(f"the result of shape {result.shape} cannot be put in the place of one of {self.shape}")
         if result.dtype != self.dtype:  # NumPy refuses what loses more than precision
@@ -95,11 +97,14 @@ def _in_place(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
     return method
 
 
-def plain_array(data: Any) -> Any:
-    """The same, unless it is an array of a kind whose meaning would get lost: operators of matrices, or masks."""
+def plain_array(data: Any, dtype: DTypeLike | None = None) -> np.ndarray:
+    """The array that data stands for, unless its meaning would get lost: masks, operators of matrices, or objects."""
     if isinstance(data, FOREIGN):
         raise foreign_array(data)
-    return data
+    array = np.asarray(data, dtype=None if data is None else dtype)  # None is no NaN
+    if array.dtype.kind == "O":
+        raise foreign_array(array)
+    return array
 
 
 def guarded() -> bool:
@@ -165,7 +170,7 @@ class Tensor(Box):
             if data.requires_grad:
                 raise NoDerivativeError("a Tensor of a Tensor that requires grad would lose its history; .detach() it")
             data = data.array
-        self.array = np.asarray(plain_array(data), dtype=dtype)
+        self.array = plain_array(data, dtype)
         self.node = None
         self.name = name
         if requires_grad:
@@ -182,7 +187,7 @@ class Tensor(Box):
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        array = np.asarray(plain_array(plain(value)))
+        array = plain_array(value.data if isinstance(value, Tensor) else plain(value))
         if array is self.array:  # t.data -= 1 ends here
             written(array)
         self.array = array
@@ -244,12 +249,26 @@ class Tensor(Box):
         return None if node is None else node.grad
 
     @grad.setter
-    def grad(self, value: np.ndarray | None) -> None:
+    def grad(self, value: ArrayLike | None) -> None:
+        """Set it to None, to an array of this shape, or to one number for all elements.
+
+        Raises:
+            GraphError: this Tensor does not require grad.
+            ShapeError: the value has another shape.
+            DTypeError: it has no dtype that this Tensor's could hold.
+        """
         node = self.node or getattr(self, "_leaf", None)
+        if value is not None:
+            if node is None:
+                raise GraphError("a Tensor that does not require grad holds no gradient; set requires_grad=True first")
+            value = np.asarray(value)
+            if value.shape not in ((), self.shape):
+                raise ShapeError(f"a gradient of shape {value.shape} is set for a Tensor of shape {self.shape}")
+            if not np.can_cast(value.dtype, self.dtype, "same_kind"):
+                raise DTypeError(f"a gradient of dtype {value.dtype} is set for a Tensor of dtype {self.dtype}")
+            value = np.asarray(value if value.shape == self.shape else np.full(self.shape, value), self.dtype)
         if node is not None:
             node.grad = value
-        elif value is not None:
-            raise GraphError("a Tensor that does not require grad holds no gradient; set requires_grad=True first")
 
     def retain_grad(self) -> None:
         """Have backward() leave the gradient of this Tensor, although it was computed, in its `.grad`.
@@ -259,6 +278,8 @@ class Tensor(Box):
         """
         if self.node is None:
             raise GraphError("this Tensor does not require grad, so there is no gradient to retain")
+        if self.node.args is None:
+            raise GraphError("backward() has been called already; call retain_grad() before it")
         self.node.retains_grad = True
 
     @property
@@ -320,6 +341,8 @@ class Tensor(Box):
         """
         if self.node is None:
             raise GraphError("this Tensor does not require grad: nothing it was computed from has requires_grad=True")
+        if state.get().trace is None:
+            self._stay("a gradient from backward(), which is not recorded,")
         start = np.asarray(implied(gradient, self.array), dtype=self.dtype)
         found = backward({self.node: start}, None, retain_graph)
         with ADDING:  # threads may add to the same parameters
@@ -331,7 +354,7 @@ class Tensor(Box):
         now = state.get()
         if now.trace is not None:
             now.trace.refuse(self, taken)
-        if now.inputs and self.node is not None and not now.inputs.isdisjoint(leaves_behind([self.node])):
+        if now.inputs and self.node is not None and not now.inputs.isdisjoint(ancestors([self.node])):
             raise NoDerivativeError(
                 f"{taken} of a value that depends on the argument of a function being differentiated would lose the "
                 "derivative; compute with the Tensor itself, or .detach() it first to treat it as a constant"
@@ -346,16 +369,24 @@ class Tensor(Box):
                     return call(ufunc, args)
             return apply(ufunc, args)
         out = kwargs.pop("out", (None,))
-        if len(out) == 1 and isinstance(out[0], Tensor):
-            out[0][...] = getattr(ufunc, method)(*args, **kwargs)
-            return out[0]
         if any(array is not None for array in out):
-            if holds_tracked((*args, *out)):
+            recorded = holds_tracked((*args, *out)) or traced(*args, *out)
+            if recorded and len(out) == 1 and isinstance(out[0], Tensor):
+                out[0][...] = getattr(ufunc, method)(*args, **kwargs)
+                return out[0]
+            if recorded:
                 raise NoDerivativeError(
                     f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "
                     "out=; use the Tensor that it returns, or .detach() the inputs"
                 )
-            return getattr(ufunc, method)(*map(plain, args), out=out, **kwargs)
+            options = {name: plain(value) for name, value in kwargs.items()}
+            results = getattr(ufunc, method)(*map(plain, args), out=plain(out), **options)
+            for array in out:
+                if isinstance(array, Tensor):
+                    written(array.array)
+            every = zip(out, results if len(out) > 1 else [results], strict=True)
+            results = [box(result, None) if array is None else array for array, result in every]
+            return tuple(results) if len(out) > 1 else results[0]
         if method == "__call__":
             return call(ufunc, args, kwargs)
         if method == "outer":
@@ -456,6 +487,8 @@ class Tensor(Box):
         return format(self.array.item() if self.size == 1 else self.array, spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if guarded():
+            self._stay("a copy")
         if not self.is_leaf:
             raise GraphError("a Tensor cannot be copied together with its history; .detach() it first")
         return _rebuild, (type(self), self.array, self.requires_grad, self.name, self.grad)
@@ -528,7 +561,8 @@ class Tensor(Box):
         if self.array.base is not None:
             raise GraphError(
                 "this Tensor is a view of another array, which a recorded assignment would not change; "
-                "assign to the other Tensor itself, with one index, or to a copy, x = x.copy()"
+                "assign to the other Tensor itself, with one index, as in x[0] = x[0] + 1 instead of x[0] += 1, or to "
+                "a copy, x = x.copy()"
             )
         if self.dtype.kind not in "fc":
             raise DTypeError(f"a value with a gradient cannot be assigned to elements of dtype {self.dtype}")
@@ -592,6 +626,8 @@ PLAIN = frozenset([Tensor, np.ndarray, float, int, bool, complex, np.float64, np
 def _rebuild(
     kind: type[Tensor], data: np.ndarray, requires_grad: bool, name: str | None, gradient: np.ndarray | None
 ) -> Tensor:
-    tensor = kind(data, requires_grad, dtype=data.dtype, name=name)
-    tensor.grad = gradient
+    tensor = kind(data, requires_grad or gradient is not None, dtype=data.dtype, name=name)
+    if gradient is not None:  # also of a Tensor that does not learn any more
+        tensor.grad = gradient
+    tensor.requires_grad = requires_grad
     return tensor

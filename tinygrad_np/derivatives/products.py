@@ -334,18 +334,18 @@ def overlap(g, n, m, backwards=False):
 
 
 def convolve_vjp(g, a, v):
-    a, v = np.ravel(as_array(a)), np.ravel(as_array(v))
-    return np.convolve(overlap(g, a.size, v.size), v[::-1], "valid")
+    v = np.ravel(as_array(v))
+    return np.convolve(overlap(g, np.size(a), v.size), v[::-1], "valid")
 
 
 def correlate_left(g, out, a, v, mode="valid"):
-    a, v = as_array(a), as_array(v)
-    return np.convolve(overlap(g, a.size, v.size, backwards=True), np.conj(v), "valid")
+    v = as_array(v)
+    return np.convolve(overlap(g, np.size(a), v.size, backwards=True), np.conj(v), "valid")
 
 
 def correlate_right(g, out, a, v, mode="valid"):
-    a, v = as_array(a), as_array(v)
-    return np.conj(np.convolve(overlap(g, a.size, v.size, backwards=True), a[::-1], "valid")[::-1])
+    a = as_array(a)
+    return np.conj(np.convolve(overlap(g, a.size, np.size(v), backwards=True), a[::-1], "valid")[::-1])
 
 
 derivative(

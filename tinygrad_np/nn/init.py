@@ -9,9 +9,10 @@ a paper need such a weight, and raise a `ShapeError` for other shapes; the rest 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tinygrad_np.arguments import Seed, random_generator
-from tinygrad_np.errors import ShapeError
+from tinygrad_np.errors import ArgumentTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
 
 __all__ = [
@@ -39,25 +40,31 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     Raises:
         ShapeError: the tensor does not have two axes.
     """
-    if tensor.ndim != 2:
+    if _checked(tensor).ndim != 2:
         raise ShapeError(f"fans are defined for weights of shape (out_features, in_features), not {tensor.shape}")
     fan_out, fan_in = tensor.shape
     return fan_in, fan_out
 
 
+def _checked(tensor: Any) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise ArgumentTypeError(f"only a Tensor can be initialised, not a {type(tensor).__name__}; pass layer.weight")
+    return tensor
+
+
 def uniform_(tensor: Tensor, low: float, high: float, generator: Seed) -> None:
     """Draw from the uniform distribution on [low, high)."""
-    tensor.detach()[...] = random_generator(generator).uniform(low, high, tensor.shape)
+    _checked(tensor).detach()[...] = random_generator(generator).uniform(low, high, tensor.shape)
 
 
 def normal_(tensor: Tensor, mean: float, std: float, generator: Seed) -> None:
     """Draw from the normal distribution with this mean and standard deviation."""
-    tensor.detach()[...] = random_generator(generator).normal(mean, std, tensor.shape)
+    _checked(tensor).detach()[...] = random_generator(generator).normal(mean, std, tensor.shape)
 
 
 def zeros_(tensor: Tensor) -> None:
     """Fill with zeros."""
-    tensor.detach()[...] = 0
+    _checked(tensor).detach()[...] = 0
 
 
 def xavier_uniform_(tensor: Tensor, generator: Seed) -> None:

@@ -10,8 +10,10 @@ list, is refused when it is assigned; and again when parameters are asked for, s
 from __future__ import annotations
 
 import reprlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap, UserDict, UserList, deque
+from collections.abc import Iterable, Iterator, Mapping, MappingView
+from functools import partial
+from types import GeneratorType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -24,8 +26,12 @@ from tinygrad_np.writes import written
 
 __all__ = ["IncompatibleKeys", "Module", "Parameter"]
 
-CONTAINERS = (list, tuple, set, frozenset, deque, dict)
+MAPPINGS = (dict, UserDict, ChainMap, MappingProxyType)
+CONTAINERS = (list, tuple, set, frozenset, deque, UserList, MappingView, *MAPPINGS)
 """Python's containers. What they hold is not found; `ModuleList` and `ModuleDict` are modules."""
+
+ITERATORS = (GeneratorType, map, filter, zip)
+"""What nobody can look into without using it up."""
 
 NUMBERS = frozenset([bool, int, float, str])
 """What long lists mostly hold: it is passed over quickly."""
@@ -73,10 +79,11 @@ class Module:
     NumPy arrays assigned to attributes are buffers: part of the state, but not learned, such as running means.
 
     Assigning raises an `ArgumentTypeError` if a parameter would be lost by it, and the message names the remedy. It
-    refuses: a list, tuple, set or dict that holds modules or parameters, see `ModuleList` and `ModuleDict`; a Tensor
-    that requires grad, but is no Parameter; and anything but a Parameter, a Module or None in the place of one. An
-    array replaces an array, and nothing else does. Modules and parameters in the body of a class are refused too:
-    all objects would share them.
+    refuses: a list, tuple, set or dict that holds modules or parameters, see `ModuleList` and `ModuleDict`; another
+    object that has them as attributes, such as one whose class was meant to be a Module; a generator, which may make
+    some; a Tensor that requires grad, but is no Parameter; and anything but a Parameter, a Module or None in the place
+    of one. An array replaces an array, and nothing else does. Modules and parameters in the body of a class are refused
+    too: all objects would share them. What a function refers to is not looked at; a frozen teacher can be hidden there.
 
     Attributes:
         training: True in training mode, False in evaluation mode; `train` and `eval` set it.
@@ -97,6 +104,8 @@ class Module:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if vars(cls).get("__slots__"):
+            raise ArgumentTypeError(f"parameters in the __slots__ of {cls.__name__} would not be found; leave them out")
         for base in cls.__mro__:
             for name, value in vars(base).items():
                 for item in _hidden(value):
@@ -110,8 +119,19 @@ class Module:
             raise ArgumentError(
                 f"{name!r} cannot be an attribute: dots separate the names in state_dict(); choose another"
             )
+        place = f"{type(self).__name__}.{name}"
+        if (
+            name != "forward"
+            and callable(getattr(Module, name, None))
+            and (isinstance(value, Module) or not callable(value))
+        ):
+            raise ArgumentTypeError(f"{place} is a method of every module; choose another name")
         if not isinstance(value, (Parameter, Module)) and value is not None:
-            place = f"{type(self).__name__}.{name}"
+            if isinstance(value, ITERATORS):
+                raise ArgumentTypeError(
+                    f"{place} would be a {type(value).__name__}, which can be used only once, and what it gives is not "
+                    "found; make it a list first, or an nn.ModuleList"
+                )
             if name == "requires_grad":
                 raise ArgumentTypeError(f"{place} would freeze nothing; set requires_grad of each of its parameters()")
             _refuse_to_replace(place, vars(self).get(name), value)
@@ -247,8 +267,8 @@ class Module:
             The names that one of the two lacks; with `strict` there are none.
 
         Raises:
-            CheckpointError: names are missing or unknown, shapes or kinds of dtypes differ, or the names of one
-                parameter have different arrays; the message says which.
+            CheckpointError: names are missing or unknown (without `strict`: all of them), shapes or kinds of dtypes
+                differ, or the names of one parameter have different arrays; the message says which.
             ArgumentTypeError: `state` is no dict.
         """
         if not isinstance(state, Mapping):
@@ -282,6 +302,8 @@ class Module:
             for other in others
             if not problems and _bits(shared[first], own[first]) != _bits(shared[other], own[first])
         ]
+        if not strict and own and given and not shared:
+            problems.append(f"it has {_some(own)}, but the weights are called {_some(given)}")
         if problems:
             raise CheckpointError(f"the weights are of another architecture than this model: {'; '.join(problems)}")
         for name, array in shared.items():
@@ -331,26 +353,46 @@ def _joined(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
 
 
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(list(names)[:3]) + " ..."
+
+
 def _bits(array: np.ndarray, like: np.ndarray) -> bytes:
     return array.astype(like.dtype).tobytes()
 
 
 def _hidden(value: Any) -> list[Module | Tensor]:
-    """The modules and the Tensors that learn in a value, which is itself no part of the state, however deep."""
+    """The modules and the Tensors that learn in a value, which is itself no part of the state.
+
+    Containers are searched however deep. Of an object of another class the attributes are, but not those of objects in
+    these. What a function refers to is not.
+    """
     hidden: list[Module | Tensor] = []
-    stack, seen = [value], set()
+    stack, seen = [(value, True)], set()
     while stack:
-        item = stack.pop()
+        item, open_objects = stack.pop()
         if isinstance(item, (Module, Parameter)) or (isinstance(item, Tensor) and item.requires_grad):
             hidden.append(item)
-        elif isinstance(item, (*CONTAINERS, np.ndarray)) and id(item) not in seen:
+        elif id(item) not in seen:
             seen.add(id(item))  # a list may hold itself
-            if isinstance(item, np.ndarray):
-                item = item.ravel().tolist() if item.dtype == object else ()
-            elif isinstance(item, dict):
-                item = [*item, *item.values()]
-            stack += [inner for inner in item if type(inner) not in NUMBERS]
+            inner, is_object = _inside(item)
+            if open_objects or not is_object:
+                stack += [(one, open_objects and not is_object) for one in inner if type(one) not in NUMBERS]
     return hidden
+
+
+def _inside(item: Any) -> tuple[list[Any], bool]:
+    """What a container, or another object, holds; and whether it is no container."""
+    if isinstance(item, np.ndarray):
+        return item.ravel().tolist() if item.dtype == object else [], False
+    if isinstance(item, MAPPINGS):
+        return [*item, *item.values()], False
+    if isinstance(item, CONTAINERS):
+        return [*item], False  # type: ignore[misc]
+    if isinstance(item, partial):
+        return [*item.args, *item.keywords.values()], False
+    attributes = getattr(item, "__dict__", None)
+    return list(attributes.values()) if type(attributes) is dict and not isinstance(item, ModuleType) else [], True
 
 
 def _is_activation(item: Module | Tensor) -> bool:
@@ -376,7 +418,7 @@ def _refuse_unfound(place: str, hidden: list[Module | Tensor], modules: Iterable
         if id(item) in found and isinstance(item, (Module, Parameter)):
             continue
         if isinstance(item, Module):
-            remedy = "make the list an nn.ModuleList or the dict an nn.ModuleDict, also inside of another"
+            remedy = "make a list an nn.ModuleList, a dict an nn.ModuleDict, and the class of an object an nn.Module"
         elif isinstance(item, Parameter):
             remedy = "assign each parameter to an attribute of its own, for example with setattr(self, 'weight0', ...)"
         else:
