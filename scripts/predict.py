@@ -50,10 +50,13 @@ def main(arguments: list[str] | None = None) -> int:
         network = load_network(parsed.run)
         for picture in parsed.pictures:
             try:
-                image = read(picture)
+                guesses: list[str] = []
+                image = read(picture, guesses.append)
             except TinygradNpError as error:
                 status = fail("predict.py", error)
                 continue
+            for guess in guesses:
+                print(f"predict.py: {picture}: {guess}", file=sys.stderr)
             print(f"{picture}: {in_words(probabilities(network, image))}")
             if parsed.show:
                 print(in_blocks(image))
