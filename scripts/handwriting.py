@@ -79,8 +79,8 @@ def read(path: Path, notice: Notice = warnings.warn) -> NDArray[np.uint8]:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # Given the path of a TIFF, Pillow maps the file into memory, and garbles pictures that are to be turned.
             with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
-                if "progressive" not in picture.info:  # such a JPEG is decoded in full size, whatever is asked for
-                    picture.draft("L", (LONGEST, LONGEST))  # of a JPEG, decodes no more than this
+                if "progressive" not in picture.info:  # a progressive JPEG is held in full size, whatever is asked for
+                    picture.draft("L", (LONGEST, LONGEST))  # of another JPEG, decodes no more than this
                 require_room_for(picture)
                 if getattr(picture, "is_animated", False):
                     guesses.append("it has several pictures; the first one is read")
@@ -184,7 +184,9 @@ def only_the_sheet(gray: Image.Image, notice: Notice) -> Image.Image:
             continue  # what is around it has no side of the picture for itself: it is a mark that reaches the edge
         height, width = smallest_rectangle(sheet)
         shape = Image.fromarray(sheet).convert("L")
-        inner, outer = (np.asarray(shape.filter(kind(5))) > 0 for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter))
+        inner, outer = (
+            np.asarray(shape.filter(kind(5))) > 0 for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
+        )
         inside = np.median(levels[sheet])
         if (
             np.count_nonzero(sheet) < SHEET * height * width
@@ -262,7 +264,8 @@ def ruled_lines(marks: Ink) -> Ink:
     """
     height, width = marks.shape
     down = np.pad(marks, ((1, 1), (0, 0))).astype(np.int8)
-    starts, ends = (np.argwhere(np.diff(down, axis=0).T == change) for change in (1, -1))  # of the runs in each column
+    changes = np.diff(down, axis=0).T
+    starts, ends = np.argwhere(changes > 0), np.argwhere(changes < 0)  # of the runs in each column
     x, top, bottom = starts[:, 0], starts[:, 1], ends[:, 1]
     tall = bottom - top
     thin = tall <= max(2, max(marks.shape) // 40)
