@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, fail, number, path  # noqa: E402
+from command_line import Parser, fail, in_one_line, number, path  # noqa: E402
 
 from models.mnist_mlp import MnistMLP  # noqa: E402
 from tinygrad_np import TinygradNpError, data, functional, nn, no_grad  # noqa: E402
@@ -229,7 +229,7 @@ def main(arguments: list[str] | None = None) -> int:
     with server:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            print(f"the network of {folder} answers at {address} until Ctrl-C", flush=True)
+            print(f"the network of {in_one_line(folder)} answers at {address} until Ctrl-C", flush=True)
             if not parsed.no_browser:  # in a thread: some browsers block until they are closed
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
             server.serve_forever()

@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, fail, path  # noqa: E402
+from command_line import Parser, fail, in_one_line, path  # noqa: E402
 from pictures import MAX_CLASSES, confusion_matrix, draw_results  # noqa: E402
 from training_run import load_model, predict, restore  # noqa: E402
 
@@ -118,7 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
         if parsed.out:
             parsed.out.mkdir(parents=True, exist_ok=True)
             for notice in draw_results(scores, images, labels, part, image_shape, parsed.out):
-                print(f"evaluate.py: {notice}", file=sys.stderr)
+                print(f"evaluate.py: {in_one_line(notice)}", file=sys.stderr)
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("evaluate.py", error)
     return 0

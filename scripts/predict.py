@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, fail, path  # noqa: E402
+from command_line import Parser, fail, in_one_line, path  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
 
@@ -56,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
                 status = fail("predict.py", error)
                 continue
             for guess in guesses:
-                print(f"predict.py: {picture}: {guess}", file=sys.stderr)
-            print(f"{picture}: {in_words(probabilities(network, image))}")
+                print(f"predict.py: {in_one_line(picture)}: {guess}", file=sys.stderr)
+            print(f"{in_one_line(picture)}: {in_words(probabilities(network, image))}")
             if parsed.show:
                 print(in_blocks(image))
     except (TinygradNpError, OSError, MemoryError) as error:

@@ -244,10 +244,10 @@ def of_bits(digit, bits):
         (lambda digit, generator: of_bits(digit, 12), "4095.* 12 bits"),
         (lambda digit, generator: Image.fromarray(np.asarray(enlarged(digit), np.float32) / 255), "fractions"),
     ],
-    ids=(
-        "frame,two sides,one side,light frame,table,lines,tilted lines,squares,blackboard,white on nothing,"
-        "8 bits of 16,12 bits of 16,fractions"
-    ).split(","),
+    ids=[
+        *("frame", "two sides", "one side", "light frame", "table", "lines", "tilted lines", "squares", "blackboard"),
+        *("white on nothing", "8 bits of 16", "12 bits of 16", "fractions"),
+    ],
 )
 def test_what_is_around_a_digit_is_told_from_it_and_the_guess_is_told(run, picture, guess):
     network, generator = handwriting.load_network(run), np.random.default_rng(0)

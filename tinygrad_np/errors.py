@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.printing import printable
+
 __all__ = [
     "AnomalyError",
     "ArgumentError",
@@ -32,7 +34,10 @@ __all__ = [
 
 
 class TinygradNpError(Exception):
-    """Base class of every error that tinygrad_np raises on purpose."""
+    """Base class of every error that tinygrad_np raises on purpose. Names in its message are shown, and do nothing."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(TinygradNpError, ValueError):
@@ -62,7 +67,7 @@ class ShapeError(TinygradNpError, ValueError):
             next((name for name, value in vars(outer).items() if value is inner), "?")
             for outer, inner in pairwise(self.modules)
         ]
-        return f"{'.'.join(names)} {self.modules[-1]!r}: {message}".lstrip()
+        return printable(f"{'.'.join(names)} {self.modules[-1]!r}: {message}".lstrip())
 
 
 class DTypeError(TinygradNpError, TypeError):

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_np.errors import CheckpointError, ShapeError
+from tinygrad_np.printing import printable
 from tinygrad_np.recording import Scope, State, state
 from tinygrad_np.tensor import Tensor
 
@@ -215,6 +216,6 @@ class Module:
         return ""
 
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        lines = [f"({printable(name)}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({body})"
