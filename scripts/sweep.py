@@ -33,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, count, fail, number, path  # noqa: E402
+from command_line import Parser, count, fail, in_one_line, number, path  # noqa: E402
 from run_folder import interruptions  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from tqdm import tqdm  # noqa: E402
@@ -186,7 +186,10 @@ def claimed(folder: Path, wait: bool) -> Iterator[int]:
         if not wait:
             os.close(descriptor)
             raise ArgumentError(f"another sweep is at work in {folder}; choose another folder with --out") from None
-        print(f"waiting until another sweep, or what a killed one has left running, ends in {folder}", flush=True)
+        print(
+            f"waiting until another sweep, or what a killed one has left running, ends in {in_one_line(folder)}",
+            flush=True,
+        )
         fcntl.flock(descriptor, fcntl.LOCK_EX)
     try:
         yield descriptor
@@ -316,7 +319,9 @@ def train_all(plan: dict[str, Any], folder: Path, claim: int) -> bool:
                     if finished := ranking(plan)[0]:
                         bar.set_postfix(best=f"{finished[0]['outcome']['validation_accuracy']:.2%}")
                     with bar.external_write_mode():
-                        print(f"{run['folder']}  {describe(run['settings'])}: {summary(result)}", flush=True)
+                        print(
+                            in_one_line(f"{run['folder']}  {describe(run['settings'])}: {summary(result)}"), flush=True
+                        )
         return all(run["outcome"] for run in plan["runs"])
     finally:
         for process in running:
@@ -362,17 +367,20 @@ def report(plan: dict[str, Any], folder: Path) -> None:
         measured += [str(result["epoch"]), f"{result['seconds']:.1f}", str(folder / run["folder"])]
         table.append([str(rank), *(value or "none" for value in run["settings"].values()), *measured])
     if finished:
+        table = [list(map(in_one_line, row)) for row in table]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for row in table:
             print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     for run in failed:
-        print(f"failed: {folder / run['folder']} ({describe(run['settings'])}): {run['outcome']['error']}")
+        told = f"failed: {folder / run['folder']} ({describe(run['settings'])}): {run['outcome']['error']}"
+        print(in_one_line(told))
     if finished:
         flags = as_flags(finished[0]["settings"]) + plan["flags"]
         test_images = load_data(parse_training_arguments(flags)).test_images
         # Only where there are test images can the network be judged without others that are held out.
         flags = without(flags, {"--limit", *(["--validation-split", "--early-stop"] if len(test_images) else [])})
-        print(f"train the best on all images: python {Path(sys.argv[0]).with_name('train.py')} {shlex.join(flags)}")
+        command = f"python {Path(sys.argv[0]).with_name('train.py')} {shlex.join(flags)}"
+        print(in_one_line(f"train the best on all images: {command}"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -388,10 +396,12 @@ def main(arguments: list[str] | None = None) -> int:
         with claimed(folder, wait=bool(parsed.resume)) as claim:
             plan = read_plan(folder) if parsed.resume else new_plan(parsed, folder)
             save(plan, folder)
-            print(f"{len(plan['runs'])} runs, {plan['jobs']} at a time; sweep folder {folder}", flush=True)
+            print(f"{len(plan['runs'])} runs, {plan['jobs']} at a time; sweep folder {in_one_line(folder)}", flush=True)
             done = train_all(plan, folder, claim)
         if not done:
-            print(f"stopped and saved; resume with: python {sys.argv[0]} --resume {shlex.quote(str(folder))}")
+            print(
+                f"stopped and saved; resume with: python {sys.argv[0]} --resume {in_one_line(shlex.quote(str(folder)))}"
+            )
             return 130
         report(plan, folder)
         if not ranking(plan)[0]:

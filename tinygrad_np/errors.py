@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.printing import printable
+
 __all__ = [
     "FOREIGN",
     "AnomalyError",
@@ -40,7 +42,10 @@ __all__ = [
 
 
 class TinygradNpError(Exception):
-    """Base class of every error that tinygrad_np raises on purpose."""
+    """Base class of every error that tinygrad_np raises on purpose. Names in its message are shown, and do nothing."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(TinygradNpError, ValueError):
@@ -67,7 +72,7 @@ class ShapeError(TinygradNpError, ValueError):
         if not self.modules:
             return message
         names = [_name(outer, inner) for outer, inner in pairwise(self.modules)]
-        return f"{'.'.join(names)} {self.modules[-1]!r}: {message}".lstrip()
+        return printable(f"{'.'.join(names)} {self.modules[-1]!r}: {message}".lstrip())
 
 
 def _name(outer: Any, inner: Any) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tinygrad_np.printing import printable
+
 __all__ = ["aligned", "in_bytes", "in_seconds"]
 
 
@@ -14,7 +16,7 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
         blocks: each a sequence of rows; every row is a sequence of as many cells.
 
     Returns:
-        The table, without a line break at its end.
+        The table, without a line break at its end. Control characters in cells are shown as escapes.
 
     >>> print(aligned([["module", "calls"]], [["layers.0", "1"], ["layers.2", "12"]]))
     module    calls
@@ -22,6 +24,7 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
     layers.0      1
     layers.2     12
     """
+    blocks = tuple([[printable(cell).replace("\n", "\\n") for cell in row] for row in block] for block in blocks)
     widths = [max(map(len, column)) for column in zip(*(row for block in blocks for row in block), strict=True)]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
+from tinygrad_np.printing import printable
 from tinygrad_np.recording import Scope, State, state
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
@@ -344,7 +345,7 @@ class Module:
 
     @reprlib.recursive_repr("...")
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        lines = [f"({printable(name)}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({body})"
 
