@@ -60,5 +60,6 @@ def fail(program: str, error: Exception) -> int:
     return 2
 
 
-for stream in filter(None, (sys.stdout, sys.stderr)):
-    stream.reconfigure(errors="backslashreplace")  # a file's name need not be in the terminal's encoding
+for stream in (sys.stdout, sys.stderr):
+    if hasattr(stream, "reconfigure"):  # not so in Jupyter and IDLE
+        stream.reconfigure(errors="backslashreplace")  # a file's name need not be in the terminal's encoding
