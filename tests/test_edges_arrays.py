@@ -385,7 +385,7 @@ def calls_of(function):
         lambda xs: np.block([[x] for x in xs]),
         lambda xs: sum(np.split(np.concatenate(xs), len(xs))),
         lambda xs: sum(np.array_split(np.concatenate(xs), len(xs))),
-        lambda xs: sum(np.unstack(np.stack(xs))),
+        *([lambda xs: sum(np.unstack(np.stack(xs)))] if hasattr(np, "unstack") else []),
         lambda xs: np.select([np.ones(2, bool)] * len(xs), xs),
         lambda xs: np.einsum("ij->j", np.stack(xs)),
     ],
