@@ -24,7 +24,16 @@ __all__ = ["call", "holds_tracked", "plain", "stacked"]
 
 WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 
-signature = cache(inspect.signature)
+
+@cache
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function. Before NumPy 2.4 those written in C tell none; their rules name the arguments."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        rule = RULES.get(function)
+        vjp = next(filter(None, rule.vjps), None) if rule else None
+        return inspect.Signature([*inspect.signature(vjp).parameters.values()][2:] if vjp else None)
 
 
 def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] = NOTHING) -> Any:
@@ -68,9 +77,10 @@ def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[s
     if (trace := state.get().trace) is not None:
         trace.refuse_writing(function)
     out = function(*plain(tuple(args)), **{name: plain(value) for name, value in kwargs.items()})
-    target = (
-        kwargs["out"] if "out" in kwargs else next(iter(signature(function).bind(*args, **kwargs).arguments.values()))
-    )
+    if "out" in kwargs:
+        target = kwargs["out"]
+    else:
+        target = args[0] if args else next(kwargs[name] for name in ("dst", "arr", "a") if name in kwargs)
     if isinstance(target, Box):
         written(target.array)
     return out if out is None or not isinstance(target, Box) else target

@@ -193,7 +193,7 @@ def differentiable(*vjps: Vjp | None, residuals: bool = False) -> Callable[[F], 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for arg in (*args, *kwargs.values()) if kwargs else args:
-                if type(arg) is not np.ndarray and hasattr(arg, "__array_function__"):
+                if not isinstance(arg, np.ndarray) and hasattr(arg, "__array_function__"):
                     out = arg.__array_function__(function, (), args, kwargs)
                     break
             else:
