@@ -110,7 +110,7 @@ def test_scripts_train_resume_evaluate_and_draw_without_a_posix_system(folder):
     steps = [
         script("train", "--out", run, "--epochs", "1", *SMALL),
         script("train", "--out", "other", "--epochs", "2", "--distort", "0.5", *SMALL),
-        script("train", "--resume", run),
+        script("train", "--resume", run, "--no-pictures"),
         script("evaluate", run),
         script("compare", run, "other"),
         script("draw_graph", "graph.svg"),
