@@ -68,4 +68,5 @@ def in_one_line(text: object) -> str:
 
 
 for stream in filter(None, (sys.stdout, sys.stderr)):
-    stream.reconfigure(errors="backslashreplace")  # a file's name need not be in the terminal's encoding
+    if hasattr(stream, "reconfigure"):  # not so in Jupyter and IDLE
+        stream.reconfigure(errors="backslashreplace")  # a file's name need not be in the terminal's encoding

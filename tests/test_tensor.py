@@ -8,6 +8,7 @@ import pickle
 
 import numpy as np
 import pytest
+from derivative_cases import NUMPY
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
@@ -198,6 +199,8 @@ OPERANDS += [np.array([2.0, 3.0]), np.array([2, 3]), np.array(2.0), [2.0, 3.0]]
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_an_operator_gives_what_numpy_gives_from_either_side(function, operand, dtype):
     array = np.array([1.5, 4.0], dtype)
+    if NUMPY < "2.3.0" and function is operator.pow and np.ndim(operand) == 0:
+        operand = np.asarray(operand).item()  # older ones look at the value of NumPy's 2, and square in x's own dtype
     for result, expected in [
         (function(tracked(array), operand), function(array, operand)),
         (function(operand, tracked(array)), function(operand, array)),
@@ -395,7 +398,8 @@ def test_the_methods_of_ufuncs_are_the_functions_they_are_known_as_or_refused(ca
 def test_without_recording_every_argument_may_require_a_gradient():
     t, low = tracked([1.0, 2.0]), tracked(1.5)
     with no_grad():
-        assert np.clip(t, min=low, max=3.0).data.tolist() == [1.5, 2.0]
+        if NUMPY >= "2.1.0":  # older ones lack these keywords
+            assert np.clip(t, min=low, max=3.0).data.tolist() == [1.5, 2.0]
         assert np.isclose(t, 1.0, rtol=tracked(1e-3)).tolist() == [True, False]
 
 

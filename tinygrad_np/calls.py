@@ -27,7 +27,16 @@ WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, 
 WRITING = frozenset(["out", "copy", "overwrite_input"])
 """The names of arguments by which other functions write to an array."""
 
-signature = cache(inspect.signature)
+
+@cache
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function. Before NumPy 2.4 those written in C tell none; their rules name the arguments."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        rule = RULES.get(function)
+        vjp = next(filter(None, rule.vjps), None) if rule else None
+        return inspect.Signature([*inspect.signature(vjp).parameters.values()][2:] if vjp else None)
 
 
 def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] = NOTHING) -> Any:

@@ -572,7 +572,7 @@ class Tensor(Box):
     sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
     max, min = _method(np.max), _method(np.min)
     var, std = _method(np.var), _method(np.std)
-    clip, round, astype = _method(np.clip), _method(np.round), _method(np.astype)
+    round, astype = _method(np.round), _method(np.astype)
     squeeze, ravel, swapaxes = _method(np.squeeze), _method(np.ravel), _method(np.swapaxes)
     cumsum, cumprod, ptp = _method(np.cumsum), _method(np.cumprod), _method(np.ptp)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
@@ -589,6 +589,10 @@ class Tensor(Box):
     def sort(self, axis: int = -1) -> None:
         """Sort in place, as ndarray's method does, recorded as an assignment; `numpy.sort` gives a sorted copy."""
         self[...] = call(np.sort, (self,), {"axis": axis})
+
+    def clip(self, min: Any = None, max: Any = None, **kwargs: Any) -> Tensor:
+        """See `numpy.clip`."""
+        return call(np.clip, (self, min, max), kwargs)
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Tensor:
         """See `numpy.reshape`; the shape may be one tuple or separate integers."""

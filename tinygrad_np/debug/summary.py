@@ -17,7 +17,7 @@ from tinygrad_np import functional
 from tinygrad_np.debug.profile import owners
 from tinygrad_np.debug.tables import aligned, in_bytes
 from tinygrad_np.derivatives.products import index_lists
-from tinygrad_np.derivatives.table import LEAF, RULES, Rule
+from tinygrad_np.derivatives.table import LEAF, RULES, Rule, known
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn.module import Module, Parameter
@@ -371,7 +371,8 @@ def _args(node: Node) -> tuple[Any, ...]:
 MULTIPLY_ADDS: dict[Rule, Callable[[Node], int]] = {
     **{
         RULES[inspect.unwrap(function)]: _sums_along_an_axis
-        for function in (functional.linear, np.matmul, np.matvec, np.vecmat, np.vecdot)
+        for function in (functional.linear, np.matmul, np.vecdot, known(np, "matvec"), known(np, "vecmat"))
+        if function
     },
     **{RULES[function]: _sums_of_all_pairs for function in (np.dot, np.inner, np.outer, np.tensordot, np.vdot)},
     RULES[np.einsum]: _einsum,

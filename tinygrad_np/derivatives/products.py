@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import RULES, composite, derivative
+from tinygrad_np.derivatives.table import RULES, composite, derivative, known
 from tinygrad_np.errors import ShapeError
 
 
@@ -74,8 +74,8 @@ derivative(
     lambda g, out, x1, x2, *, axis=-1: times_vectors(g, np.conj(x1), x2, axis),
 )
 composite(np.linalg.vecdot, np.vecdot)
-derivative(np.matvec, lambda g, out, x1, x2: column(g) * row(x2), matvec_vector)
-derivative(np.vecmat, vecmat_vector, lambda g, out, x1, x2: column(np.conj(x1)) * row(g))
+derivative(known(np, "matvec"), lambda g, out, x1, x2: column(g) * row(x2), matvec_vector)
+derivative(known(np, "vecmat"), vecmat_vector, lambda g, out, x1, x2: column(np.conj(x1)) * row(g))
 
 # Sums over any axes
 

@@ -18,7 +18,7 @@ from tinygrad_np.visualize.picture import Box, Edge, Item, Picture
 
 __all__ = ["to_dot"]
 
-FONT = "Helvetica,Arial,sans-serif"
+FONT = "Helvetica"  # whose metrics every renderer knows; an SVG names the alternatives
 INK, LINES, GREY, ALARM = "#1f2933", "#3a434e", "#5f6b7a", "#d00000"
 SHAPES = {
     "operation": ("box", "rounded,filled"),
