@@ -15,6 +15,7 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 from command_line import Parser, fail, path  # noqa: E402
 from pictures import CHECKED, curves_figure, save  # noqa: E402
+from training_run import find_folder  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
 from tinygrad_np.debug.tables import aligned  # noqa: E402
@@ -29,7 +30,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         description=__doc__,
         epilog="example:\n  compare.py runs/*",
     )
-    parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="the folder of a run")
+    parser.add_argument("runs", type=path, nargs="+", metavar="RUN", help="the folder of a run, or a checkpoint in it")
     parser.add_argument("--out", type=path, default=Path("compare.png"), metavar="FILE", help="the plot (compare.png)")
     return parser.parse_args(arguments)
 
@@ -37,10 +38,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def read_run(folder: Path) -> tuple[dict[str, Any], list[Metrics]]:
     """The settings of a run and its metrics after each epoch.
 
-    Raises a DataError, which names the file, if the folder is not that of a run or one of its files is damaged.
+    Raises an ArgumentError if the folder is not that of a run, and a DataError, which names the file, if one of its
+    files is damaged.
     """
-    if not (folder / "config.json").is_file():
-        raise DataError(f"{folder} is not the folder of a run: it has no config.json")
+    find_folder(find_folder(folder), file="config.json")
     config = parse(read(folder / "config.json"), str(folder / "config.json"))
     if not isinstance(config.get("epochs"), int):
         raise DataError(f"{folder / 'config.json'}: is not that of a run: it lacks the number of epochs")
@@ -100,7 +101,7 @@ def table(runs: Mapping[str, tuple[dict[str, Any], list[Metrics]]]) -> str:
 def shown(value: Any) -> str:
     """A setting as the table shows it; a dash stands for none."""
     if isinstance(value, list):
-        return "-".join(map(str, value)) or "-"
+        return "x".join(map(str, value)) or "-"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "-" if value is None else str(value)
@@ -117,10 +118,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed = parse_arguments(arguments)
         read_runs = {}
-        for folder in dict.fromkeys(parsed.runs):
+        for given in dict.fromkeys(parsed.runs):
             try:
+                folder = find_folder(given)
                 read_runs[folder] = read_run(folder)
-            except (DataError, OSError) as error:  # the other runs can still be compared
+            except (TinygradNpError, OSError) as error:  # the other runs can still be compared
                 status = fail("compare.py", error)
         if read_runs:
             runs = dict(zip(names(list(read_runs)), read_runs.values(), strict=True))

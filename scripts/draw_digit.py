@@ -22,9 +22,10 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 import numpy as np  # noqa: E402
 from command_line import Parser, fail, number, path  # noqa: E402
+from training_run import describe, find_checkpoint  # noqa: E402
 
 from models.mnist_mlp import MnistMLP  # noqa: E402
-from tinygrad_np import TinygradNpError, data, functional, nn, no_grad  # noqa: E402
+from tinygrad_np import TinygradNpError, functional, nn, no_grad  # noqa: E402
 from tinygrad_np.errors import ArgumentError  # noqa: E402
 
 PAGE = Path(__file__).with_name("draw_digit.html")
@@ -39,7 +40,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "  draw_digit.py                                     the newest run in runs/\n"
         "  draw_digit.py runs/20260101-120000 --port 8000 --no-browser",
     )
-    parser.add_argument("run", type=path, nargs="?", metavar="RUN", help="the folder of a run of train.py")
+    parser.add_argument("run", type=path, nargs="?", metavar="RUN", help="the folder of a run, or a checkpoint")
     parser.add_argument(
         "--port", type=number(int, 0, 65536), default=0, metavar="N", help="the port to serve at (any free one)"
     )
@@ -56,15 +57,15 @@ def newest_run() -> Path:
     return newest.parent
 
 
-def answer(network: MnistMLP, drawing: np.ndarray) -> dict[str, Any]:
+def answer(network: MnistMLP, full_ink: float, drawing: np.ndarray) -> dict[str, Any]:
     """The network's answer to a drawing of shape (SIDE, SIDE), ink 0 to 255, with its input and each layer's output."""
-    from handwriting import fit
+    from handwriting import fit, to_inputs
 
     ink = drawing / np.float32(255)
     image = fit(ink) if (ink > 0.5).any() else np.zeros((28, 28), np.uint8)
     layers = []
     with no_grad():
-        outputs: Any = data.to_inputs(image[np.newaxis])
+        outputs: Any = to_inputs(image, full_ink)
         for name, layer in enumerate(network.layers):
             outputs = layer(outputs)
             if not isinstance(layer, nn.Dropout):  # dropout does nothing here
@@ -111,7 +112,8 @@ class Handler(BaseHTTPRequestHandler):
         else:
             drawing = self.rfile.read(SIDE * SIDE)
             if len(drawing) == SIDE * SIDE:  # with fewer, the browser has hung up
-                found = answer(self.server.network, np.frombuffer(drawing, np.uint8).reshape(SIDE, SIDE))
+                ink = np.frombuffer(drawing, np.uint8).reshape(SIDE, SIDE)
+                found = answer(self.server.network, self.server.full_ink, ink)
                 self.send(HTTPStatus.OK, "application/json", json.dumps(found).encode())
 
     def is_from_here(self) -> bool:
@@ -146,9 +148,10 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     """Listens at the loopback address, which other machines cannot reach."""
 
-    def __init__(self, port: int, network: MnistMLP) -> None:
+    def __init__(self, port: int, network: MnistMLP, full_ink: float) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.network = network
+        self.full_ink = full_ink
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         if not isinstance(sys.exception(), ConnectionError):  # the browser may close a connection at any time
@@ -158,12 +161,12 @@ class Server(ThreadingHTTPServer):
 def main(arguments: list[str] | None = None) -> int:
     try:
         parsed = parse_arguments(arguments)
-        from handwriting import load_network  # needs Pillow, which not everyone has
+        from handwriting import load_full_ink, load_network  # needs Pillow, which not everyone has
 
-        folder = parsed.run or newest_run()
-        network = load_network(folder)
+        file = find_checkpoint(parsed.run or newest_run())
+        network, full_ink, name = load_network(file), load_full_ink(file), describe(file)
         try:
-            server = Server(parsed.port, network)
+            server = Server(parsed.port, network, full_ink)
         except OSError as error:
             raise ArgumentError(f"port {parsed.port} cannot be used: {error.strerror}; leave --port out") from error
     except (TinygradNpError, OSError, MemoryError) as error:
@@ -172,7 +175,7 @@ def main(arguments: list[str] | None = None) -> int:
     with server:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            print(f"the network of {folder} answers at {address} until Ctrl-C", flush=True)
+            print(f"the network of {name} answers at {address} until Ctrl-C", flush=True)
             if not parsed.no_browser:  # in a thread: some browsers block until they are closed
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
             server.serve_forever()

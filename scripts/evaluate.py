@@ -1,7 +1,8 @@
 """Evaluate the network of a run: its accuracy, its precision and recall for each class, and what it confuses.
 
-The network is that of the last checkpoint, whose accuracy train.py printed, or of the best. It is evaluated on the test
-images of the data that it was trained on, or on other data with images of the same size.
+The network is the one whose accuracy train.py printed: of the best checkpoint if the run held images out to tell which
+that is, else of the last. It is evaluated on the test images of the data that it was trained on, or on other data with
+images of the same size.
 """
 
 import argparse
@@ -14,10 +15,10 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 import numpy as np  # noqa: E402
 from command_line import Parser, fail, path, positive, text  # noqa: E402
 from pictures import MAX_CLASSES, confusion_matrix, draw_results  # noqa: E402
-from training_run import default_divisor, load_model, load_pixels, predict, read_data, restore  # noqa: E402
+from training_run import as_inputs, describe, find_checkpoint, load_model, load_pixels, predict, read_data, restore  # noqa: E402
 
 from models.mnist_mlp import MnistMLP  # noqa: E402
-from tinygrad_np import TinygradNpError, data  # noqa: E402
+from tinygrad_np import TinygradNpError  # noqa: E402
 from tinygrad_np.debug.tables import aligned  # noqa: E402
 from tinygrad_np.errors import DataError  # noqa: E402
 
@@ -30,8 +31,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "  evaluate.py runs/20260101-120000\n"
         "  evaluate.py runs/20260101-120000 --checkpoint best --data mine.npz --out results",
     )
-    parser.add_argument("run", type=path, metavar="RUN", help="the run's folder")
-    parser.add_argument("--checkpoint", choices=["last", "best"], default="last")
+    parser.add_argument("run", type=path, metavar="RUN", help="the folder of a run, or one of its checkpoints")
+    parser.add_argument("--checkpoint", choices=["last", "best"], help="another than the usual one")
     parser.add_argument("--data", type=path, metavar="PATH", help="other data, in any form that train.py takes")
     parser.add_argument(
         "--split",
@@ -53,16 +54,17 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 def load(
     parsed: argparse.Namespace,
 ) -> tuple[MnistMLP, tuple[int, ...], tuple[str, np.ndarray, np.ndarray], list[str]]:
-    """The network, the shape of an image, what to evaluate on (its name, the images and their labels), and how other
-    data was understood, in lines.
+    """The network, the shape of an image, what to evaluate on (its name, the images and their labels), and lines about
+    which network this is and how other data was understood.
 
     Raises a DataError if the data has no such part, or does not fit the network's size.
     """
+    checkpoint = find_checkpoint(parsed.run, parsed.checkpoint)
+    understood = [f"network: {describe(checkpoint)}"]
     if parsed.data is None:
-        run = restore(parsed.run, parsed.checkpoint)
+        run = restore(checkpoint)
         judged = ("training", run.images, run.labels) if parsed.split == "train" else run.judged()
-        return run.model, run.image_shape, judged, []
-    checkpoint = parsed.run / f"{parsed.checkpoint}.safetensors"
+        return run.model, run.image_shape, judged, understood
     model, sizes = load_model(checkpoint)
     dataset = read_data(parsed.data, parsed.label_column)
     if dataset.num_features != sizes[0] or dataset.num_classes > sizes[-1]:
@@ -75,17 +77,8 @@ def load(
         part, images, labels = "training", dataset.train_images, dataset.train_labels
     if not len(images):
         raise DataError(f"{parsed.data} has no test images; evaluate on all that it has with --split train")
-    pixels = load_pixels(checkpoint)
-    divisor = parsed.scale or (pixels.divisor(images) if pixels else default_divisor(images))
-    outside = None
-    if pixels and not parsed.scale:
-        outside = data.check_range(images, pixels.low, pixels.high, divisor, str(parsed.data))
-    understood = [
-        *dataset.notes,
-        f"pixels: {data.describe_pixels(images, divisor)}",
-        *([f"pixels of {outside}"] if outside else []),
-    ]
-    return model, dataset.train_images.shape[1:], (part, data.scale_pixels(images, divisor), labels), understood
+    inputs, lines = as_inputs(images, load_pixels(checkpoint), parsed.scale, parsed.data)
+    return model, dataset.train_images.shape[1:], (part, inputs, labels), [*understood, *dataset.notes, *lines]
 
 
 def class_table(labels: np.ndarray, predictions: np.ndarray, classes: int) -> str:

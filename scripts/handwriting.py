@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from training_run import load_model
+from training_run import find_checkpoint, load_model, load_pixels
 
 from models.mnist_mlp import MnistMLP
 from tinygrad_np import data, functional, no_grad
@@ -39,21 +39,32 @@ PEN = 2  # pixels of MNIST, the thinnest pen: 99% of its digits have strokes at 
 Ink = NDArray[Any]  # float32, or bool
 
 
-def load_network(folder: Path) -> MnistMLP:
-    """The network of a run's best checkpoint, in evaluation mode.
+def load_network(path: Path) -> MnistMLP:
+    """The network of a run, given its folder or a checkpoint, in evaluation mode.
 
-    Raises a CheckpointError if there is none, and an ArgumentError if it does not take images of MNIST's size.
+    Raises an ArgumentError if `path` is neither, or the network does not take images of MNIST's size.
     """
-    network, sizes = load_model(folder / "best.safetensors")
+    network, sizes = load_model(find_checkpoint(path))
     if sizes[0] != 28 * 28:
-        raise ArgumentError(f"the network in {folder} takes {sizes[0]} pixels, not the 28 x 28 of MNIST's digits")
+        raise ArgumentError(f"the network in {path} takes {sizes[0]} pixels, not the 28 x 28 of MNIST's digits")
     return network.eval()
 
 
-def probabilities(network: MnistMLP, image: NDArray[np.uint8]) -> NDArray[Any]:
+def load_full_ink(path: Path) -> float:
+    """The input that full ink becomes for the network of a run. Raises an ArgumentError if that is not known."""
+    pixels = load_pixels(find_checkpoint(path))
+    return pixels.full_ink() if pixels else 1.0
+
+
+def to_inputs(image: NDArray[np.uint8], full_ink: float = 1.0) -> NDArray[np.float32]:
+    """An image of shape (28, 28) as the inputs of a network, shape (1, 784)."""
+    return data.to_inputs(image[np.newaxis]) * np.float32(full_ink)
+
+
+def probabilities(network: MnistMLP, image: NDArray[np.uint8], full_ink: float = 1.0) -> NDArray[Any]:
     """The probability of each class, shape (classes,), for an image of shape (28, 28)."""
     with no_grad():
-        return functional.softmax(network(data.to_inputs(image[np.newaxis])))[0].numpy()
+        return functional.softmax(network(to_inputs(image, full_ink)))[0].numpy()
 
 
 def read(path: Path) -> NDArray[np.uint8]:

@@ -24,7 +24,7 @@ import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
 from settings import PRESETS  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
-from training_run import evaluate, restore  # noqa: E402
+from training_run import evaluate, load_data, restore  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
 from tinygrad_np.errors import ArgumentError  # noqa: E402
@@ -102,9 +102,11 @@ def main(arguments: list[str] | None = None) -> int:
             settings = ["--preset", name, "--seed", str(seed), *flags]
             wanted = parse_training_arguments(settings)
             run = restore(folder) if (folder / "last.safetensors").exists() else None
+            if run:
+                load_data(wanted)  # settles what depends on the data
             if run and not vars(run.config).items() <= vars(wanted).items():
                 raise ArgumentError(f"{folder} holds a run with other settings; choose another folder with --out")
-            if run is None or run.progress["epoch"] < run.config.epochs:
+            if run is None or not run.is_finished:
                 again = ["--resume", str(folder), *{"--no-pictures"}.intersection(flags)]
                 status = train(again if run else [*settings, "--out", str(folder)])
                 if status:

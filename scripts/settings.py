@@ -103,16 +103,21 @@ checkpoints last.safetensors and best.safetensors, and pictures of the result, f
 """
 
 
+def layers(text: str) -> list[int]:
+    """The sizes of hidden layers, for argparse: 512x128."""
+    return [count(size) for size in text.split("x")]
+
+
 def new_parser() -> Parser:
     parser = Parser(
         prog="train.py",
         description=DESCRIPTION,
         epilog="examples:\n"
         "  train.py                                          the default: 98.3% or more in a few seconds\n"
-        "  train.py --hidden 512 128 64 --dropout 0.2        a deeper network\n"
+        "  train.py --hidden 512x128x64 --dropout 0.2        a deeper network\n"
         "  train.py --preset tutorial --lr 0.5               a preset with another learning rate\n"
-        "  train.py --optimizer sgd --lr 0.1 --momentum 0.9 --schedule constant\n"
-        "  train.py --data fashion-mnist/ --validation-split 0.1\n"
+        "  train.py --data train.csv                         Kaggle's; predict.py then labels its test.csv\n"
+        "  train.py --data fashion-mnist/ --validation-split 0.1 --epochs 30 --early-stop 3\n"
         "  train.py --resume runs/20260101-120000            continue a run that was interrupted",
     )
     parser.add_argument(
@@ -123,7 +128,14 @@ def new_parser() -> Parser:
     )
 
     group = parser.add_argument_group("network")
-    group.add_argument("--hidden", type=count, nargs="*", default=[512], metavar="N", help="sizes of the hidden layers")
+    group.add_argument(
+        "--hidden",
+        type=layers,
+        nargs="*",
+        default=[512],
+        metavar="NxN",
+        help="sizes of the hidden layers (512), or nothing",
+    )
     group.add_argument("--activation", choices=sorted(ACTIVATIONS), default="relu")
     group.add_argument("--init", choices=sorted(INITIALISERS), default="pytorch", help="how the weights start")
     group.add_argument(
@@ -171,17 +183,21 @@ def new_parser() -> Parser:
     )
     group.add_argument("--epochs", type=count, default=6, metavar="N", help="passes through the training images")
     group.add_argument(
+        "--early-stop",
+        type=count,
+        metavar="N",
+        help="stop after N epochs without a new best validation accuracy; the schedule stays that of --epochs",
+    )
+    group.add_argument(
         "--batch-size", type=count, default=128, metavar="N", help="images in a step; all of them if there are fewer"
     )
     group.add_argument(
         "--no-compile",
         action="store_false",
         dest="compile",
-        help="call every operation of a step by itself, instead of running the steps as one compiled program",
+        help="run each operation by itself, uncompiled",
     )
-    group.add_argument(
-        "--seed", type=number(int, 0), default=0, metavar="N", help="the same seed gives the same numbers"
-    )
+    group.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help="same seed, same numbers")
 
     group = parser.add_argument_group("data and files")
     group.add_argument(
@@ -199,11 +215,15 @@ def new_parser() -> Parser:
         "found by its names and values if not given",
     )
     group.add_argument(
-        "--scale", type=positive, metavar="NUMBER", help="what to divide pixels by; found by their range if not given"
+        "--scale", type=positive, metavar="NUMBER", help="what to divide pixels by (found by their range)"
     )
     group.add_argument("--limit", type=count, metavar="N", help="use the first N training images only")
     group.add_argument(
-        "--validation-split", type=share, default=0.0, metavar="P", help="share of training images held out"
+        "--validation-split",
+        type=share,
+        default=0.0,
+        metavar="P",
+        help="share of training images held out (0.1 if there are no test images)",
     )
     group.add_argument("--out", type=path, metavar="DIR", help="the run's folder, to be made (runs/DATE-TIME)")
     group.add_argument("--resume", type=path, metavar="DIR", help="continue the run in this folder, with its settings")
@@ -229,10 +249,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         flags = [flag for flag in given if flag.startswith("--") and flag.split("=")[0] not in allowed]
         if flags:
             parser.error(f"--resume takes all settings from the run's folder, so {flags[0]} cannot be given with it")
+        if parsed.resume.is_file():
+            parser.error(f"--resume takes the folder of a run: {parsed.resume.parent}")
         return parsed
     if parsed.preset:
         parser.set_defaults(**PRESETS[parsed.preset].settings)
         parsed = parser.parse_args(arguments)
+    # Each argument has brought a list. Sizes in arguments of their own, `--hidden 512 128`, make one network, too.
+    parsed.hidden = [size for sizes in parsed.hidden for size in (sizes if isinstance(sizes, list) else [sizes])]
     if parsed.nesterov and not (parsed.optimizer == "sgd" and parsed.momentum):
         parser.error("--nesterov needs --optimizer sgd and a --momentum above 0")
     if parsed.momentum and parsed.optimizer not in ("sgd", "rmsprop"):
@@ -271,5 +295,6 @@ def check_settings(config: argparse.Namespace) -> None:
         and all(type(value) is str for value in names)
         and type(config.seed) is int
         and type(config.compile) is bool
+        and (config.early_stop is None or (type(config.early_stop) is int and config.early_stop > 0))
     ):
         raise ValueError(f"not the settings of a run: {vars(config)}")

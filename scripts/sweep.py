@@ -37,7 +37,7 @@ from command_line import Parser, count, fail, number, path  # noqa: E402
 from run_folder import interruptions  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from tqdm import tqdm  # noqa: E402
-from training_run import load_data  # noqa: E402
+from training_run import find_folder, load_data  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
 from tinygrad_np.errors import ArgumentError  # noqa: E402
@@ -159,10 +159,8 @@ def as_flags(settings: Settings) -> list[str]:
     """The settings as flags of train.py."""
     flags = []
     for name, value in settings.items():
-        if value == "on":
+        if value in ("on", ""):
             flags.append(f"--{name}")
-        elif re.fullmatch(r"(\d+(x\d+)*)?", value):
-            flags += [f"--{name}", *filter(None, value.split("x"))]
         elif value != "off":
             flags.append(f"--{name}={value}")
     return flags
@@ -372,7 +370,8 @@ def report(plan: dict[str, Any], folder: Path) -> None:
     if finished:
         flags = as_flags(finished[0]["settings"]) + plan["flags"]
         test_images = load_data(parse_training_arguments(flags)).test_images
-        flags = without(flags, {"--limit", *(["--validation-split"] if len(test_images) else [])})
+        # Only where there are test images can the network be judged without others that are held out.
+        flags = without(flags, {"--limit", *(["--validation-split", "--early-stop"] if len(test_images) else [])})
         print(f"train the best on all images: python {Path(sys.argv[0]).with_name('train.py')} {shlex.join(flags)}")
 
 
@@ -380,7 +379,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         parsed = parse_arguments(sys.argv[1:] if arguments is None else arguments)
         if parsed.resume:
-            folder = parsed.resume.absolute()
+            folder = find_folder(parsed.resume, "sweep", "sweep.py", "sweep.json").absolute()
         else:
             for config in {config.data: config for config in parsed.configs}.values():
                 load_data(config)  # bad data is reported once, here, and not by every run

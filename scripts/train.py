@@ -28,7 +28,7 @@ from settings import parse_arguments, run_settings  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 from training_run import Run, evaluate, require_finite, restore, set_up  # noqa: E402
 
-from tinygrad_np import TinygradNpError, optim  # noqa: E402
+from tinygrad_np import TinygradNpError, checkpoint, optim  # noqa: E402
 
 
 def train(run: Run, folder: Path) -> None:
@@ -60,6 +60,8 @@ def train(run: Run, folder: Path) -> None:
             run.end_epoch()
             write_epoch(run, folder)
             print_epoch(run)
+    if progress["epoch"] < config.epochs:
+        print(f"stopped early: epoch {run.best_epoch} had the best validation accuracy", flush=True)
 
 
 # What the user sees
@@ -96,17 +98,24 @@ def print_start(run: Run, folder: Path) -> None:
 
 def print_epoch(run: Run) -> None:
     metrics = run.progress["history"][-1]
+    plain = f" smoothed ({metrics['cross_entropy']:.4f} plain)" if "cross_entropy" in metrics else ""
     print(
-        f"epoch {metrics['epoch']}/{run.config.epochs}  loss {metrics['loss']:.4f}  "
+        f"epoch {metrics['epoch']}/{run.config.epochs}  loss {metrics['loss']:.4f}{plain}  "
         f"accuracy {metrics['accuracy']:.2%}  {run.checked} accuracy {metrics[f'{run.checked}_accuracy']:.2%}",
         flush=True,
     )
 
 
-def print_result(run: Run) -> None:
-    """Print the time and, last, the accuracy on the test images, or on those held out if there are none."""
+def print_result(run: Run, folder: Path) -> None:
+    """Print the time and, last, the accuracy on the test images, or on those held out if there are none.
+
+    Of a run that held images out, this is the network of the best epoch, which other scripts use, too.
+    """
     seconds = run.progress["seconds"]
     print(f"training time: {seconds:.1f} s ({run.progress['epoch'] * len(run.images) / seconds:,.0f} images/s)")
+    if run.config.validation_split:
+        run.model.load_state_dict(checkpoint.load(folder / "best.safetensors")["model"])
+        print(f"weights: those of epoch {run.best_epoch}, the best by validation accuracy, as in best.safetensors")
     name, images, labels = run.judged()
     correct = evaluate(run.model, images, labels)
     print(f"{name} accuracy: {correct / len(images):.2%} ({correct}/{len(images)})", flush=True)
@@ -135,7 +144,7 @@ def main(arguments: list[str] | None = None) -> int:
             if new and parsed.draw:
                 draw_step(run).render(folder / f"graph.{parsed.draw}")
             train(run, folder)
-        print_result(run)
+        print_result(run, folder)
         if not parsed.no_pictures:
             draw(run, folder)
     except (TinygradNpError, OSError, MemoryError) as error:

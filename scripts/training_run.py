@@ -6,7 +6,6 @@ import argparse
 import copy
 import itertools
 import math
-import shlex
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -37,12 +36,17 @@ LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": functional.cross_entro
 
 
 def load_data(config: argparse.Namespace) -> data.Dataset:
-    """The data of a run. Raises a DataError or an ArgumentError if it is none, or has nothing to judge the run by."""
+    """The data of a run. If it has no test images, the settings get a validation split, to judge the run by.
+
+    Raises a DataError or an ArgumentError if it is none.
+    """
     if config.label_column is not None and not config.data:
         raise ArgumentError("--label-column is a column of a CSV file; give the file with --data")
     dataset = read_data(config.data, config.label_column) if config.data else data.load_mnist(MNIST)
     if not len(dataset.test_images) and not config.validation_split:
-        raise DataError(f"{config.data} has no test images; hold some training images out with --validation-split 0.1")
+        config.validation_split = 0.1
+    if config.early_stop and not config.validation_split:
+        raise ArgumentError("--early-stop goes by the validation accuracy; hold images out with --validation-split 0.1")
     return dataset
 
 
@@ -71,6 +75,18 @@ class Pixels(NamedTuple):
     def to_inputs(self, images: np.ndarray) -> np.ndarray:
         """Images as rows of inputs."""
         return data.scale_pixels(images, self.divisor(images))
+
+    def full_ink(self) -> float:
+        """The input that the darkest ink of a picture becomes: what the highest pixel in training became.
+
+        Raises an ArgumentError if the pixels go below 0, as standardised ones do: what is ink in them is not known.
+        """
+        if self.low < 0:
+            raise ArgumentError(
+                f"the network was trained on pixels from {self.low:g} to {self.high:g}, so it cannot be told what ink "
+                "is to it; train it on pixels from 0 up, or give it images as numbers, standardised in the same way"
+            )
+        return self.high / (self.scale or (255.0 if self.high > 1 else 1.0))
 
 
 def make_optimizer(config: argparse.Namespace, model: MnistMLP) -> optim.Optimizer:
@@ -124,6 +140,18 @@ class Run:
         return min(self.config.batch_size, len(self.images))
 
     @property
+    def is_finished(self) -> bool:
+        """Whether no epoch is left to do, or --early-stop ends the run here."""
+        patience, epochs = self.config.early_stop, self.progress["epoch"]
+        return epochs == self.config.epochs or bool(patience and epochs and epochs - self.best_epoch >= patience)
+
+    @property
+    def best_epoch(self) -> int:
+        """The number, from 1, of the first epoch with the highest accuracy on the validation images."""
+        accuracies = [metrics["validation_accuracy"] for metrics in self.progress["history"]]
+        return 1 + accuracies.index(max(accuracies))
+
+    @property
     def steps_an_epoch(self) -> int:
         return math.ceil(len(self.images) / self.batch_size)
 
@@ -151,14 +179,18 @@ class Run:
         return compile(self.forward) if self.config.compile else self.forward
 
     def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
-        """The epochs still to do: the number of each, and its inputs. Starts the clock. The iterator must be closed."""
+        """The epochs still to do: the number of each, and its inputs. Starts the clock. The iterator must be closed.
+
+        There are fewer if the run finishes earlier, by --early-stop.
+        """
         self.started = time.perf_counter() - self.progress["seconds"]
         config, numbers = self.config, range(self.progress["epoch"], self.config.epochs)
+        left = itertools.takewhile(lambda epoch: not self.is_finished, numbers)
         if not config.distort:
-            yield from ((epoch, self.images) for epoch in numbers)
+            yield from ((epoch, self.images) for epoch in left)
             return
         with closing(distorted_epochs(self.originals, config.distort, config.seed, numbers)) as distorted:
-            for epoch in numbers:
+            for epoch in left:
                 yield epoch, self.pixels.to_inputs(next(distorted))
 
     def batches(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
@@ -176,6 +208,9 @@ class Run:
         """Note a step: its loss, and how many of its images were classified correctly."""
         self.progress["step"] += 1
         self.progress["loss"] += loss.item() * len(labels)
+        if self.config.label_smoothing:
+            plain = functional.cross_entropy(scores.numpy(), labels).item()
+            self.progress["cross_entropy"] += plain * len(labels)
         self.progress["correct"] += int(np.count_nonzero(scores.argmax(axis=1) == labels))
 
     def take_time(self) -> None:
@@ -192,14 +227,15 @@ class Run:
         metrics = {
             "epoch": progress["epoch"] + 1,
             "loss": progress["loss"] / images,
+            **({"cross_entropy": progress["cross_entropy"] / images} if self.config.label_smoothing else {}),
             "accuracy": progress["correct"] / images,
             f"{self.checked}_loss": checked_loss,
             f"{self.checked}_accuracy": checked_accuracy,
-            "lr": self.optimizer.lr,
+            "lr": float(self.optimizer.lr),
             "seconds": round(progress["seconds"], 3),
         }
         progress["history"].append(metrics)
-        progress.update(epoch=progress["epoch"] + 1, loss=0.0, correct=0)
+        progress.update(epoch=progress["epoch"] + 1, loss=0.0, cross_entropy=0.0, correct=0)
 
     def judged(self) -> tuple[str, np.ndarray, np.ndarray]:
         """What the result is measured on, with its name: the test images, or those held out if there are none."""
@@ -250,7 +286,15 @@ def set_up(config: argparse.Namespace, saved: Mapping[str, Any] | None = None) -
     sizes = [dataset.num_features, *config.hidden, dataset.num_classes]
     trained = MnistMLP(sizes, config.activation, config.dropout, config.init, generator)
     model = copy.deepcopy(trained) if config.average else trained
-    progress = {"epoch": 0, "step": 0, "loss": 0.0, "correct": 0, "seconds": 0.0, "history": []}
+    progress = {
+        "epoch": 0,
+        "step": 0,
+        "loss": 0.0,  # and what follows: the sum over the images of the epoch so far
+        "cross_entropy": 0.0,  # without label smoothing, which hides how low it is
+        "correct": 0,
+        "seconds": 0.0,
+        "history": [],
+    }
     return Run(
         config=config,
         sizes=sizes,
@@ -274,14 +318,53 @@ def set_up(config: argparse.Namespace, saved: Mapping[str, Any] | None = None) -
     )
 
 
-def restore(folder: Path, name: str = "last") -> Run:
-    """The run in a folder, as its checkpoint "last" or "best" has it."""
-    path = folder / f"{name}.safetensors"
-    if not path.exists():
-        raise CheckpointError(
-            f"{folder} holds no run to resume: it has no {path.name}; check the path, or start the run "
-            f"with --out {shlex.quote(str(folder))}"
+def find_folder(path: Path, kind: str = "run", maker: str = "train.py", file: str = "last.safetensors") -> Path:
+    """The folder of a run, given it or a file in it. Raises an ArgumentError if `path` is neither.
+
+    All scripts that take the folder of a run, or of another `kind`, check it here, and so they say the same.
+    """
+    folder = path.parent if path.is_file() else path
+    if not (folder / file).is_file():
+        problem = (
+            f"it has no {file}" if folder.is_dir() else "there is nothing" if not folder.exists() else "it is no folder"
         )
+        raise ArgumentError(f"{folder} is not the folder of a {kind}: {problem}; give one that {maker} has made")
+    return folder
+
+
+def find_checkpoint(path: Path, name: str | None = None) -> Path:
+    """The file of a run's checkpoint, for the scripts that use a network that was trained.
+
+    Args:
+        path: the run's folder, or the file of a checkpoint.
+        name: "last" or "best". If it is not given, it is the best if the run held out images to tell which that is, and
+            else the last.
+
+    Raises:
+        ArgumentError: `path` is neither, or is a file although a name is given.
+    """
+    if path.is_file():
+        if name:
+            raise ArgumentError(f"{path} is one checkpoint already; to choose by name, give its folder, {path.parent}")
+        return path
+    last, best = (find_folder(path) / f"{which}.safetensors" for which in ("last", "best"))
+    if name or not best.exists():
+        return best if name == "best" else last
+    saved = checkpoint.load(last)
+    with named_in_errors(last):
+        return best if saved["config"]["validation_split"] else last
+
+
+def describe(file: Path) -> str:
+    """Say in a few words which run a checkpoint is of, and after how many epochs."""
+    saved = checkpoint.load(file)
+    with named_in_errors(file):
+        return f"{file.parent} ({file.name}, after {saved['progress']['epoch']} of {saved['config']['epochs']} epochs)"
+
+
+def restore(path: Path) -> Run:
+    """The run in a checkpoint, or, given its folder, in the last one there."""
+    path = path if path.is_file() else find_checkpoint(path, "last")
     saved = checkpoint.load(path)
     with named_in_errors(path):
         config = argparse.Namespace(**saved["config"])
@@ -290,6 +373,8 @@ def restore(folder: Path, name: str = "last") -> Run:
             config.scale = None
         if not hasattr(config, "compile"):  # begun before steps could be compiled
             config.compile = False
+        if not hasattr(config, "early_stop"):
+            config.early_stop = None
         check_settings(config)
         hidden = layer_sizes(saved["model"])[1:-1]
         if config.hidden != hidden:  # checked before the network is made, which could be of any size
@@ -302,7 +387,8 @@ def restore(folder: Path, name: str = "last") -> Run:
             run.trained.load_state_dict(saved["trained"])
         run.optimizer.load_state_dict(saved["optimizer"])
         run.generator.bit_generator.state = saved["generator"]
-        run.progress = {key: type(value)(saved["progress"][key]) for key, value in run.progress.items()}
+        progress = {"cross_entropy": 0.0, **saved["progress"]}  # runs that were begun earlier have none
+        run.progress = {key: type(value)(progress[key]) for key, value in run.progress.items()}
         check_progress(run)
     return run
 
@@ -356,13 +442,18 @@ def understanding(config: argparse.Namespace, dataset: data.Dataset, pixels: Pix
         *dataset.notes,
         "pixels: " + data.describe_pixels(images, divisor, certain),
         *([f"pixels of {outside}"] if outside else []),
+        *(
+            []
+            if len(dataset.test_images)
+            else [f"held out, to judge the run by: {config.validation_split:.0%} of them"]
+        ),
     ]
 
 
 def check_progress(run: Run) -> None:
     """Raise a ValueError if the run does not stand between its start and its end."""
-    epoch, loss, correct, seconds, history = (
-        run.progress[key] for key in ("epoch", "loss", "correct", "seconds", "history")
+    epoch, loss, plain, correct, seconds, history = (
+        run.progress[key] for key in ("epoch", "loss", "cross_entropy", "correct", "seconds", "history")
     )
     measured = {"loss", f"{run.checked}_accuracy"}
     if not (
@@ -371,6 +462,7 @@ def check_progress(run: Run) -> None:
         and 0 <= correct <= len(run.images)
         and 0 <= seconds < math.inf
         and math.isfinite(loss)
+        and math.isfinite(plain)
         and all(measured <= line.keys() and all(type(x) in (int, float) for x in line.values()) for line in history)
     ):
         raise ValueError(f"it stands nowhere in the run: {run.progress}")
@@ -421,6 +513,21 @@ def checksum(dataset: data.Dataset) -> int:
             np.ascontiguousarray(array).view(np.uint8).data, zlib.crc32(str(array.shape).encode(), value)
         )
     return value
+
+
+def as_inputs(
+    images: np.ndarray, pixels: Pixels | None, scale: float | None, source: Path
+) -> tuple[np.ndarray, list[str]]:
+    """Other images than a run's own as inputs for its network, and what was understood of their pixels, in lines.
+
+    They are divided by what the run's images were, or by `scale`. Raises a DataError if their range is another.
+    """
+    divisor = scale or (pixels.divisor(images) if pixels else default_divisor(images))
+    lines = [f"pixels: {data.describe_pixels(images, divisor)}"]
+    if pixels and not scale:
+        outside = data.check_range(images, pixels.low, pixels.high, divisor, str(source))
+        lines += [f"pixels of {outside}"] if outside else []
+    return data.scale_pixels(images, divisor), lines
 
 
 def predict(model: MnistMLP, images: np.ndarray) -> np.ndarray:

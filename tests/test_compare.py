@@ -56,7 +56,7 @@ def test_the_table_has_the_settings_that_differ_and_the_results_and_the_plot_is_
     narrow, wide = metrics(runs / "narrow"), metrics(runs / "wide")
     assert table["narrow"]["hidden"] == "4"
     assert table["narrow"]["split"] == "0.0"
-    assert table["wide"]["hidden"] == "9-8"
+    assert table["wide"]["hidden"] == "9x8"
     assert table["wide"]["epochs"] == "3/3"
     assert table["wide"]["best_test"] == "-"
     assert table["wide"]["best_validation"] == f"{max(line['validation_accuracy'] for line in wide):.2%}"

@@ -82,7 +82,7 @@ def test_the_training_images_are_those_that_were_not_held_out(run):
 def test_other_data_of_the_same_size_is_evaluated_even_if_it_lacks_classes(run, tmp_path):
     images = np.random.default_rng(1).normal(0, 1, (9, 30)).astype(np.float32)
     _, labels = save(tmp_path / "other.npz", images, np.arange(9) % 2)
-    seen = predictions(run[0], images[3:])
+    seen = predictions(run[0], images[3:], "best")
     classes, _, last = evaluate(run[0], "--data", tmp_path / "other.npz")
     assert last == f"test accuracy: {np.mean(seen == labels[3:]):.2%} ({np.sum(seen == labels[3:])}/6)"
     assert [line[-1] for line in classes] == ["3", "3", "0", "0"]

@@ -189,7 +189,9 @@ def test_each_picture_gets_a_line_with_its_digit_its_probability_and_the_runners
         enlarged(MNIST.test_images[k]).save(files[-1])
     result = predict(run, *files)
     assert (result.returncode, result.stderr) == (0, "")
-    for file, label, line in zip(files, MNIST.test_labels, result.stdout.splitlines(), strict=False):
+    network, *answers = result.stdout.splitlines()
+    assert network == f"network: {run} (last.safetensors, after 2 of 2 epochs)"
+    for file, label, line in zip(files, MNIST.test_labels, answers, strict=False):
         percents = re.fullmatch(rf"{re.escape(str(file))}: {label}  (.*)%  \(\d: (.*)%, \d: (.*)%\)", line)
         assert percents, line
         first, second, third = map(float, percents.groups())
@@ -198,7 +200,7 @@ def test_each_picture_gets_a_line_with_its_digit_its_probability_and_the_runners
 
 def test_show_prints_the_picture_as_the_network_sees_it(run, tmp_path):
     enlarged(SEVEN).save(tmp_path / "seven.png")
-    rows = predict(run, tmp_path / "seven.png", "--show").stdout.splitlines()[1:]
+    rows = predict(run, tmp_path / "seven.png", "--show").stdout.splitlines()[2:]
     assert [len(row) for row in rows] == [56] * 28
     inked = np.array([[character != " " for character in row[::2]] for row in rows])
     np.testing.assert_array_equal(inked, handwriting.to_mnist(enlarged(SEVEN)) >= 52)
@@ -245,7 +247,7 @@ def test_a_file_without_a_digit_is_named_and_the_others_are_answered(run, tmp_pa
     result = predict(run, bad, good)
     assert result.returncode == 2
     assert re.fullmatch(rf"predict.py: error: .*bad\.png .*{complaint}.*\n", result.stderr), result.stderr
-    assert re.fullmatch(r".*good\.png: \d .*\n", result.stdout)
+    assert re.fullmatch(r"network: .*\n.*good\.png: \d .*\n", result.stdout)
 
 
 def test_a_folder_and_a_missing_file_are_named(run, tmp_path):

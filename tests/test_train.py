@@ -1,5 +1,7 @@
 """scripts/train.py, run as a user runs it: in a process of its own, on a small slice of the bundled MNIST."""
 
+import contextlib
+import itertools
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scripts_in_process import imported
 
 from tinygrad_np import checkpoint, data
 
@@ -137,6 +140,86 @@ def test_best_is_the_checkpoint_with_the_highest_validation_accuracy(tmp_path):
     assert checkpoint.load(tmp_path / "run" / "best.safetensors")["progress"]["epoch"] == best["epoch"]
 
 
+def history(folder):
+    return checkpoint.load(folder / "last.safetensors")["progress"]["history"]
+
+
+def test_a_run_that_held_images_out_is_judged_by_its_best_epoch_and_says_so(tmp_path):
+    flags = ["--lr", "0.2", "--schedule", "constant", "--validation-split", "0.2", "--epochs", "8"]
+    *_, weights, last = train(*SMALL, *flags, "--out", tmp_path / "run").stdout.splitlines()
+    accuracies = [metrics["validation_accuracy"] for metrics in history(tmp_path / "run")]
+    best = 1 + int(np.argmax(accuracies))
+    assert best < 8, "the last epoch should not be the best, or this shows nothing"
+    assert weights == f"weights: those of epoch {best}, the best by validation accuracy, as in best.safetensors"
+    images, labels = data.load_mnist(ROOT / "models" / "data" / "mnist")[2:]
+    model, _ = imported("training_run").load_model(tmp_path / "run" / "best.safetensors")
+    right = imported("training_run").evaluate(model, data.to_inputs(images), labels)
+    assert last.endswith(f"({right}/10000)")
+
+
+def test_training_stops_early_when_the_validation_accuracy_gets_no_better(tmp_path):
+    flags = ["--lr", "0.1", "--validation-split", "0.2", "--epochs", "60", "--early-stop", "2"]
+    result = train(*SMALL, *flags, "--out", tmp_path / "run")
+    accuracies = [metrics["validation_accuracy"] for metrics in history(tmp_path / "run")]
+    best = 1 + int(np.argmax(accuracies))
+    assert best == len(accuracies) - 2 < 58
+    assert f"stopped early: epoch {best} had the best validation accuracy" in result.stdout.splitlines()
+    resumed = train("--resume", tmp_path / "run")
+    assert resumed.stdout.splitlines()[-1] == result.stdout.splitlines()[-1]
+    assert len(history(tmp_path / "run")) == len(accuracies)
+
+
+def test_a_run_with_early_stop_that_is_resumed_stops_where_it_would_have(tmp_path):
+    flags = ["--lr", "0.1", "--validation-split", "0.2", "--epochs", "60", "--early-stop", "3"]
+    whole = train(*SMALL, *flags, "--out", tmp_path / "whole")
+    settings, training_run = imported("settings"), imported("training_run")
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    run = training_run.set_up(settings.run_settings(settings.parse_arguments([*SMALL, *flags])))
+    with contextlib.closing(run.epochs()) as epochs:
+        for epoch, images in itertools.islice(epochs, 2):
+            for batch, labels in run.batches_left(epoch, images):
+                scores = run.trained(batch)
+                loss = run.loss(scores, labels)
+                loss.backward()
+                run.optimizer.lr = run.schedule()(run.progress["step"])
+                run.optimizer.step()
+                run.optimizer.zero_grad()
+                run.count(loss, scores, labels)
+            run.end_epoch()
+            imported("run_folder").write_epoch(run, folder)
+    resumed = train("--resume", folder)
+    assert numbers(resumed.stdout)[-4:] == numbers(whole.stdout)[-4:]
+
+
+@pytest.mark.parametrize("flags", [[], ["--label-smoothing", "0"]], ids=" ".join)
+def test_the_plain_cross_entropy_is_printed_beside_a_smoothed_loss(flags, tmp_path):
+    result = train(*SMALL, *flags, "--validation-split", "0.2", "--out", tmp_path / "run")
+    lines = re.findall(r"^epoch \d/3  (loss .*?)  accuracy", result.stdout, re.M)
+    for line, metrics in zip(lines, history(tmp_path / "run"), strict=True):
+        if flags:
+            assert line == f"loss {metrics['loss']:.4f}"
+        else:
+            assert line == f"loss {metrics['loss']:.4f} smoothed ({metrics['cross_entropy']:.4f} plain)"
+            assert 0 < metrics["cross_entropy"] < metrics["loss"]
+
+
+def test_metrics_are_plain_numbers_in_memory_in_the_checkpoint_and_as_json(finished):
+    folder, _ = finished
+    written = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    for line, again in zip(history(folder), written, strict=True):
+        assert {type(value) for value in line.values()} == {int, float}
+        assert line == again
+
+
+@pytest.mark.parametrize("spelling", [["32x16"], ["32", "16"]], ids=" ".join)
+def test_hidden_layers_have_one_spelling_in_all_scripts_and_words_of_their_own_work_too(spelling):
+    settings = imported("settings")
+    assert settings.parse_arguments(["--hidden", *spelling]).hidden == [32, 16]
+    assert imported("sweep").parse_arguments(["hidden=32x16"]).configs[0].hidden == [32, 16]
+    assert imported("compare").shown([32, 16]) == "32x16"
+
+
 @pytest.mark.parametrize(
     "flags",
     [
@@ -175,11 +258,11 @@ def test_data_without_test_images_is_judged_by_validation(tmp_path):
     rows = np.column_stack([dataset.train_labels[:300], dataset.train_images[:300].reshape(300, -1)])
     header = ",".join(["label", *(f"pixel{i}" for i in range(784))])
     np.savetxt(tmp_path / "train.csv", rows, fmt="%d", delimiter=",", header=header, comments="")
-    arguments = ["--data", tmp_path / "train.csv", "--epochs", "2", "--hidden", "16", "--out", tmp_path / "run"]
-    refused = train(*arguments)
-    assert refused.returncode == 2
-    assert "--validation-split" in refused.stderr
-    result = train(*arguments, "--validation-split", "0.2")
+    arguments = ["--data", tmp_path / "train.csv", "--epochs", "2", "--hidden", "16", "--out"]
+    result = train(*arguments, tmp_path / "run")
+    assert "held out, to judge the run by: 10% of them" in result.stdout.splitlines()
+    assert re.fullmatch(r"validation accuracy: .*/30\)", result.stdout.splitlines()[-1])
+    result = train(*arguments, tmp_path / "other", "--validation-split", "0.2")
     assert re.fullmatch(r"validation accuracy: .*/60\)", result.stdout.splitlines()[-1])
 
 
@@ -204,6 +287,9 @@ def refusal(*arguments, cwd=None):
         ["--batch-size", "0"],
         ["--epochs", "1.5"],
         ["--hidden", "0"],
+        ["--hidden", "16x"],
+        ["--early-stop", "0"],
+        ["--early-stop", "2"],
         ["--dropout", "1"],
         ["--validation-split", "-0.1"],
         ["--seed", "x"],

@@ -8,19 +8,19 @@ every argument. What is left, positional arrays and constant keywords, goes to `
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, PACK, RULES, Packed, Rule
-from tinygrad_np.engine import NOTHING, Box, Node, apply
+from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, LEAF, PACK, RULES, Packed, Rule
+from tinygrad_np.engine import NOTHING, Box, Node, apply, toposort
 from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
-__all__ = ["call", "holds_tracked", "plain", "stacked"]
+__all__ = ["call", "holds_tracked", "leaves_behind", "plain", "stacked"]
 
 WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 
@@ -122,6 +122,13 @@ def one_value(function: Callable[..., Any], sequence: Any) -> Any:
     packed.array = arrays = Packed(map(plain, items))  # type: ignore[assignment]
     packed.node = Node(PACK, arrays, NOTHING, parents, arrays, state.get().scope)
     return packed
+
+
+def leaves_behind(roots: Iterable[Node]) -> set[Node]:
+    """The leaves among `roots`, and those that the others were computed from."""
+    roots = list(roots)
+    found = {parent for node in toposort(roots) for parent in node.parents if parent is not None}
+    return {node for node in found.union(roots) if node.rule is LEAF}
 
 
 def by_position(

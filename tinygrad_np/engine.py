@@ -31,7 +31,7 @@ from tinygrad_np.gradients import conjugated, outline, owned, unbroadcast
 from tinygrad_np.recording import Scope, next_number, state
 from tinygrad_np.writes import check, since
 
-__all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "leaves_behind", "toposort"]
+__all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "toposort"]
 
 NOTHING: Mapping[str, Any] = {}
 new, ndarray = object.__new__, np.ndarray
@@ -143,22 +143,6 @@ def toposort(roots: Iterable[Node]) -> list[Node]:
     return sorted(found, key=attrgetter("number"), reverse=True)
 
 
-def leaves_behind(roots: Iterable[Node]) -> set[Node]:
-    """The leaves among `roots`, and those that the others were computed from."""
-    roots = list(roots)
-    found = {parent for node in toposort(roots) for parent in node.parents if parent is not None}
-    return {node for node in found.union(roots) if node.rule is LEAF}
-
-
-def leading_to(targets: set[Node], nodes: Iterable[Node]) -> set[Node]:
-    """The targets, and those of the nodes, given the earliest first, that were made from them."""
-    leading = set(targets)
-    for node in nodes:
-        if not leading.isdisjoint(node.parents):
-            leading.add(node)
-    return leading
-
-
 def backward(
     starts: Mapping[Node, Any],
     targets: Iterable[Node] | None = None,
@@ -178,7 +162,12 @@ def backward(
     """
     nodes = toposort(starts)
     wanted = set(targets or ())
-    needed = None if targets is None else leading_to(wanted, reversed(nodes))
+    needed = None
+    if targets is not None:  # only the calls between the targets and the results
+        needed = set(wanted)
+        for node in reversed(nodes):
+            if not needed.isdisjoint(node.parents):
+                needed.add(node)
     gradients, found = conjugated(starts), {}
     watches, trace = state.get().watches, state.get().trace
     stale = bool(nodes) and since(nodes[-1].number)  # something was written to since the first of these calls

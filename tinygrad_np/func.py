@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np import autograd
+from tinygrad_np.calls import leaves_behind
 from tinygrad_np.derivatives.table import LEAF
-from tinygrad_np.engine import leaves_behind
 from tinygrad_np.errors import ArgumentTypeError, DTypeError, ShapeError, warn
 from tinygrad_np.recording import differentiating, enabled, state
 from tinygrad_np.tensor import Tensor

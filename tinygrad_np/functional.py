@@ -474,10 +474,10 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: f
 def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
-    x = logits.T.astype(np.result_type(logits, np.float32), order="C")
+    x = logits.T.astype(logits.dtype if logits.dtype.char in "fd" else np.result_type(logits, np.float32), order="C")
     target = indices, np.arange(len(indices))
     maximum = np.maximum.reduce(x)
-    if np.inf in maximum:
+    if np.maximum.reduce(maximum) == np.inf:
         x, _ = _below_maximum(x, axis=0)
     else:
         x -= maximum

@@ -79,9 +79,9 @@ def owned(gradients: dict[Key, Any], others: Iterable[Any]) -> dict[Key, np.ndar
 
 def outline(out: Any) -> Any:
     """The shape and dtype of a call's result, in place of the result; of several results, a list of these pairs."""
-    if isinstance(out, (tuple, list)):
-        return [outline(part) for part in out]
-    return (out.shape, out.dtype) if hasattr(out, "shape") else (np.shape(out), np.result_type(out))
+    if hasattr(out, "shape"):
+        return out.shape, out.dtype
+    return [outline(part) for part in out] if isinstance(out, (tuple, list)) else (np.shape(out), np.result_type(out))
 
 
 def implied(gradient: Any, out: np.ndarray) -> Any:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
-from tinygrad_np.calls import call, holds_tracked, plain, stacked
+from tinygrad_np.calls import call, holds_tracked, leaves_behind, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import LEAF
-from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box, leaves_behind
+from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
 from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, NoDerivativeError, ShapeError, foreign_array
 from tinygrad_np.gradients import implied
 from tinygrad_np.recording import state

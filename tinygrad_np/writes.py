@@ -17,7 +17,7 @@ from tinygrad_np.derivatives.table import Parts
 from tinygrad_np.errors import GraphError, users_line
 from tinygrad_np.recording import next_number
 
-__all__ = ["check", "matters", "saved", "since", "written"]
+__all__ = ["arrays", "check", "matters", "owner", "saved", "since", "written"]
 
 
 class Write:
@@ -25,7 +25,7 @@ class Write:
 
     __slots__ = ("by", "number", "owner")
 
-    def __init__(self, owner: weakref.ref[np.ndarray], number: int, by: str) -> None:
+    def __init__(self, owner: weakref.ref[np.ndarray], number: int, by: Any) -> None:
         self.owner, self.number, self.by = owner, number, by
 
 
@@ -40,10 +40,10 @@ def owner(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def written(array: np.ndarray, by: str | None = None) -> None:
-    """Note that an array was written to: at the user's line that led here, or by what `by` says."""
+def written(array: np.ndarray, by: tuple[Any, ...] | None = None) -> None:
+    """Note that an array was written to: at the user's line that led here, or by what `by`, several words, says."""
     if by is None:
-        by = "{}:{}".format(*users_line())
+        by = users_line()
     own = owner(array)
     key, number = id(own), next_number()
     known = WRITES.get(key)
@@ -76,8 +76,8 @@ def check(node: Any, gradient: Any) -> None:
         if write is not None and write.number > node.number and matters(node, gradient, array):
             raise GraphError(
                 f"an array of shape {array.shape} that {node.rule.name} saved for its derivative was overwritten "
-                f"before backward(), by {write.by}; call backward() first, or compute a new array instead of writing "
-                "in place"
+                f"before backward(), by {':'.join(map(str, write.by))}; call backward() first, or compute a new array "
+                "instead of writing in place"
             )
 
 

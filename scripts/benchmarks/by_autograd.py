@@ -12,6 +12,7 @@ import autograd.numpy as anp
 import numpy as np
 from autograd import grad, value_and_grad
 from autograd.scipy.special import logsumexp
+from programs import PROGRAMS
 
 Array = np.ndarray
 
@@ -41,6 +42,12 @@ def training(weights: list[Array], lr: float) -> tuple[Callable[[Any, Any], Any]
         return loss
 
     return step, lambda: [parameter.T for parameter in parameters]
+
+
+def program(name: str) -> Callable[[], Any]:
+    loss, arguments = PROGRAMS[name](anp)
+    gradient = grad(loss, tuple(range(len(arguments))))
+    return lambda: gradient(*arguments)
 
 
 def chain(x: Array, y: Array, rounds: int) -> tuple[Callable[[], Any], Callable[[], Any]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import mnist
 import numpy as np
+from programs import PROGRAMS
 
-from tinygrad_np import Tensor, data, functional, grad, nn, no_grad, optim
+from tinygrad_np import Tensor, compile, data, func, functional, grad, nn, no_grad, optim
 
 Array = np.ndarray
 
@@ -24,13 +25,20 @@ def network(sizes: list[int], generator: np.random.Generator | None = None) -> n
     return nn.Sequential(*layers[:-1])
 
 
-def training(weights: list[Array], lr: float) -> tuple[Callable[[Any, Any], Any], Callable[[], list[Array]]]:
+def training(
+    weights: list[Array], lr: float, compiled: bool = True
+) -> tuple[Callable[[Any, Any], Any], Callable[[], list[Array]]]:
     model = network([weights[0].shape[1], *map(len, weights[::2])])
     model.load_state_dict(dict(zip(model.state_dict(), weights, strict=True)))
     optimizer = optim.SGD(model.parameters(), lr)
 
+    def forward(images: Array, labels: Array) -> Any:
+        return functional.cross_entropy(model(images), labels)
+
+    loss_of = compile(forward) if compiled else forward
+
     def step(images: Array, labels: Array) -> Any:
-        loss = functional.cross_entropy(model(images), labels)
+        loss = loss_of(images, labels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -49,6 +57,12 @@ def chain(x: Any, y: Any, rounds: int) -> tuple[Callable[[], Any], Callable[[], 
         return z.sum()
 
     return forward, lambda: grad(forward(), [x, y])
+
+
+def program(name: str) -> Callable[[], Any]:
+    loss, arguments = PROGRAMS[name](np)
+    gradient = compile(func.grad(loss, tuple(range(len(arguments)))))
+    return lambda: gradient(*arguments)
 
 
 def wide(kind: str, pieces: int) -> Callable[[], Any]:
@@ -90,10 +104,11 @@ def reach(goal: float, hidden: list[int], batch_size: int, epochs: int, lr: floa
     model = network([784, *hidden, 10], generator)
     optimizer = optim.Adam(model.parameters())
     schedule = optim.schedules.one_cycle(lr, epochs * -(-len(images) // batch_size))
+    loss_of = compile(lambda some, truth: functional.cross_entropy(model(some), truth, label_smoothing=0.1))
     step, accuracy = 0, 0.0
     for _ in range(epochs):
         for some, truth in data.batches(images, labels, batch_size=batch_size, generator=generator):
-            functional.cross_entropy(model(data.to_inputs(some)), truth, label_smoothing=0.1).backward()
+            loss_of(data.to_inputs(some), truth).backward()
             optimizer.lr = schedule(step)
             optimizer.step()
             optimizer.zero_grad()

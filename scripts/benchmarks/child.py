@@ -131,6 +131,13 @@ def operations(who: list[str], elements: int, backward: bool, repeats: int, bloc
     return (np.array(alternate(calls, repeats, block)) / 101).tolist()
 
 
+def programs(who: list[str], name: str, repeats: int, block: float) -> list[list[float]]:
+    """Gradients of a program that a user has written with NumPy."""
+    calls = [importlib.import_module(module).program(name) for module in who]
+    check_same(*([np.asarray(gradient) for gradient in call()] for call in calls))
+    return alternate(calls, repeats, block)
+
+
 def adam(who: list[str], sizes: list[int], repeats: int, block: float) -> list[list[float]]:
     """Steps of Adam with given gradients."""
     weights, gradients = random_weights(sizes), random_weights(sizes)

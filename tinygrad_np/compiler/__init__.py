@@ -20,7 +20,7 @@ from tinygrad_np.compiler.program import Program, ShapeChanged
 from tinygrad_np.compiler.trace import Trace
 from tinygrad_np.derivatives.table import PACK, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, backward, box
-from tinygrad_np.errors import warn
+from tinygrad_np.errors import ArgumentError, warn
 from tinygrad_np.recording import state, tracing
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.tree import leaves, map_leaves, unflatten
@@ -61,10 +61,16 @@ class Compiled:
         self._programs: dict[Any, list[Traced]] = {}
         self._lock = threading.RLock()
         self._latest: Traced | None = None
+        self._said = False
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         now = state.get()
-        if now.trace is not None or now.watches:  # part of another program; or each call is to be seen
+        if now.trace is not None:  # part of another program
+            return self._function(*args, **kwargs)
+        if now.watches:
+            if not self._said:
+                warn(f"{self._name} runs without being compiled here, so that each of its calls can be seen")
+            self._said = True
             return self._function(*args, **kwargs)
         given: Any = args
         structure = None
@@ -84,13 +90,22 @@ class Compiled:
         except ShapeChanged:  # of a value, which the program cannot follow
             return self._function(*args, **kwargs)
 
-    def source(self, *args: Any, **kwargs: Any) -> str:
-        """The program as text: the one for these arguments or, without any, the one that was made last."""
+    def source(self, *args: Any, planned: bool = False, **kwargs: Any) -> str:
+        """The program as Python text that runs by itself, with nothing but NumPy.
+
+        Args:
+            args, kwargs: as for a call; without any, the text is that of the program that was made last.
+            planned: show the memory that the program uses, as it is run, instead of plain expressions.
+
+        Raises:
+            ArgumentError: no arguments, and there is no program yet.
+        """
+        traced = self._latest
         if args or kwargs:
-            return Traced(self._function, self._name, args, kwargs, list(leaves([args, kwargs]))).program.text
-        if self._latest is None:
-            raise ValueError(f"{self._name} has not been called yet, so there is no program; pass example arguments")
-        return self._latest.program.text
+            traced = Traced(self._function, self._name, args, kwargs, list(leaves([args, kwargs])))
+        if traced is None:
+            raise ArgumentError(f"{self._name} has not been called yet, so there is no program; pass it arguments")
+        return traced.program.source(planned)
 
     def _trace(self, key: Any, args: Any, kwargs: Any, given: Any) -> Traced:
         with self._lock:
@@ -213,7 +228,7 @@ class Traced:
     def vjp(self, g: Any, out: Any, packed: Any, saved: Any, buffers: Any) -> Any:
         """The gradients of all inputs at once; if they are to be differentiated, those of the function itself."""
         parts = [g[i] if i in g else np.zeros_like(o) for i, o in enumerate(out)] if isinstance(g, Parts) else [g]
-        if not any(isinstance(value, Box) for value in (*parts, *packed)):
+        if type(packed[self.positions[0]]) is np.ndarray:
             return Parts(zip(self.positions, self.program.backward(*parts, saved, buffers), strict=True))
         outs = [r for r in leaves(self.call(packed[: len(self.arrays)])) if isinstance(r, Box) and r.node is not None]
         wanted = [packed[i] for i in self.positions]

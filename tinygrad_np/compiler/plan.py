@@ -15,6 +15,8 @@ import numpy as np
 
 from tinygrad_np.compiler.trace import Call, Variable, variables_in
 from tinygrad_np.derivatives.elementwise import INTEGERS, masked
+from tinygrad_np.writes import arrays
+from tinygrad_np.writes import owner as memory
 
 __all__ = ["Plan", "plan"]
 
@@ -96,12 +98,12 @@ def owners(calls: Sequence[Call], given: Iterable[Variable]) -> dict[Variable, V
     """For each variable the one that owns its memory: itself, unless it is a view."""
     of_memory: dict[int, Variable] = {}
     found: dict[Variable, Variable] = {}
+    constants = Variable(np.empty(0), "constant", "", False)  # owns what is not the program's
+    for array in arrays([[call.args, list(call.kwargs.values())] for call in calls]):
+        of_memory[id(memory(array))] = constants
     for variable in (*given, *(v for call in calls for v in call.outs)):
         assert variable.array is not None
-        memory = variable.array
-        while isinstance(memory.base, np.ndarray):
-            memory = memory.base
-        found[variable] = of_memory.setdefault(id(memory), variable)
+        found[variable] = of_memory.setdefault(id(memory(variable.array)), variable)
     return found
 
 

@@ -6,8 +6,6 @@ forward pass is handed over as a tuple, `saved`.
 
 from __future__ import annotations
 
-import keyword
-import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -15,6 +13,7 @@ import numpy as np
 
 from tinygrad_np.compiler.plan import plan
 from tinygrad_np.compiler.trace import Call, Variable, variables_in
+from tinygrad_np.compiler.write import Writer
 from tinygrad_np.derivatives.table import EFFECTS, Parts
 
 __all__ = ["Program", "ShapeChanged"]
@@ -55,39 +54,45 @@ class Program:
         given = [*inputs, *starts]
         self.plan = plan(self.before, self.after, given, self.saved, [*outs, *gradients])
         self.spare: list[list[np.ndarray]] = []
-        self.names = names_of(
-            [
-                *inputs,
-                *(v for call in self.before for v in call.outs),
-                *starts,
-                *(v for call in self.after for v in call.outs),
-            ],
-            inputs,
-        )
-        self.scope: dict[str, Any] = {"np": np, "same_shape": same_shape}
-        self.text = self.write()
-        exec(compile(self.text, "<compiled>", "exec"), self.scope)
-        self.forward: Callable[..., Any] = self.scope["forward"]
-        self.backward: Callable[..., Any] = self.scope["backward"]
+        variables = [v for call in (*self.before, *self.after) for v in call.outs]
+        writer = Writer(inputs, [*starts, *variables], self.plan.places)
+        self.text = self.write(writer, planned=True)
+        scope = writer.scope | {"same_shape": same_shape}
+        exec(compile(self.text, "<compiled>", "exec"), scope)
+        self.forward: Callable[..., Any] = scope["forward"]
+        self.backward: Callable[..., Any] = scope["backward"]
 
-    def write(self) -> str:
+    def write(self, writer: Writer, planned: bool) -> str:
         """The two functions as text."""
-        outs, saved = self.tuple_of(self.outs), self.tuple_of(self.saved)
-        buffers = self.buffers()
-        lines = [f"def forward({', '.join([*(self.names[v] for v in self.inputs), 'buffers'])}):", *buffers]
-        lines += [f"    {line}" for call in self.before for line in self.lines(call)]
-        lines += [f"    return {outs}, {saved}", "", ""]
-        lines += [f"def backward({', '.join([*(self.names[v] for v in self.starts), 'saved', 'buffers'])}):", *buffers]
-        if self.saved:
-            lines.append(f"    {saved} = saved")
-        lines += [f"    {line}" for call in self.after for line in self.lines(call)]
-        lines += [f"    return {self.tuple_of(self.gradients)}", ""]
-        return "\n".join(lines)
-
-    def buffers(self) -> list[str]:
-        """The line that names the buffers."""
+        outs, gradients, saved = map(writer.tuple_of, (self.outs, self.gradients, self.saved))
         names = "".join(f"buffer_{i}, " for i in range(len(self.plan.buffers)))
-        return [f"    ({names}) = buffers"] if names else []
+        buffers = [f"({names}) = buffers"] if planned and names else []
+        unpacked = [f"{saved} = saved"] if self.saved else []
+        more = ["buffers"] if planned else []
+        before, after = (
+            self.lines(writer, calls) if planned else writer.lines(calls) for calls in (self.before, self.after)
+        )
+        forward = writer.function(
+            "forward", [*map(writer.word, self.inputs), *more], [*buffers, *before], f"{outs}, {saved}"
+        )
+        given = [*map(writer.word, self.starts), "saved", *more]
+        return f"{forward}\n\n{writer.function('backward', given, [*buffers, *unpacked, *after], gradients)}"
+
+    def lines(self, writer: Writer, calls: Sequence[Call]) -> list[str]:
+        """The lines that are run: with a check of each result whose shape may change."""
+        lines = []
+        for call in calls:
+            lines.append(writer.assignment(call))
+            if may_change_shape(call):
+                lines += [f"same_shape({writer.names[v]}, {v.shape})" for v in call.outs]
+        return lines
+
+    def source(self, planned: bool = False) -> str:
+        """The text for people: it runs by itself, with nothing but NumPy."""
+        variables = [v for call in (*self.before, *self.after) for v in call.outs]
+        writer = Writer(self.inputs, [*self.starts, *variables], self.plan.places if planned else {})
+        text = self.write(writer, planned)
+        return f"{writer.definitions()}\n\n{text}"
 
     def workspace(self) -> Workspace:
         """Buffers for one run: those of a run that has ended, or new ones."""
@@ -95,88 +100,6 @@ class Program:
             return Workspace(self.spare.pop(), self.spare)
         except IndexError:
             return Workspace([np.empty(shape, dtype) for shape, dtype in self.plan.buffers], self.spare)
-
-    def tuple_of(self, variables: Iterable[Variable]) -> str:
-        return "(" + "".join(f"{self.names[v]}, " for v in variables) + ")"
-
-    def lines(self, call: Call) -> list[str]:
-        targets = [self.names[v] for v in call.outs]
-        left = f"{', '.join(targets)}{',' * (len(targets) == 1 and call.several)} = " if targets else ""
-        lines = [left + self.expression(call)]
-        if may_change_shape(call):
-            lines += [f"same_shape({self.names[v]}, {v.shape})" for v in call.outs]
-        return lines
-
-    def expression(self, call: Call) -> str:
-        args = [self.word(arg) for arg in call.args]
-        options = [f"{name}={self.word(arg)}" for name, arg in call.kwargs.items()]
-        place = self.plan.places.get(call)
-        if place is not None:
-            options.append(f"out={f'buffer_{place}' if isinstance(place, int) else self.names[place]}")
-        if call.function is np.transpose and len(args) == 1 and not options:
-            return f"{args[0]}.T"
-        if call.function in METHODS and len(args) == 2 and not options:
-            return f"{args[0]}.{METHODS[call.function]}({args[1]})"
-        if call.function in REDUCED and len(args) == 1 and call.kwargs.get("axis") is not None:
-            return f"np.{REDUCED[call.function]}.reduce({', '.join([*args, *options])})"
-        return f"{self.function_name(call.function)}({', '.join([*args, *options])})"
-
-    def function_name(self, function: Any) -> str:
-        """How the text calls a function: NumPy's as users write it, ours by its name."""
-        module, name = getattr(function, "__module__", None) or "numpy", getattr(function, "__name__", "")
-        path = f"np.{module.removeprefix('numpy').strip('.')}.{name}".replace("..", ".")
-        for dotted in (f"np.{name}", path):
-            found: Any = np
-            for part in dotted.split(".")[1:]:
-                found = getattr(found, part, None)
-            if found is function:
-                return dotted
-        return self.constant(function, name or "function")
-
-    def word(self, value: Any) -> str:
-        """An argument as text. What has no text of its own gets a name."""
-        if isinstance(value, Variable):
-            return self.names[value]
-        if isinstance(value, Parts):
-            return (
-                self.constant(Parts, "Parts")
-                + "({"
-                + ", ".join(f"{i}: {self.word(v)}" for i, v in value.items())
-                + "})"
-            )
-        if isinstance(value, dict):
-            return "{" + ", ".join(f"{key!r}: {self.word(item)}" for key, item in value.items()) + "}"
-        if isinstance(value, list):
-            return "[" + ", ".join(map(self.word, value)) + "]"
-        if isinstance(value, tuple):
-            return "(" + "".join(f"{self.word(item)}, " for item in value) + ")"
-        if isinstance(value, slice):
-            return f"slice({self.word(value.start)}, {self.word(value.stop)}, {self.word(value.step)})"
-        if value is None or value is Ellipsis or type(value) in (int, str, bool):
-            return repr(value)
-        if type(value) is float and np.isfinite(value):
-            return repr(value)
-        return self.constant(value, "constant")
-
-    def constant(self, value: Any, name: str) -> str:
-        """The name of a value that stands beside the text."""
-        for known, other in self.scope.items():
-            if other is value:
-                return known
-        name = identifier(name)
-        free = next(
-            n for n in [name, *(f"{name}_{i}" for i in range(2, 10**6))] if n not in self.scope and n not in self.taken
-        )
-        self.scope[free] = value
-        return free
-
-    @property
-    def taken(self) -> set[str]:
-        return set(self.names.values())
-
-
-METHODS: dict[Any, str] = {np.reshape: "reshape", np.astype: "astype"}
-REDUCED: dict[Any, str] = {np.sum: "add", np.max: "maximum", np.min: "minimum", np.prod: "multiply"}
 
 
 class Workspace(list[np.ndarray]):
@@ -264,27 +187,3 @@ def needed_for(calls: Sequence[Call], results: Iterable[Variable]) -> set[int]:
             needed.add(id(call))
             wanted.update(variables_in([call.args, call.kwargs]))
     return needed
-
-
-def names_of(variables: Iterable[Variable], inputs: Sequence[Variable]) -> dict[Variable, str]:
-    """A name for each variable: that of the argument, the parameter or the function, with a number if need be."""
-    names: dict[Variable, str] = {}
-    taken: set[str] = {"np", "saved", "buffers", "forward", "backward"}
-    counts: dict[str, int] = {}
-    for variable in variables:
-        if variable in names:
-            continue
-        name = identifier(variable.name)
-        if variable not in inputs:
-            counts[name] = counts.get(name, 0) + 1
-            name = f"{name}_{counts[name]}"
-        while name in taken:
-            name += "_"
-        taken.add(name)
-        names[variable] = name
-    return names
-
-
-def identifier(name: str) -> str:
-    word = re.sub(r"\W", "_", name).strip("_") or "value"
-    return f"{word}_" if keyword.iskeyword(word) else f"p{word}" if word[0].isdigit() else word

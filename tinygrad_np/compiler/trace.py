@@ -59,16 +59,16 @@ class Call:
     Attributes:
         several: whether the function returns a tuple or list, whose arrays `outs` are.
         place: the file and line of the user's code.
-        scope: the module call that it was made in.
+        module: the dotted name of the module that it was made in, or "".
     """
 
-    __slots__ = ("args", "function", "kwargs", "outs", "place", "scope", "several")
+    __slots__ = ("args", "function", "kwargs", "module", "outs", "place", "several")
 
     def __init__(
         self, function: Callable[..., Any], args: Any, kwargs: Any, outs: list[Variable], several: bool
     ) -> None:
         self.function, self.args, self.kwargs, self.outs, self.several = function, args, kwargs, outs, several
-        self.place, self.scope = users_line(), state.get().scope
+        self.place, self.module = users_line(), module_name()
 
 
 class Trace:
@@ -79,6 +79,7 @@ class Trace:
         self.variables: dict[int, Variable] = {}
         self.captured: list[tuple[Variable, Callable[[], Any], Any]] = []  # with how to read it anew, and its node
         self.modules: dict[int, tuple[Any, bool]] = {}  # that were called, and whether in training mode
+        self.differentiated: Call | None = None  # the call whose derivative is being taken
         self.undo: list[Callable[[], Any]] = []  # the effects of tracing itself, the last one first
         self.arrays: set[int] = set()  # identities of what is an array outside of the trace, though a Tensor in it
         self.kept: list[Any] = []  # arrays whose identities are in use
@@ -135,8 +136,11 @@ class Trace:
         if isinstance(value, Box):
             if isinstance(value.array, list):  # packed
                 return self.reference(value.array)
-            if id(value.array) not in self.variables:
-                self.capture(value)
+            variable = self.variables.get(id(value.array))
+            if variable is None:
+                self.capture(value, value.array)
+            elif variable.source == "captured" and value.node not in [None, *(node for _, _, node in self.captured)]:
+                self.capture(value, value.array.view())  # the same array with a history: for its gradient alone
             return self.variables[id(value.array)]
         if isinstance(value, np.ndarray):
             variable = self.variables.get(id(value))
@@ -150,11 +154,11 @@ class Trace:
             return items if isinstance(value, list) else tuple(items)
         return value
 
-    def capture(self, tensor: Box) -> None:
+    def capture(self, tensor: Box, array: np.ndarray) -> None:
         """Make an input of a Tensor that the function has found elsewhere."""
         read = self._reader(tensor) or (lambda: tensor)
-        name = self._name_of(tensor)
-        self.captured.append((self.add(tensor.array, "captured", name, True), read, tensor.node))
+        variable = self.add(array, "captured", self._name_of(tensor), True)
+        self.captured.append((variable, read, tensor.node))
 
     def attribute(self, array: np.ndarray) -> Any:
         """A module's buffer becomes an input; any other array is a constant."""
@@ -230,6 +234,8 @@ class Trace:
         arrays = [self.own(array) for array in (out if several else [out])]
         name = getattr(getattr(function, "func", function), "__name__", "value").strip("_<>")
         call = Call(function, *references, [], several)
+        if self.differentiated is not None:
+            call.place, call.module = self.differentiated.place, self.differentiated.module
         is_tensor = rule is not None and rule is not CONSTANT and any(v.is_tensor for v in variables_in(references))
         call.outs = [self.add(array, call, name, is_tensor) for array in arrays]
         self.calls.append(call)
@@ -287,8 +293,14 @@ class Trace:
 
     # Backward passes
 
+    def origin(self, node: Node) -> Call | None:
+        """The call that made what a node stands for."""
+        variable = self.variables.get(id(node.out))
+        return variable.source if variable is not None and isinstance(variable.source, Call) else None
+
     def boxed(self, node: Node, values: Sequence[Any], create_graph: bool) -> tuple[list[Any], Any]:
         """A call's arguments and result as Tensors, with their history if derivatives are to be differentiated."""
+        self.differentiated = self.origin(node) or self.differentiated
         if not create_graph:
             return [self.detached(value) for value in values], self.detached(node.out)
         pairs = zip(values, node.parents, strict=False)
@@ -338,6 +350,19 @@ class Trace:
                 f"a compiled function cannot change its arguments or what it finds elsewhere, {place()}; "
                 "change a copy, x = x.copy(), or do it outside of the function"
             )
+
+
+def module_name() -> str:
+    """The dotted name of the module being called, after the class of the outermost one."""
+    scope: Any = state.get().scope
+    outer = scope
+    if scope is None:
+        return ""
+    while outer.outer is not None:
+        outer = outer.outer
+    whole, part = outer.module(), scope.module()
+    names = [name for name, module in whole.named_modules() if module is part] if whole is not None else []
+    return ".".join(filter(None, [outer.kind.__name__, *names[:1]]))
 
 
 def place() -> str:

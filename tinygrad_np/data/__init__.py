@@ -13,10 +13,10 @@ nothing is ever unpickled.
 """
 
 from tinygrad_np.data.csv import load_csv
-from tinygrad_np.data.dataset import Dataset
+from tinygrad_np.data.dataset import Dataset, Unlabelled
 from tinygrad_np.data.distortions import distort
 from tinygrad_np.data.idx import load_idx
-from tinygrad_np.data.loading import is_csv, load
+from tinygrad_np.data.loading import UNLABELLED_NAMES, is_csv, load, load_images
 from tinygrad_np.data.meaning import check_range, describe_classes, describe_pixels, find_scale, scale_pixels
 from tinygrad_np.data.minibatches import batches, split, to_inputs
 from tinygrad_np.data.mnist import load_mnist
@@ -24,8 +24,10 @@ from tinygrad_np.data.npz import load_npz
 from tinygrad_np.data.opening import MissingFileError
 
 __all__ = [
+    "UNLABELLED_NAMES",
     "Dataset",
     "MissingFileError",
+    "Unlabelled",
     "batches",
     "check_range",
     "describe_classes",
@@ -36,6 +38,7 @@ __all__ = [
     "load",
     "load_csv",
     "load_idx",
+    "load_images",
     "load_mnist",
     "load_npz",
     "scale_pixels",

@@ -17,16 +17,17 @@ from typing import Any, NamedTuple, TextIO, cast, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tinygrad_np.data.dataset import Dataset, Part, check_images, check_part, join_parts
+from tinygrad_np.data.dataset import Dataset, Part, Unlabelled, check_images, check_part, join_parts
 from tinygrad_np.data.meaning import GUESS, LABEL_NAMES, Columns, find_columns, header_of_numbers
 from tinygrad_np.data.opening import MAX_BYTES, FilePath, MissingFileError, check_directory, open_file
 from tinygrad_np.errors import DataError
 
-__all__ = ["CSV_NAMES", "load_csv", "load_csv_directory", "load_csv_file"]
+__all__ = ["CSV_NAMES", "load_csv", "load_csv_directory", "load_csv_file", "load_csv_images"]
 
 CSV_NAMES = (".csv", ".csv.gz")
 MAX_LINE = 4 * 2**20  # characters: an image of 1000 x 1000; NumPy takes many times this memory to split a line
 BYTE_ORDER_MARK = "\xef\xbb\xbf"  # UTF-8's, read as Latin-1; spreadsheets write it
+EXACT = 2**24  # whole numbers below this are exact in float32
 GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -80,6 +81,34 @@ def load_csv_file(path: FilePath, labels: str | int = GUESS) -> Dataset:
     table = _read(os.fspath(path), labels)
     columns = _understand(table, labels)
     return join_parts(_part(table, columns), None, table.path, columns.notes)
+
+
+def load_csv_images(path: FilePath) -> Unlabelled:
+    """Read a CSV file of images without labels, such as the test.csv of a Kaggle competition.
+
+    Args:
+        path: of the file, in the form that `load_csv` reads.
+
+    Returns:
+        The images, with the numbers that a column gives to the rows.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: it is not such a table, has labels, or numbers its rows by something else than whole numbers.
+    """
+    table = _read(os.fspath(path), None)
+    columns = _understand(table, None)
+    images = check_images(_images(table, columns), repr(table.path))
+    if not columns.ignored:
+        return Unlabelled(images, None, columns.notes)
+    place = columns.ignored[-1]  # pandas puts an index without a name before a column of ids
+    numbers = table.numbers[:, place]
+    if not (numbers.max() < EXACT and np.array_equal(np.rint(numbers), numbers) and len(set(numbers)) == len(numbers)):
+        raise DataError(
+            f"{table.path!r}: column {place} (from 0) should number the rows, but holds something else than "
+            f"different whole numbers below {EXACT}; remove it"
+        )
+    return Unlabelled(images, numbers.astype(np.int64), (*columns.notes, "numbers of the images: those in this column"))
 
 
 def load_csv_directory(directory: FilePath, labels: str | int = GUESS) -> Dataset:

@@ -13,7 +13,7 @@ from tinygrad_np.data.meaning import check_classes
 from tinygrad_np.data.opening import MAX_BYTES
 from tinygrad_np.errors import DataError
 
-__all__ = ["Dataset", "Part", "check_images", "check_part", "join_parts"]
+__all__ = ["Dataset", "Part", "Unlabelled", "check_images", "check_part", "join_parts"]
 
 MAX_CLASSES = 2**16  # a stray label of a billion would ask for a network with a billion outputs
 
@@ -53,6 +53,20 @@ class Dataset(_Arrays):
     def num_features(self) -> int:
         """The number of values in one image."""
         return math.prod(self.train_images.shape[1:])
+
+
+class Unlabelled(NamedTuple):
+    """Images without labels, for a network to label.
+
+    Attributes:
+        images: uint8 or float32, as in a `Dataset`.
+        numbers: the numbers that the file gives to its images, int64 of shape (N,), or None if it gives none.
+        notes: what the reader understood of the file, a sentence each.
+    """
+
+    images: NDArray[Any]
+    numbers: NDArray[np.int64] | None
+    notes: tuple[str, ...]
 
 
 def check_part(images: NDArray[Any], labels: NDArray[Any], source: str) -> Part:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 
-from tinygrad_np.data.csv import CSV_NAMES, load_csv_directory, load_csv_file
-from tinygrad_np.data.dataset import Dataset
+from tinygrad_np.data.csv import CSV_NAMES, load_csv_directory, load_csv_file, load_csv_images
+from tinygrad_np.data.dataset import Dataset, Unlabelled
 from tinygrad_np.data.meaning import GUESS
-from tinygrad_np.data.mnist import is_prefix, load_idx_directory
-from tinygrad_np.data.npz import load_npz
+from tinygrad_np.data.mnist import is_prefix, load_idx_directory, load_idx_images
+from tinygrad_np.data.npz import load_npz, load_npz_images
 from tinygrad_np.data.opening import FilePath, open_file
 from tinygrad_np.errors import ArgumentError, DataError
 
-__all__ = ["is_csv", "load"]
+__all__ = ["UNLABELLED_NAMES", "is_csv", "load", "load_images"]
 
+UNLABELLED_NAMES = (*CSV_NAMES, ".npz", "ubyte", "ubyte.gz")
 REMEDIES = {
     ".npy": "an .npy file is one array; save images and labels together with "
     "numpy.savez('data.npz', x_train=images, y_train=labels)",
@@ -62,4 +63,32 @@ def load(path: FilePath, labels: str | int = GUESS) -> Dataset:
         raise DataError(
             f"{path!r}: expected a .csv file, an .npz file, or a directory of IDX files or with a train.csv"
             + (f"; {remedy}" if remedy else "")
+        )
+
+
+def load_images(path: FilePath) -> Unlabelled:
+    """Load images without labels, to be labelled by a network.
+
+    Args:
+        path: of a .csv or .csv.gz file such as Kaggle's test.csv, of an .npz file with the images alone or as x_test,
+            or of an IDX file of images, whose name ends with ubyte or ubyte.gz.
+
+    Returns:
+        The images, with the numbers that the file gives to them, if it does.
+
+    Raises:
+        MissingFileError: there is nothing at `path`.
+        DataError: `path` is none of these, or its reader refuses the content, for example because it has labels.
+    """
+    path = os.fspath(path)
+    name = path.lower()
+    if name.endswith(CSV_NAMES):
+        return load_csv_images(path)
+    if name.endswith(".npz"):
+        return load_npz_images(path)
+    if name.endswith(UNLABELLED_NAMES):
+        return load_idx_images(path)
+    with open_file(path):  # first, for its errors about a missing or unreadable file
+        raise DataError(
+            f"{path!r}: expected images in a .csv or .npz file, or in an IDX file with a name that ends with ubyte"
         )

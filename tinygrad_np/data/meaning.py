@@ -87,7 +87,10 @@ def find_columns(
     if names is None:
         _check_rows(table, source)
     elif labels is None and (named := LABEL_NAMES.intersection(map(str.lower, names))):
-        raise DataError(f"{source}: has labels in its column {min(named)!r}, so labels=None would make pixels of them")
+        raise DataError(
+            f"{source}: has labels in its column {min(named)!r}, so labels=None would make pixels of them; "
+            "leave labels= out, or remove the column"
+        )
     chosen = None if labels in (None, GUESS) else _column_named(labels, names, width, source)
     ignored = tuple(i for i in _row_numbers(table, names) if i != chosen)
     notes = [f"left out: {_place(i, width)} of {file}{_named(i, names)}, which numbers the rows" for i in ignored]
@@ -247,7 +250,7 @@ def check_range(images: NDArray[Any], low: float, high: float, divisor: float, s
     if low >= 0 and not high / 8 <= own_high <= 2 * high:
         raise DataError(
             f"{source}: pixels from {own_low:g} to {own_high:g}, but those of the training images go from {low:g} to "
-            f"{high:g}; bring them into the same range (evaluate.py: --scale says what these are divided by)"
+            f"{high:g}; bring them into that range (evaluate.py and predict.py: --scale is what these are divided by)"
         )
     if own_low < min(low, 0) or own_high > max(high, divisor):
         return f"{source} go from {own_low / divisor:.3g} to {own_high / divisor:.3g} after that"

@@ -11,15 +11,19 @@ import itertools
 import os
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from tinygrad_np.data.dataset import Dataset, Part, check_part, join_parts
+from tinygrad_np.data.dataset import Dataset, Part, Unlabelled, check_images, check_part, join_parts
 from tinygrad_np.data.idx import load_idx
 from tinygrad_np.data.opening import FilePath, MissingFileError, check_directory
 from tinygrad_np.errors import DataError
 
-__all__ = ["MNIST_SHA256", "is_prefix", "load_idx_directory", "load_mnist"]
+__all__ = ["MNIST_SHA256", "is_prefix", "load_idx_directory", "load_idx_images", "load_mnist"]
+
+TURNED = "turned upright: EMNIST's images, which are published with rows and columns swapped"
 
 # Checksums of the uncompressed files, because the same content can be compressed in many ways.
 MNIST_SHA256 = {
@@ -70,20 +74,45 @@ def load_idx_directory(directory: FilePath, sha256: Mapping[str, str] | None = N
     is_emnist = prefix.startswith("emnist")
     notes = [f"files: {os.path.join(folder, prefix)}*"] if prefix or folder != directory else []
     if is_emnist:
-        notes.append("turned upright: EMNIST's images, which are published with rows and columns swapped")
+        notes.append(TURNED)
 
     def load_part(name: str) -> Part:
         images, labels = (
             load_idx(_find(folder, file_name), sha256.get(file_name))
             for file_name in (f"{name}-images-idx3-ubyte", f"{name}-labels-idx1-ubyte")
         )
-        if is_emnist and images.ndim == 3:
-            images = np.ascontiguousarray(images.swapaxes(1, 2))
-        return check_part(images, labels, f"{directory!r}: {name}")
+        return check_part(_upright(images) if is_emnist else images, labels, f"{directory!r}: {name}")
 
     start = f"{prefix}-" if prefix else ""
     test = "test" if f"{start}test" in _starts(folder) else "t10k"
     return join_parts(load_part(f"{start}train"), load_part(f"{start}{test}"), directory, notes)
+
+
+def load_idx_images(path: FilePath) -> Unlabelled:
+    """Load the images in one IDX file. Those of EMNIST, known by the file's name, are turned upright.
+
+    Args:
+        path: of the file, plain or gzip'd.
+
+    Returns:
+        The images.
+
+    Raises:
+        MissingFileError: there is no such file.
+        DataError: `load_idx` cannot read it, or it holds something else than images, such as labels.
+    """
+    images, is_emnist = load_idx(path), os.path.basename(os.fspath(path)).startswith("emnist")
+    if images.ndim < 2 or not images.size:
+        raise DataError(
+            f"{os.fspath(path)!r}: holds numbers of shape {images.shape}, such as labels, not images of shape "
+            "(N, rows, columns); give the file of the images"
+        )
+    images = check_images(_upright(images) if is_emnist else images, repr(os.fspath(path)))
+    return Unlabelled(images, None, (TURNED,) if is_emnist else ())
+
+
+def _upright(images: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(images.swapaxes(1, 2)) if images.ndim == 3 else images
 
 
 def is_prefix(path: FilePath) -> bool:

@@ -114,7 +114,7 @@ class Optimizer(ABC):
             DTypeError: a parameter has another dtype than when the optimizer was made.
         """
         lr, l2 = self.lr, 0.0 if self.decoupled else float(self.weight_decay)
-        by = "{}.step() at {}:{}".format(type(self).__name__, *users_line())
+        by = (f"{type(self).__name__}.step()", *users_line())
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
             if grad is None:
