@@ -551,3 +551,17 @@ def test_a_parameter_whose_array_has_another_dtype_or_shape_by_now_is_refused(op
             error, match=r"parameter 0 \(weight\) has .* but had \(2, 3\) and float32 when the optimizer"
         ):
             optimizer.step()
+
+
+@every_case
+def test_repr_shows_the_settings(optimizer_class, arguments):
+    optimizer = optimizer_class([parameter(2), parameter(3)], **arguments)
+    optimizer.lr = 0.25
+    text = repr(optimizer)
+    assert text.startswith(f"{optimizer_class.__name__}(2 parameters, lr=0.25, ")
+    assert all(f"{name}={value}" in text for name, value in arguments.items() if name != "lr")
+
+
+def test_pytorchs_way_to_set_the_learning_rate_is_answered_with_what_to_write():
+    with pytest.raises(AttributeError, match=r"SGD has no attribute 'param_groups'; .* optimizer\.lr = value"):
+        optim.SGD([parameter(2)], lr=0.5).param_groups  # noqa: B018
