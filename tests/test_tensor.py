@@ -4,6 +4,7 @@ import copy
 import inspect
 import math
 import operator
+import pickle
 import re
 
 import numpy as np
@@ -745,6 +746,12 @@ def test_a_deep_copy_of_a_leaf_is_a_leaf_of_its_own():
 
 
 # Complex numbers
+
+
+def test_copying_a_history_is_answered_with_what_to_write():
+    for function in copy.copy, copy.deepcopy, pickle.dumps:
+        with pytest.raises(GraphError, match=r"write x\.detach\(\) .*x\.detach\(\)\.numpy\(\)"):
+            function(tracked([1.0]) * 2)
 
 
 def test_the_gradient_of_a_complex_tensor_points_uphill_as_in_pytorch():

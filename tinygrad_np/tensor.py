@@ -480,7 +480,10 @@ class Tensor(Box):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if not self.is_leaf:
-            raise GraphError("a Tensor cannot be copied together with its history; .detach() it first")
+            raise GraphError(
+                "a Tensor cannot be copied together with its history; write x.detach() for a Tensor without it, or "
+                "x.detach().numpy() for the array, to plot it, say"
+            )
         return _rebuild, (type(self), self.array, self.requires_grad, self.name, self.grad)
 
     # Operators and methods: one line a function
