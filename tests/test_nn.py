@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import pickle
+import traceback
 import types
 import typing
 from collections import deque
@@ -286,8 +287,37 @@ def test_modules_and_parameters_in_the_body_of_a_class_are_refused():
 
 
 def test_freezing_a_module_as_if_it_were_a_parameter_is_refused():
-    with pytest.raises(ArgumentTypeError, match=r"Linear\.requires_grad would freeze nothing; .* parameters\(\)"):
+    with pytest.raises(
+        ArgumentTypeError, match=r"Linear\.requires_grad would freeze nothing; .* requires_grad_\(False\)"
+    ):
         nn.Linear(2, 2).requires_grad = False
+
+
+def test_a_module_can_be_frozen_and_set_free():
+    model = Network()
+    assert model.requires_grad_(False) is model
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert all(parameter.requires_grad for parameter in model.requires_grad_().parameters())
+
+
+def test_apply_calls_a_function_with_every_module_in_their_order():
+    model, seen = Network(), []
+    assert model.apply(seen.append) is model
+    assert seen == list(model.modules())
+
+
+@pytest.mark.parametrize("name", ["to", "cuda", "register_buffer", "double"])
+def test_pytorchs_methods_of_modules_are_answered_with_what_to_write(name):
+    with pytest.raises(AttributeError, match=f"Network has no attribute '{name}'; "):
+        getattr(Network(), name)
+    assert name not in dir(Network())
+
+
+def test_an_attribute_may_have_a_name_that_pytorch_uses_for_a_method():
+    module = nn.Module()
+    module.to = nn.Linear(2, 3)
+    assert list(module.state_dict()) == ["to.weight", "to.bias"]
+    assert "to" in dir(module)
 
 
 def test_a_dot_in_the_name_of_an_attribute_is_refused():
@@ -780,6 +810,54 @@ def test_repr_shows_the_tree_of_modules():
     assert repr(nn.LayerNorm(3)) == "LayerNorm((3,))"
 
 
+def test_repr_shows_the_settings_of_losses_and_softmax():
+    assert repr(nn.CrossEntropyLoss(0.1)) == "CrossEntropyLoss(label_smoothing=0.1)"
+    assert repr(nn.Softmax(1)) == "Softmax(axis=1)"
+    assert repr(nn.LogSoftmax()) == "LogSoftmax(axis=-1)"
+
+
+def test_repr_of_a_parameter_says_that_it_is_one():
+    assert repr(nn.Parameter([1, 2])) == "Parameter([1., 2.], dtype=float32, requires_grad=True)"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Softmax("1"), lambda: nn.LeakyReLU("a"), lambda: nn.CrossEntropyLoss("mean")]
+)
+def test_a_setting_that_is_no_number_is_refused(make):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match="must be "):
+        make()
+
+
+@pytest.mark.parametrize(("given", "kind"), [([[1.0, 2.0, 3.0]], "list"), (None, "NoneType"), (2.0, "float")])
+def test_an_input_that_is_no_array_is_answered_with_what_to_write(given, kind):
+    for model in nn.Linear(3, 2), nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(3, 2)):
+        with pytest.raises(TypeError, match=rf"takes arrays and Tensors, but was given a {kind}; write np\.array\("):
+            model(given)
+
+
+def test_other_errors_of_attributes_are_left_as_they_are():
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return self.weights @ x
+
+    with pytest.raises(AttributeError, match="'Wrong' object has no attribute 'weights'"):
+        Wrong()([[1.0]])
+
+
+def test_the_traceback_of_an_error_of_ours_has_the_users_lines_and_few_of_ours():
+    class Outer(nn.Module):
+        def __init__(self):
+            self.layers = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+
+        def forward(self, x):
+            return self.layers(x)
+
+    with pytest.raises(ShapeError) as caught:
+        Outer()(np.zeros((2, 5), np.float32))
+    functions = [entry.name for entry in traceback.extract_tb(caught.value.__traceback__)]
+    assert functions[1:] == ["__call__", "forward"]
+
+
 def test_an_error_of_shapes_names_the_layer_by_its_path():
     with pytest.raises(ShapeError, match=r"^layers\.0 Linear\(3, 4\): .*\(2, 5\).*expects 3 features"):
         Network()(np.zeros((2, 5), np.float32))
@@ -936,6 +1014,14 @@ def test_the_plain_initialisers():
     assert not weight.data.any()
 
 
+def test_the_plain_initialisers_have_pytorchs_defaults():
+    weight = nn.Parameter(np.zeros((200, 200)))
+    nn.init.normal_(weight)
+    np.testing.assert_allclose([weight.data.mean(), weight.data.std()], [0, 1], atol=0.05)
+    nn.init.uniform_(weight)
+    np.testing.assert_allclose([weight.data.min(), weight.data.max()], [0, 1], atol=0.01)
+
+
 @pytest.mark.parametrize("shape", [(3,), (), (2, 3, 4)])
 def test_fans_are_those_of_a_matrix(shape):
     with pytest.raises(ShapeError, match=r"shape \(out_features, in_features\)"):
@@ -964,8 +1050,12 @@ def test_a_module_of_a_sequence_can_be_replaced():
 
 
 def test_a_sequence_of_anything_but_modules_is_refused():
-    for wrong in (nn.ReLU, np.tanh, [nn.ReLU()]):
-        with pytest.raises(TypeError, match="argument number 2"):
+    for wrong, remedy in (
+        (nn.ReLU, "make an object of the class, ReLU"),
+        (np.tanh, ""),
+        ([nn.ReLU()], r"unpack it with \*"),
+    ):
+        with pytest.raises(TypeError, match=f"argument number 2.*{remedy}"):
             nn.Sequential(nn.Linear(2, 3), wrong)
 
 

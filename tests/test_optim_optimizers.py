@@ -575,3 +575,17 @@ def test_a_step_without_any_gradient_warns():
 def test_a_state_that_is_no_dict_is_refused(state):
     with pytest.raises(ArgumentTypeError, match=r"what state_dict\(\) returned"):
         optim.SGD([nn.Parameter([1.0])]).load_state_dict(state)
+
+
+@every_case
+def test_repr_shows_the_settings(optimizer_class, arguments):
+    optimizer = optimizer_class([parameter(2), parameter(3)], **arguments)
+    optimizer.lr = 0.25
+    text = repr(optimizer)
+    assert text.startswith(f"{optimizer_class.__name__}(2 parameters, lr=0.25, ")
+    assert all(f"{name}={value}" in text for name, value in arguments.items() if name != "lr")
+
+
+def test_pytorchs_way_to_set_the_learning_rate_is_answered_with_what_to_write():
+    with pytest.raises(AttributeError, match=r"SGD has no attribute 'param_groups'; .* optimizer\.lr = value"):
+        optim.SGD([parameter(2)], lr=0.5).param_groups  # noqa: B018

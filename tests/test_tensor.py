@@ -5,6 +5,7 @@ import inspect
 import math
 import operator
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -13,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
 import tinygrad_np
-from tinygrad_np import Tensor, TinygradNpError, grad, no_grad
+from tinygrad_np import Tensor, TinygradNpError, functional, grad, no_grad
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, GraphError, NoDerivativeError, ShapeError
+from tinygrad_np.spellings import TENSOR
 
 
 def tracked(data, dtype=None):
@@ -150,6 +152,20 @@ def test_tensors_are_hashed_by_identity():
 def test_repr_shows_the_elements_and_what_is_unusual(t, text):
     assert repr(t) == text
     assert str(t) == text
+
+
+def test_repr_of_many_numbers_fits_on_a_screen():
+    for shape in (100, 9), (100, 28, 28), (64, 3, 28, 28), (5000,), (50, 1):
+        text = repr(Tensor(np.zeros(shape)))
+        assert len(text.splitlines()) < 40
+        assert "..." in text
+        assert f"shape={shape}" in text
+    assert len(repr(Tensor(np.zeros((40, 2)))).splitlines()) == 40
+
+
+def test_repr_shows_as_many_numbers_as_numpys_print_options_ask_for():
+    with np.printoptions(threshold=10**6):
+        assert "..." not in repr(Tensor(np.zeros((100, 9))))
 
 
 def test_format_writes_a_single_element_as_the_number_it_is():
@@ -490,6 +506,21 @@ def test_nothing_loses_its_history_in_silence(call):
         call(tracked([1.0, 2.0]))
 
 
+@pytest.mark.parametrize(
+    ("take", "remedy"),
+    [
+        (float, "loss.item()"),
+        (lambda loss: "%.3f" % loss, "'%.3f' % loss.item()"),  # noqa: UP031
+        (math.sin, "np.sin(x) instead of math.sin(x)"),
+        (np.asarray, "x.detach().numpy()"),
+        (lambda loss: np.array([loss, loss]), "loss.item()"),
+    ],
+)
+def test_what_would_lose_a_history_is_answered_with_the_line_to_write(take, remedy):
+    with pytest.raises(NoDerivativeError, match=re.escape(remedy)):
+        take(tracked(2.0) * 3)
+
+
 def test_an_element_of_an_array_cannot_become_a_tensor_with_a_history():
     with pytest.raises(ValueError, match="setting an array element") as caught:  # NumPy's wording around ours
         np.zeros(2)[0] = tracked(1.0)
@@ -596,15 +627,111 @@ def test_shapes_that_do_not_fit_are_named_with_the_function():
     assert isinstance(caught.value, ValueError)
     with pytest.raises(ShapeError, match=r"add of arrays of shapes \(2,\), \(3,\)"):
         tracked(np.zeros(2)) + np.zeros(3)
-    with pytest.raises(ShapeError, match=r"reshape of arrays of shapes \(6,\).*\(4,\)"):
+    with pytest.raises(ShapeError, match=r"reshape of an array of shape \(6,\).*\(4,\)"):
         tracked(np.zeros(6)).reshape(4)
     with pytest.raises(ShapeError, match=r"concatenate of arrays of shapes \(2,\), \(1, 2\)"):
         np.concatenate([tracked(np.zeros(2)), np.zeros((1, 2))])
 
 
+def test_a_product_that_does_not_fit_is_explained_without_numpys_signatures():
+    x = tracked(np.zeros((2, 3)))
+    with pytest.raises(ShapeError, match=r"of the first has 3 elements, .* of the second has 2; transpose") as caught:
+        x @ x
+    assert "gufunc" not in str(caught.value)
+    with pytest.raises(ShapeError, match=r"^vecdot .*: two axes that must have the same length have 3 and 2$"):
+        np.vecdot(x, np.zeros(2))
+    with pytest.raises(ShapeError, match=r"argument number 2 has 0 axes, but needs 1 or more; .* write \*$"):
+        x @ tracked(3.0)
+    with pytest.raises(ShapeError, match=r"the axes before those that are multiplied do not fit"):
+        tracked(np.zeros((4, 2, 3))) @ np.zeros((3, 3, 2))
+
+
+def test_an_error_of_numpys_in_better_words_is_shown_once():
+    with pytest.raises(ShapeError) as caught:
+        tracked(np.zeros(2)) + np.zeros(3)
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
+
+
+@pytest.mark.parametrize(
+    ("function", "matrix", "message"),
+    [
+        (np.linalg.inv, np.ones((2, 2)), r"^inv of an array of shape \(2, 2\): Singular matrix; .*pinv"),
+        (lambda x: np.linalg.solve(x, np.ones(2)), np.ones((2, 2)), r"^solve of .*\(2, 2\), \(2,\): Singular .*lstsq"),
+        (np.linalg.cholesky, -np.eye(2), r"^cholesky of .*not positive definite; .*np\.eye"),
+        (np.linalg.inv, np.ones((2, 3)), r"^inv of .*\(2, 3\): .*square; .*pinv"),
+    ],
+)
+@pytest.mark.parametrize("make", [tracked, Tensor])
+def test_a_matrix_that_a_function_cannot_take_is_named_with_a_remedy(make, function, matrix, message):
+    with pytest.raises(np.linalg.LinAlgError, match=message) as caught:
+        function(make(matrix))
+    assert isinstance(caught.value, TinygradNpError)
+
+
 def test_an_axis_that_is_not_there_is_numpys_axis_error():
     with pytest.raises(np.exceptions.AxisError, match="axis 2 is out of bounds"):
         tracked(np.zeros((2, 3))).sum(axis=2)
+
+
+# PyTorch's names
+
+
+@pytest.mark.parametrize("make", [tracked, Tensor])
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda x: x.sum(dim=0), r"^sum\(\) got an unexpected .*'dim'; NumPy's name for it is axis="),
+        (lambda x: x.mean(axis=0, keepdim=True), r"^mean\(\) .*'keepdim'; NumPy's name for it is keepdims="),
+        (lambda x: x.argmax(dim=1), r"^argmax\(\) .*axis="),
+        (lambda x: functional.softmax(x, dim=1), r"^softmax\(\) .*axis="),
+    ],
+)
+def test_pytorchs_name_of_an_argument_is_answered_with_numpys(make, call, message):
+    with pytest.raises(TypeError, match=message):
+        call(make(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("view", "x.reshape(...)"),
+        ("unsqueeze", "np.expand_dims(x, axis)"),
+        ("permute", "x.transpose(...)"),
+        ("cuda", "leave it out"),
+        ("cpu", "leave it out"),
+        ("to", "x.astype(dtype)"),
+        ("exp", "np.exp(x)"),
+        ("relu", "functional.relu(x)"),
+        ("float", "x.astype(np.float32)"),
+    ],
+)
+def test_pytorchs_name_of_a_method_is_answered_with_what_to_write(name, remedy):
+    with pytest.raises(AttributeError, match=f"Tensor has no attribute '{name}'; .*{re.escape(remedy)}") as caught:
+        getattr(tracked([1.0]), name)
+    assert isinstance(caught.value, TinygradNpError)
+    assert not hasattr(tracked([1.0]), name)
+
+
+def test_what_pytorchs_names_are_answered_with_exists():
+    places = {"np": np, "np.linalg": np.linalg, "functional": functional, "x": Tensor}
+    for remedy in TENSOR.values():
+        for place, name in re.findall(r"\b(np\.linalg|np|functional|x)\.(\w+)", remedy):
+            assert hasattr(places[place], name)
+            assert place != "x" or name not in TENSOR
+
+
+def test_names_that_are_not_there_are_not_offered():
+    assert not {"view", "cuda", "exp"} & set(dir(Tensor([1.0])))
+    assert {"reshape", "sum"} <= set(dir(Tensor([1.0])))
+
+
+def test_numel_and_requires_grad_in_place_are_as_in_pytorch():
+    t = Tensor([[1.0, 2.0]])
+    assert t.numel() == 2
+    assert t.requires_grad_() is t
+    assert t.requires_grad
+    assert not t.requires_grad_(False).requires_grad
 
 
 # Copies
@@ -623,6 +750,12 @@ def test_a_deep_copy_of_a_leaf_is_a_leaf_of_its_own():
 
 
 # Complex numbers
+
+
+def test_copying_a_history_is_answered_with_what_to_write():
+    for function in copy.copy, copy.deepcopy, pickle.dumps:
+        with pytest.raises(GraphError, match=r"write x\.detach\(\) .*x\.detach\(\)\.numpy\(\)"):
+            function(tracked([1.0]) * 2)
 
 
 def test_the_gradient_of_a_complex_tensor_points_uphill_as_in_pytorch():

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, LEAF, PACK, RULES, Packed, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply, toposort
-from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array
+from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array, unexpected_keyword
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
@@ -197,6 +197,7 @@ def named(
 
     Raises:
         NoDerivativeError: the rule does not know one of them.
+        ArgumentTypeError: the function has no argument of this name.
     """
     if isinstance(function, np.ufunc):
         # Of the options that all ufuncs have, dtype, casting and order need no derivative: the engine undoes casts.
@@ -207,7 +208,7 @@ def named(
         names = {k: v for k, v in names.items() if k not in parameters or v is not parameters[k].default}
         unexpected = [name for name in kwargs if name not in parameters]
         if unexpected and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            raise TypeError(f"{rule.name}() got an unexpected keyword argument {unexpected[0]!r}")
+            raise unexpected_keyword(rule.name, unexpected[0])
     unknown = [f"{name}=" for name in names if name not in rule.keywords]
     if unknown:
         raise NoDerivativeError(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -22,11 +22,16 @@ from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
 from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, NoDerivativeError, ShapeError, foreign_array
 from tinygrad_np.gradients import implied
 from tinygrad_np.recording import state
+from tinygrad_np.spellings import TENSOR, set_spellings
 from tinygrad_np.writes import written
 
 __all__ = ["Tensor", "plain_array"]
 
 LISTS = frozenset([list, tuple])
+
+LINE = 25
+"""How many elements a line of numbers counts as, when `repr` compares with NumPy's print option `threshold`, 1000: so
+it shows at most 40 lines, about a screen, and leaves out what is in the middle of more."""
 
 ADDING = threading.Lock()
 
@@ -216,6 +221,11 @@ class Tensor(Box):
             self.node = getattr(self, "_leaf", None) or Node(LEAF, (), NOTHING, (), self.array, state.get().scope)
             self.node.name = self._name
 
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad`, and return this Tensor."""
+        self.requires_grad = requires_grad
+        return self
+
     @property
     def name(self) -> str | None:
         """What messages and drawings call this Tensor."""
@@ -300,6 +310,10 @@ class Tensor(Box):
     @property
     def size(self) -> int:
         """The number of elements."""
+        return self.array.size
+
+    def numel(self) -> int:
+        """The number of elements: PyTorch's name for `size`."""
         return self.array.size
 
     @property
@@ -418,8 +432,8 @@ class Tensor(Box):
             self._stay("numpy.asarray()")
         if self.node is not None:
             raise NoDerivativeError(
-                "turning a Tensor that requires grad into an array would lose its history; "
-                "use numpy.stack to join Tensors, or .detach() to drop the history on purpose"
+                "turning a Tensor that requires grad into an array would lose its history; write x.detach().numpy() "
+                "for the array, to plot it, say, loss.item() for the number, or np.stack([x, y]) to join Tensors"
             )
         return np.array(self.array, dtype=dtype, copy=copy)
 
@@ -428,8 +442,8 @@ class Tensor(Box):
             self._stay("float()")
         if self.node is not None:
             raise NoDerivativeError(
-                "float() of a Tensor that requires grad would lose its history; "
-                "use .item() for the number, or numpy's functions instead of math's"
+                "float() of a Tensor that requires grad would lose its history; write loss.item() for the number, as "
+                "in '%.3f' % loss.item(), or np.sin(x) instead of math.sin(x)"
             )
         return float(self.array)
 
@@ -437,7 +451,7 @@ class Tensor(Box):
         if guarded():
             self._stay("complex()")
         if self.node is not None:
-            raise NoDerivativeError("complex() of a Tensor that requires grad would lose its history; use .item()")
+            raise NoDerivativeError("complex() of a Tensor that requires grad would lose its history; write x.item()")
         return complex(self.array)
 
     def __int__(self) -> int:
@@ -473,11 +487,20 @@ class Tensor(Box):
     def __repr__(self) -> str:
         if state.get().trace is not None:
             self._stay("printing")
-        text = np.array2string(self.array, separator=", ", prefix="Tensor(")
-        kind = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
-        shape = f", shape={self.shape}" if self.size == 0 and self.shape != (0,) else ""
+        kind = type(self).__name__
+        lines = self.size // self.shape[-1] if self.size and self.ndim else 0
+        long = max(self.size, lines * LINE) > np.get_printoptions()["threshold"]
+        edge = 1 if long and self.ndim > 2 else None  # three at both ends of many axes are still too many
+        text = np.array2string(
+            self.array, separator=", ", prefix=f"{kind}(", threshold=0 if long else None, edgeitems=edge
+        )
+        dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
+        shape = f", shape={self.shape}" if self.shape != (0,) and (self.size == 0 or long) else ""
         name = "" if self.name is None else f", name={self.name!r}"
-        return f"Tensor({text}{shape}{kind}{', requires_grad=True' if self.requires_grad else ''}{name})"
+        return f"{kind}({text}{shape}{dtype}{', requires_grad=True' if self.requires_grad else ''}{name})"
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in TENSOR]
 
     def __format__(self, spec: str) -> str:
         if not spec:
@@ -490,7 +513,10 @@ class Tensor(Box):
         if guarded():
             self._stay("a copy")
         if not self.is_leaf:
-            raise GraphError("a Tensor cannot be copied together with its history; .detach() it first")
+            raise GraphError(
+                "a Tensor cannot be copied together with its history; write x.detach() for a Tensor without it, or "
+                "x.detach().numpy() for the array, to plot it, say"
+            )
         return _rebuild, (type(self), self.array, self.requires_grad, self.name, self.grad)
 
     # Operators and methods: one line a function
@@ -623,6 +649,7 @@ class Tensor(Box):
 
 
 Box.kind = Tensor
+set_spellings(Tensor, TENSOR)
 
 PLAIN = frozenset([Tensor, np.ndarray, float, int, bool, complex, np.float64, np.float32])
 

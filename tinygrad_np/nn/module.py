@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import reprlib
 from collections import ChainMap, UserDict, UserList, deque
-from collections.abc import Iterable, Iterator, Mapping, MappingView
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
 from functools import partial
 from types import GeneratorType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple, Self
@@ -19,9 +19,17 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
+from tinygrad_np.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CheckpointError,
+    ShapeError,
+    TinygradNpError,
+    users_frames,
+)
 from tinygrad_np.printing import printable
 from tinygrad_np.recording import Scope, State, state
+from tinygrad_np.spellings import MODULE, set_spellings
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
 
@@ -134,7 +142,7 @@ class Module:
                     "found; make it a list first, or an nn.ModuleList"
                 )
             if name == "requires_grad":
-                raise ArgumentTypeError(f"{place} would freeze nothing; set requires_grad of each of its parameters()")
+                raise ArgumentTypeError(f"{place} would freeze nothing; call requires_grad_({value}) instead")
             _refuse_to_replace(place, vars(self).get(name), value)
             hidden = [item for item in _hidden(value) if not _is_activation(item)]
             if hidden:
@@ -158,14 +166,19 @@ class Module:
 
         Raises:
             ShapeError: shapes do not fit; the message names the module by its path.
+            ArgumentTypeError: an input is a list, or something else that has not what arrays have.
         """
         outer = state.get()
         state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches, outer.inputs, outer.trace))
         try:
             output: Tensor = self.forward(*inputs, **options)
             return output
-        except ShapeError as error:
-            error.modules.insert(0, self)
+        except TinygradNpError as error:
+            if isinstance(error, ShapeError):
+                error.modules.insert(0, self)
+            raise error.with_traceback(users_frames(error.__traceback__))  # noqa: B904 (the same error, shorter)
+        except AttributeError as error:
+            _refuse_no_array(self, inputs, error)
             raise
         finally:
             now = state.get()
@@ -334,6 +347,35 @@ class Module:
         """Put this module and all modules in it into evaluation mode, and return this module."""
         return self.train(False)
 
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call a function with this module and every module in it, in the order of `modules`, to initialise them, say.
+
+        Args:
+            function: takes a module; what it returns is not used.
+
+        Returns:
+            This module.
+
+        Raises:
+            ArgumentTypeError: as for `named_modules`.
+        """
+        for module in list(self.modules()):
+            function(module)
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad` of all parameters: False freezes the module, True has it learn.
+
+        Returns:
+            This module.
+
+        Raises:
+            ArgumentTypeError: as for `named_modules`.
+        """
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
     def zero_grad(self) -> None:
         """Set every parameter's `.grad` to None."""
         for parameter in self.parameters():
@@ -343,11 +385,26 @@ class Module:
         """What `repr` shows in parentheses after the name of the class, for a module without children."""
         return ""
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in MODULE or name in vars(self)]
+
     @reprlib.recursive_repr("...")
     def __repr__(self) -> str:
         lines = [f"({printable(name)}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({body})"
+
+
+set_spellings(Module, MODULE)
+
+
+def _refuse_no_array(module: Module, inputs: Iterable[Any], error: AttributeError) -> None:
+    """Say what to write if an input, such as a list, has been asked for something that arrays have."""
+    if hasattr(np.ndarray, str(error.name)) and any(error.obj is value for value in inputs):
+        raise ArgumentTypeError(
+            f"{type(module).__name__} takes arrays and Tensors, but was given a {type(error.obj).__name__}; "
+            "write np.array(x, dtype=np.float32)"
+        ) from None
 
 
 def _joined(prefix: str, name: str) -> str:

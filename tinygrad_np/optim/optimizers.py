@@ -8,6 +8,7 @@ a parameter is updated in place, in chunks that stay in the cache during all cal
 are made once.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,6 +27,7 @@ from tinygrad_np.errors import (
     users_line,
     warn,
 )
+from tinygrad_np.spellings import OPTIMIZER, set_spellings
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
 
@@ -92,6 +94,11 @@ class Optimizer(ABC):
         value = number("lr", value)
         require(0 <= value < math.inf, "lr", value, "a finite number >= 0")
         self._lr = value
+
+    def __repr__(self) -> str:
+        names = [name for name in inspect.signature(type(self)).parameters if name != "params" and hasattr(self, name)]
+        settings = [f"{name}={getattr(self, name)!r}" for name in names]
+        return f"{type(self).__name__}({', '.join([f'{len(self.params)} parameters', *settings])})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_chunks": [None] * len(self.params)}  # a copy of a view is no view of the copy
@@ -212,6 +219,9 @@ class Optimizer(ABC):
         for i, arrays in enumerate(self._state):
             for name, array in zip(self._state_names, arrays, strict=True):
                 array[...] = given[f"{name}.{i}"].reshape(-1)
+
+
+set_spellings(Optimizer, OPTIMIZER)
 
 
 class SGD(Optimizer):

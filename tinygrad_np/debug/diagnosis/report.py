@@ -60,4 +60,6 @@ class Diagnosis:
             lines.append(f"and {count - SHOWN} more in .findings")
         return printable("\n".join(lines))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:  # short, because `diagnose` has printed the report when a notebook shows its result
+        count = len(self.findings)
+        return f"<Diagnosis of {count} finding{'s' * (count != 1)}; print() shows the report>"
