@@ -96,7 +96,8 @@ def test_a_run_prints_a_markdown_table_and_saves_the_figures_with_the_machine(tm
     assert "| 784-128-10, batch 1 " in run.stdout
     saved = json.loads(file.read_text())
     assert saved["machine"]["numpy"] == np.__version__
-    [row] = saved["rows"]
+    row, eager = saved["rows"]
+    assert (row["against"], eager["against"]) == ("by hand", "without compile")
     assert (row["section"], row["against"], row["rounds"]) == ("steps", "by hand", 1)
     assert row["ratio"][1] == pytest.approx(row["tinygrad_np"][1] / row["other"][1])
 

@@ -113,7 +113,7 @@ class LeakyReLU(Module):
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+        self.negative_slope = number("negative_slope", negative_slope)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.leaky_relu(x, self.negative_slope)
@@ -161,10 +161,13 @@ class Softmax(Module):
     """
 
     def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+        self.axis = integer("axis", axis)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.softmax(x, self.axis)
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
 
 
 class LogSoftmax(Module):
@@ -175,10 +178,13 @@ class LogSoftmax(Module):
     """
 
     def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+        self.axis = integer("axis", axis)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.log_softmax(x, self.axis)
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
 
 
 class Dropout(Module):

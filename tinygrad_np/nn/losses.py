@@ -6,7 +6,7 @@ Shapes: N is the batch, C the number of classes, `...` any axes.
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.arguments import ArrayLike
+from tinygrad_np.arguments import ArrayLike, number
 from tinygrad_np.nn.module import Module
 from tinygrad_np.tensor import Tensor
 
@@ -28,10 +28,13 @@ class CrossEntropyLoss(Module):
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number("label_smoothing", label_smoothing)
 
     def forward(self, logits: Tensor | np.ndarray, target: ArrayLike | Tensor) -> Tensor:
         return functional.cross_entropy(logits, target, self.label_smoothing)
+
+    def extra_repr(self) -> str:
+        return f"label_smoothing={self.label_smoothing}"
 
 
 class NLLLoss(Module):

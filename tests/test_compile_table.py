@@ -1,0 +1,143 @@
+"""The derivative table, compiled: every case of `derivative_cases.py` gives what it gives when it is not compiled.
+
+Each is called three times, with other values of the same shapes, so that nothing of the first call can be left in the
+program.
+"""
+
+import warnings
+
+import cases_elementwise  # noqa: F401 (they add to CASES)
+import cases_linalg  # noqa: F401
+import cases_shapes  # noqa: F401
+import numpy as np
+import pytest
+from derivative_cases import CASES
+
+from tinygrad_np import Tensor, compile, func, grad
+from tinygrad_np.derivatives.table import CONSTANT, RULES
+
+SMOOTH = [case for case in CASES if RULES[case.row] is not CONSTANT]
+CONSTANTS = [case for case in CASES if RULES[case.row] is CONSTANT]
+
+
+def for_each_function(cases):
+    """Make one test for each function, which checks all its cases."""
+    functions = {}
+    for case in cases:
+        functions.setdefault(case.row, []).append(case)
+
+    def decorate(check):
+        def test(cases):
+            errors = []
+            for case in cases:
+                try:
+                    with warnings.catch_warnings(), np.errstate(all="ignore"):
+                        warnings.filterwarnings("ignore", "the result does not depend")
+                        warnings.filterwarnings("ignore", "Arrays of 2-dimensional vectors")
+                        check(case)
+                except Exception as error:
+                    error.add_note(f"in the case {case}")
+                    errors.append(error)
+            if errors:
+                raise ExceptionGroup(f"{len(errors)} of {len(cases)} cases", errors)
+
+        test.__name__ = check.__name__
+        names = [function.__name__ for function in functions]
+        return pytest.mark.parametrize("cases", functions.values(), ids=names)(test)
+
+    return decorate
+
+
+def three_times(case):
+    """The inputs of the case, the same in reverse, and smaller ones."""
+    return [case.inputs, [np.flip(x).copy() for x in case.inputs], [np.asarray(0.97 * x) for x in case.inputs]]
+
+
+def listed(value):
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def assert_equal(ours, theirs):
+    """Equal but for rounding, of the same dtype, and Tensors if and only if the others are."""
+    ours, theirs = listed(ours), listed(theirs)
+    assert len(ours) == len(theirs)
+    for x, y in zip(ours, theirs, strict=True):
+        assert isinstance(x, Tensor) is isinstance(y, Tensor)
+        if isinstance(y, (type, np.dtype)):  # of common_type and result_type
+            assert x == y
+            continue
+        x, y = getattr(x, "array", x), getattr(y, "array", y)
+        assert np.shape(x) == np.shape(y)
+        assert np.asarray(x).dtype == np.asarray(y).dtype
+        scale = max((np.abs(y[np.isfinite(y)]).max() for y in [np.asarray(y)] if np.isfinite(y).any()), default=0)
+        np.testing.assert_allclose(x, y, rtol=1e-10, atol=1e-11 * scale)
+
+
+def weights(y):
+    return np.arange(1, 1 + y.size).reshape(y.shape).astype(y.dtype)
+
+
+def gradients(function, inputs, create_graph=False):
+    """Value, inputs and gradients of the sum of all results, whose elements are weighted by 1, 2, 3 ..."""
+    tensors = [Tensor(x, requires_grad=True) for x in inputs]
+    outs = [y for y in listed(function(*tensors)) if y.requires_grad]
+    found = grad(outs, tensors, list(map(weights, outs)), create_graph=create_graph, allow_unused=True)
+    return outs, tensors, found
+
+
+def gradients_of_gradients(function, inputs):
+    _, tensors, found = gradients(function, inputs, create_graph=True)
+    found = [g for g in found if isinstance(g, Tensor) and g.requires_grad]
+    if not found:
+        return []
+    return grad(found, tensors, [np.cos(weights(g)) for g in found], allow_unused=True)
+
+
+def loss(case):
+    """A real scalar, as `func.grad` wants it."""
+
+    def weighted(*inputs):
+        return sum(np.sum(np.real(y * np.cos(weights(y)))) for y in listed(case(*inputs)))
+
+    return weighted
+
+
+@for_each_function(CASES)
+def test_the_result_of_arrays_equals_the_functions_own(case):
+    compiled = compile(case)
+    for inputs in three_times(case):
+        assert_equal(compiled(*inputs), case(*inputs))
+
+
+@for_each_function(SMOOTH)
+def test_the_result_and_its_gradients_equal_the_functions_own(case):
+    compiled = compile(case)
+    for inputs in three_times(case):
+        outs, _, found = gradients(compiled, inputs)
+        expected, _, theirs = gradients(case, inputs)
+        assert_equal(outs, expected)
+        assert_equal(found, theirs)
+
+
+@for_each_function(SMOOTH)
+def test_a_compiled_gradient_equals_the_gradient(case):
+    numbers = range(len(case.inputs))
+    compiled, own = compile(func.grad(loss(case), numbers)), func.grad(loss(case), numbers)
+    for inputs in three_times(case):
+        assert_equal(compiled(*inputs), own(*inputs))
+
+
+@for_each_function(SMOOTH)
+def test_the_gradients_of_gradients_through_it_equal_the_functions_own(case):
+    compiled = compile(case)
+    for inputs in three_times(case):
+        assert_equal(gradients_of_gradients(compiled, inputs), gradients_of_gradients(case, inputs))
+
+
+@for_each_function(
+    case for case in SMOOTH if len(case.inputs) == 1 and case.inputs[0].size <= 4 and case.inputs[0].dtype.kind == "f"
+)
+def test_a_compiled_hessian_equals_the_hessian(case):
+    compiled, own = compile(func.hessian(loss(case))), func.hessian(loss(case))
+    for inputs in three_times(case):
+        assert_equal(compiled(*inputs), own(*inputs))
