@@ -107,7 +107,7 @@ def print_epoch(run: Run) -> None:
 
 
 def choose_weights(run: Run, folder: Path) -> None:
-    """Print the time, and of a run that held images out take the network of the best epoch, as other scripts do, too."""
+    """Print the time; of a run that held images out, take the network of the best epoch, as other scripts do."""
     seconds = run.progress["seconds"]
     print(f"training time: {seconds:.1f} s ({run.progress['epoch'] * len(run.images) / seconds:,.0f} images/s)")
     if run.config.validation_split:
