@@ -51,10 +51,11 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         ShapeError: NumPy refused the shapes of the arrays.
     """
     made_of = COMPOSITES.get(function)
-    if made_of is not None and holds_tracked([*args, *kwargs.values()]):
+    tracing = state.get().trace is not None
+    if made_of is not None and (holds_tracked([*args, *kwargs.values()]) or (tracing and function in WRITERS)):
         if RULES[function].keywords:
             kwargs = named(function, RULES[function], (), kwargs)
-        return made_of(*args, **kwargs)
+        return state.get().trace.ours(made_of)(*args, **kwargs) if tracing else made_of(*args, **kwargs)
     if len(args) > 1 or function in WRITERS or not WRITING.isdisjoint(kwargs):
         target = written_to(function, args, kwargs)
         if target is not None and not holds_tracked([*args, *kwargs.values()]):
