@@ -558,3 +558,9 @@ def test_a_layer_refuses_what_is_no_array():
     for wrong in ("ab", None, {}):
         with pytest.raises(TinygradNpError):
             functional.linear(wrong, np.ones((1, 2)))
+
+
+def test_a_list_of_tensors_keeps_their_derivatives():
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    functional.linear([x, x], np.array([[3.0, 4.0]])).sum().backward()
+    assert x.grad.tolist() == [6.0, 8.0]

@@ -8,6 +8,7 @@ every argument. What is left, positional arrays and constant keywords, goes to `
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -46,7 +47,7 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         if RULES[function].keywords:
             kwargs = named(function, RULES[function], (), kwargs)
         return made_of(*args, **kwargs)
-    if len(args) > 1 or function in WRITERS or not WRITING.isdisjoint(kwargs):
+    if len(args) > harmless(function) or (kwargs and not WRITING.isdisjoint(kwargs)):
         target = written_to(function, args, kwargs)
         if target is not None and not holds_tracked([*args, *kwargs.values()]):
             return writing(function, args, kwargs, target)
@@ -69,20 +70,25 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
 
 @cache
-def names_if_writing(function: Callable[..., Any]) -> Sequence[str]:
-    """The names of the positional arguments of a function that may write to one of them; none of other functions."""
+def positional(function: Callable[..., Any]) -> list[str]:
+    """The names of the arguments that can be given by position."""
+    parameters = signature(function).parameters.items()
+    return [name for name, p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+@cache
+def harmless(function: Callable[..., Any]) -> float:
+    """How many arguments can be given by position without any of them letting the function write to an array."""
     if isinstance(function, np.ufunc):  # Tensor.__array_ufunc__ looks after these
-        return ()
-    parameters = signature(function).parameters
-    positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return () if WRITING.isdisjoint(parameters) and function not in WRITERS else positional
+        return math.inf
+    names = positional(function)
+    places = [names.index(name) for name in WRITING.intersection(names)]
+    return -1 if function in WRITERS else min(places, default=math.inf)
 
 
 def written_to(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The array that a call writes to: `out`, or its first argument; None if it writes to none."""
-    names = names_if_writing(function)
-    if not names:
-        return kwargs.get("out")
+    names = positional(function)
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     overwrites = given.get("overwrite_input") or (function is np.nan_to_num and not given.get("copy", True))
     return given.get(names[0] if overwrites or function in WRITERS else "out")
