@@ -8,7 +8,6 @@ every argument. What is left, positional arrays and constant keywords, goes to `
 from __future__ import annotations
 
 import inspect
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
@@ -77,13 +76,13 @@ def positional(function: Callable[..., Any]) -> list[str]:
 
 
 @cache
-def harmless(function: Callable[..., Any]) -> float:
+def harmless(function: Callable[..., Any]) -> int:
     """How many arguments can be given by position without any of them letting the function write to an array."""
     if isinstance(function, np.ufunc):  # Tensor.__array_ufunc__ looks after these
-        return math.inf
+        return 2**31
     names = positional(function)
     places = [names.index(name) for name in WRITING.intersection(names)]
-    return -1 if function in WRITERS else min(places, default=math.inf)
+    return -1 if function in WRITERS else min(places, default=2**31)
 
 
 def written_to(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
