@@ -19,7 +19,7 @@ from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import EFFECTS, differentiable
 from tinygrad_np.engine import apply
-from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor, plain_array
 from tinygrad_np.writes import written
 
@@ -102,9 +102,12 @@ def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | n
 
     Raises:
         ShapeError: x has another number of features than weight.
+        ArgumentTypeError: x is a list or something else: its dtype would be anybody's guess.
     """
     if not isinstance(x, (Tensor, np.ndarray)):
-        x = as_array(x)
+        raise ArgumentTypeError(
+            f"linear takes arrays and Tensors, but was given a {type(x).__name__}; write np.array(x, dtype=np.float32)"
+        )
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         raise ShapeError(
             f"the input has shape {x.shape}, but the weight of shape {weight.shape} "
