@@ -561,5 +561,5 @@ def test_linear_refuses_what_is_no_array(wrong):
 
 def test_a_list_of_tensors_keeps_their_derivatives():
     x = Tensor([1.0, 2.0], requires_grad=True)
-    functional.mse_loss([x, x], np.zeros((2, 2))).backward()
-    assert x.grad.tolist() == [1.0, 2.0]
+    found = grad(functional.gelu([x, x]).sum(), x)
+    np.testing.assert_array_equal(found, 2 * grad(functional.gelu(x).sum(), x))
