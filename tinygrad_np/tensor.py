@@ -349,6 +349,9 @@ class Tensor(Box):
         if len(out) == 1 and isinstance(out[0], Tensor):
             out[0][...] = getattr(ufunc, method)(*args, **kwargs)
             return out[0]
+        writes = method == "at" or any(array is not None for array in out)
+        if writes and traced(*args, *out):
+            state.get().trace.refuse_writing(ufunc)
         if any(array is not None for array in out):
             if holds_tracked((*args, *out)):
                 raise NoDerivativeError(
@@ -372,6 +375,8 @@ class Tensor(Box):
                 f"numpy.{ufunc.__name__}.{method} has no rule in the derivative table, at least not with these "
                 "arguments; use another function, or .detach() the input"
             )
+        if traced(*args, *kwargs.values()):
+            return apply(getattr(ufunc, method), args, kwargs)
         result = getattr(ufunc, method)(*map(plain, args), **kwargs)
         if method == "at" and isinstance(args[0], Tensor):
             written(args[0].array)
