@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tinygrad_np.printing import printable
+
 
 class Parser(argparse.ArgumentParser):
     """Takes only full flags, keeps the layout of the description and examples, and reports errors in one line."""
@@ -15,7 +17,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+        self.exit(2, f"{self.prog}: error: {in_one_line(message)} (see --help)\n")
 
 
 def number(kind: type, low: float, high: float = math.inf, low_included: bool = True) -> Callable[[str], Any]:
@@ -56,9 +58,15 @@ positive, count, share = number(float, 0, low_included=False), number(int, 1, 10
 
 def fail(program: str, error: Exception) -> int:
     """Report in one line on standard error what went wrong; returns the exit status for it."""
-    print(f"{program}: error: {error}", file=sys.stderr)
+    print(f"{program}: error: {in_one_line(error)}", file=sys.stderr)
     return 2
 
 
+def in_one_line(text: object) -> str:
+    """The text for a terminal: control characters and line breaks, as in a file's name, are shown as escapes."""
+    return printable(text).replace("\n", "\\n")
+
+
 for stream in filter(None, (sys.stdout, sys.stderr)):
-    stream.reconfigure(errors="backslashreplace")  # a file's name need not be in the terminal's encoding
+    if hasattr(stream, "reconfigure"):  # not so in Jupyter and IDLE
+        stream.reconfigure(errors="backslashreplace")  # a file's name need not be in the terminal's encoding

@@ -13,7 +13,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
-from command_line import Parser, fail, path  # noqa: E402
+from command_line import Parser, fail, in_one_line, path  # noqa: E402
 from pictures import CHECKED, curves_figure, save  # noqa: E402
 from training_run import find_folder  # noqa: E402
 
@@ -128,7 +128,7 @@ def main(arguments: list[str] | None = None) -> int:
             runs = dict(zip(names(list(read_runs)), read_runs.values(), strict=True))
             print(table(runs), flush=True)
             save(curves_figure({name: history for name, (_, history) in runs.items()}), parsed.out)
-            print(f"curves in {parsed.out}")
+            print(f"curves in {in_one_line(parsed.out)}")
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("compare.py", error)
     return status

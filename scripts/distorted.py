@@ -19,6 +19,7 @@ if __name__ == "__main__":
 
 import numpy as np
 from processor import keep_freed_memory
+from stopping import APART
 
 from tinygrad_np.data import distort
 from tinygrad_np.errors import DataError
@@ -40,10 +41,10 @@ def distorted_epochs(images: np.ndarray, strength: float, seed: int, epochs: ran
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, **ONE_THREAD},  # the other cores are for training
-        start_new_session=True,  # so that Ctrl-C in the terminal does not reach it
+        **APART,  # it ends when its pipes break
     )
     try:
-        with suppress(BrokenPipeError), process.stdin:
+        with suppress(OSError), process.stdin:
             process.stdin.write(np.ascontiguousarray(images))
         for _ in epochs:
             distorted = np.empty(images.shape, images.dtype)
@@ -78,5 +79,5 @@ def main() -> None:
 
 if __name__ == "__main__":
     keep_freed_memory()
-    with suppress(BrokenPipeError):
+    with suppress(OSError):  # a broken pipe; on Windows it has no class of its own
         main()

@@ -4,10 +4,14 @@ The page is served until Ctrl-C, to this machine only.
 """
 
 import argparse
+import io
 import json
+import re
 import signal
+import socket
 import sys
 import threading
+import time
 import webbrowser
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, fail, number, path  # noqa: E402
+from command_line import Parser, fail, in_one_line, number, path  # noqa: E402
 from training_run import describe, find_checkpoint  # noqa: E402
 
 from models.mnist_mlp import MnistMLP  # noqa: E402
@@ -30,6 +34,17 @@ from tinygrad_np.errors import ArgumentError  # noqa: E402
 
 PAGE = Path(__file__).with_name("draw_digit.html")
 SIDE = 280  # pixels of the drawing that the page sends, one byte each
+SINGLE = ("host", "origin", "content-length", "content-type")  # headers that a request may have once
+HEADERS = {  # of every response
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
+    "connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cache-Control": "no-store",
+}
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -83,18 +98,43 @@ def answer(network: MnistMLP, full_ink: float, drawing: np.ndarray) -> dict[str,
     }
 
 
+class Incoming(io.RawIOBase):
+    """What a client sends, until a deadline. A socket's own timeout begins anew with every byte that comes in."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection, self.deadline = connection, 0.0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self.connection.settimeout(max(self.deadline - time.monotonic(), 1e-3))
+        return self.connection.recv_into(buffer)
+
+
 class Handler(BaseHTTPRequestHandler):
     """Serves the page and answers its drawings. Refuses requests that other pages in the same browser might send."""
 
     protocol_version = "HTTP/1.1"
-    timeout = 60  # seconds that a connection may be idle
+    timeout = 30  # seconds to wait for a request and to read all of it, and then to send the answer
     wbufsize = -1  # buffers, so that head and content are sent together
     server: "Server"
 
+    def setup(self) -> None:
+        super().setup()
+        self.incoming = Incoming(self.connection)
+        self.rfile = io.BufferedReader(self.incoming)
+
+    def handle_one_request(self) -> None:
+        self.incoming.deadline = time.monotonic() + self.timeout
+        super().handle_one_request()
+
     def do_GET(self) -> None:
+        if not self.is_from_here():
+            return
         if self.path != "/":
-            return self.refuse(HTTPStatus.NOT_FOUND, "there is only one page, /")
-        if self.is_from_here():
+            self.refuse(HTTPStatus.NOT_FOUND, "there is only one page, /")
+        else:
             self.send(HTTPStatus.OK, "text/html; charset=utf-8", PAGE.read_bytes())
 
     def do_POST(self) -> None:
@@ -117,7 +157,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.send(HTTPStatus.OK, "application/json", json.dumps(found).encode())
 
     def is_from_here(self) -> bool:
-        """Refuse a page that reaches this server under another host name (DNS rebinding) or from another origin."""
+        """Refuse a page that reaches this server under another host name (DNS rebinding) or from another origin.
+
+        A request that two programs could read in two ways is refused, too (RFC 9112, sections 3.2, 5.1 and 6.3): with a
+        header that is given twice, one that is no header, or a body whose length is not told by Content-Length.
+        """
+        names = [name.lower() for name in self.headers]
+        doubtful = self.headers.defects or not all(re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.A) for name in names)
+        if doubtful or "transfer-encoding" in names or any(names.count(name) > 1 for name in SINGLE):
+            self.refuse(HTTPStatus.BAD_REQUEST, "the headers of the request are not clear")
+            return False
         port = self.server.server_port
         hosts = [f"{name}:{port}" for name in ("127.0.0.1", "localhost")] + ["127.0.0.1", "localhost"] * (port == 80)
         host, origin = self.headers.get("Host"), self.headers.get("Origin")
@@ -134,12 +183,16 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
         if self.close_connection:
             self.send_header("Connection", "close")
         self.end_headers()
+        self.connection.settimeout(self.timeout)
         self.wfile.write(content)
+
+    def end_headers(self) -> None:
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
+        super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:
         pass
@@ -148,13 +201,17 @@ class Handler(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     """Listens at the loopback address, which other machines cannot reach."""
 
+    request_queue_size = 128  # connections that wait to be accepted; the system resets those beyond
+
     def __init__(self, port: int, network: MnistMLP, full_ink: float) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.network = network
         self.full_ink = full_ink
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # the browser may close a connection at any time
+        if not isinstance(
+            sys.exception(), (ConnectionError, TimeoutError)
+        ):  # the browser may close a connection at any time
             super().handle_error(request, client_address)
 
 
@@ -175,7 +232,7 @@ def main(arguments: list[str] | None = None) -> int:
     with server:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
-            print(f"the network of {name} answers at {address} until Ctrl-C", flush=True)
+            print(f"the network of {in_one_line(name)} answers at {address} until Ctrl-C", flush=True)
             if not parsed.no_browser:  # in a thread: some browsers block until they are closed
                 threading.Thread(target=webbrowser.open, args=[address], daemon=True).start()
             server.serve_forever()

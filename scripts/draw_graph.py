@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, count, fail, path  # noqa: E402
+from command_line import Parser, count, fail, in_one_line, path  # noqa: E402
 from pictures import draw_step  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from settings import run_settings  # noqa: E402
@@ -53,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             run = set_up(run_settings(parse_training_arguments(others)))
         with np.errstate(all="ignore"):  # non-finite values are red in the picture
             drawing = draw_step(run, values=parsed.values, costs=parsed.costs, depth=parsed.depth)
-        print(drawing.render(parsed.file))
+        print(in_one_line(drawing.render(parsed.file)))
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("draw_graph.py", error)
     return 0

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, fail, path, positive, text  # noqa: E402
+from command_line import Parser, fail, in_one_line, path, positive, text  # noqa: E402
 from pictures import MAX_CLASSES, confusion_matrix, draw_results  # noqa: E402
 from training_run import as_inputs, describe, find_checkpoint, load_model, load_pixels, predict, read_data, restore  # noqa: E402
 
@@ -131,7 +131,7 @@ def main(arguments: list[str] | None = None) -> int:
         if parsed.out:
             parsed.out.mkdir(parents=True, exist_ok=True)
             for notice in draw_results(scores, images, labels, part, image_shape, parsed.out):
-                print(f"evaluate.py: {notice}", file=sys.stderr)
+                print(f"evaluate.py: {in_one_line(notice)}", file=sys.stderr)
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("evaluate.py", error)
     return 0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,21 @@ CELLS = 32  # along each side; the paper's brightness is found in each
 STROKE = 11  # cells; strokes are narrower, even in a picture cropped to the digit
 CONTRAST = 20  # of 255, between ink and paper; less is noise on empty paper
 GAPS = 96  # along the longer side; marks less than one of them apart count as connected
+SHEET = 0.9  # of the rectangle around a sheet is sheet; of that around a 0 and its hole it is less
+BORDER = 0.05  # of the side of the picture where something else than the sheet lies; more of it is sheet
+ANGLES = np.radians(np.arange(-45, 45, 3))
+TILT = 0.1  # the steepest slope of ruled lines
+EDGE = 0.4  # of the picture's edge; a digit does not cover more
+CROSSINGS = 5  # of the picture's edge; a digit that fills the picture has hardly more
 PIECE = 0.1  # of the largest piece; anything smaller is a speck
 FINE = 8  # pixels for each of MNIST's, while the digit is still black and white
 PEN = 2  # pixels of MNIST, the thinnest pen: 99% of its digits have strokes at least this wide
 
+LIGHT = 200  # of 255; anything darker is seen on white paper
+MAX_BYTES = 128 * 10**6  # of a picture once decoded, such as 42 million pixels in color
+
 Ink = NDArray[Any]  # float32, or bool
+Notice = Callable[[str], None]
 
 
 def load_network(path: Path) -> MnistMLP:
@@ -67,18 +78,27 @@ def probabilities(network: MnistMLP, image: NDArray[np.uint8], full_ink: float =
         return functional.softmax(network(to_inputs(image, full_ink)))[0].numpy()
 
 
-def read(path: Path) -> NDArray[np.uint8]:
-    """The digit in a file, in the form that `to_mnist` gives it.
+def read(path: Path, notice: Notice = warnings.warn) -> NDArray[np.uint8]:
+    """The digit in a file, in the form that `to_mnist` gives it. `notice` is told each guess, as there.
 
     Raises a DataError, which names the file, if it is none of `FORMATS`, damaged, too large, or shows no digit.
     """
+    guesses: list[str] = []
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about tags that are not used here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as picture:
-                picture.draft("L", (LONGEST, LONGEST))  # of a JPEG, decodes no more than this
-                return to_mnist(picture)
+            # Given the path of a TIFF, Pillow maps the file into memory, and garbles pictures that are to be turned.
+            with open(path, "rb") as file, Image.open(file, formats=FORMATS) as picture:
+                if "progressive" not in picture.info:  # a progressive JPEG is held in full size, whatever is asked for
+                    picture.draft("L", (LONGEST, LONGEST))  # of another JPEG, decodes no more than this
+                require_room_for(picture)
+                if getattr(picture, "is_animated", False):
+                    guesses.append("it has several pictures; the first one is read")
+                image = to_mnist(picture, guesses.append)
+        for guess in guesses:
+            notice(guess)
+        return image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         problem = f"it has more than {Image.MAX_IMAGE_PIXELS:,} pixels; scale it down or crop it"
     except UnidentifiedImageError:
@@ -92,30 +112,130 @@ def read(path: Path) -> NDArray[np.uint8]:
     raise DataError(f"{path} cannot be read as a digit: {problem}")
 
 
-def to_mnist(picture: Image.Image) -> NDArray[np.uint8]:
+def require_room_for(picture: Image.Image) -> None:
+    """Raise a DataError if the picture, decoded, takes more than MAX_BYTES. A file of a few kB may hold such a one."""
+    width, height = picture.size
+    level = 4 if picture.mode in ("I", "F") else 2 if picture.mode.startswith("I;16") else 1
+    channels = len(picture.getbands())
+    if width * height * channels * level > MAX_BYTES:
+        raise DataError(
+            f"{width} x {height} pixels of {channels * level} bytes take more than the limit of {MAX_BYTES:,} bytes; "
+            "scale it down or crop it"
+        )
+
+
+def to_mnist(picture: Image.Image, notice: Notice = warnings.warn) -> NDArray[np.uint8]:
     """The digit in a picture, as an MNIST image: shape (28, 28), uint8, ink 255 on 0.
 
-    The picture may have any size and mode, be dark on light or light on dark, and be lit unevenly. Raises a DataError
-    if there is nothing on it.
+    The picture may have any size and mode, be dark on light or light on dark, and be lit unevenly. `notice` is called
+    with a sentence for each guess about what the picture shows. Raises a DataError if there is nothing on it.
     """
-    return fit(find_ink(to_gray(picture)))
+    return fit(find_ink(only_the_sheet(to_gray(picture, notice), notice), notice))
 
 
-def to_gray(picture: Image.Image) -> Image.Image:
-    """The picture upright, on white where it is transparent, in 256 levels, and no larger than is of use."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I"):  # up to 65535
-        picture = Image.fromarray(np.asarray(picture) / np.float32(257))
+def to_gray(picture: Image.Image, notice: Notice) -> Image.Image:
+    """The picture upright, without transparency, in 256 levels, and no larger than is of use."""
+    if picture.mode[0] in "IF":
+        gray = in_256_levels(picture, notice)
     elif picture.has_transparency_data:
-        white = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(white, picture.convert("RGBA"))
-    gray = picture.convert("L")
+        colors = picture.convert("RGBA")
+        colors.thumbnail((LONGEST, LONGEST))
+        gray = on_paper(colors, notice)
+    else:
+        gray = picture.convert("L")
     gray.thumbnail((LONGEST, LONGEST))
+    gray.info = picture.info  # it may say how the picture is to be turned
+    return ImageOps.exif_transpose(gray)
+
+
+def in_256_levels(picture: Image.Image, notice: Notice) -> Image.Image:
+    """A picture with levels of more than 8 bits in 256 levels. Cameras and scanners leave the upper bits empty."""
+    levels = np.asarray(picture)
+    low, high = float(levels.min()), float(levels.max())
+    if not 0 <= low <= high < 2**31:
+        raise DataError(f"its levels reach from {low:g} to {high:g}; save it with levels of 8 or 16 bits")
+    if picture.mode == "F" and high <= 1:
+        white = 1
+        notice("its levels are fractions; 1 is taken for white")
+    else:
+        bits = next(bits for bits in (8, 10, 12, 14, 16, 31) if high < 2**bits)
+        white = 2**bits - 1
+        if bits != 16:
+            notice(f"its brightest level is {high:g}, so its levels are taken for numbers of {bits} bits")
+    scaled = np.empty(levels.shape, np.uint8)
+    np.multiply(levels, np.float32(255 / white), out=scaled, casting="unsafe")
+    return Image.fromarray(scaled)
+
+
+def on_paper(colors: Image.Image, notice: Notice) -> Image.Image:
+    """A picture with transparency as it looks on white paper, or on black if it would not be seen on white."""
+    shown = np.asarray(colors.getchannel("A")) > 127
+    levels = np.asarray(colors.convert("L"))[shown]
+    paper = "white"
+    if not shown.all() and levels.size and np.percentile(levels, 1) > LIGHT:
+        paper = "black"
+        notice("what is not transparent is light, and taken for light ink on dark paper")
+    return Image.alpha_composite(Image.new("RGBA", colors.size, paper), colors).convert("L")
+
+
+def only_the_sheet(gray: Image.Image, notice: Notice) -> Image.Image:
+    """The picture with its sheet's color all over, where a sheet with marks lies on something else.
+
+    This is how a scanner's dark border, or the table below a sheet, is left out. A sheet is a large part of one
+    brightness, without gaps except for its marks, and nearly a rectangle. Raises a DataError if such a sheet has no
+    marks except for those that are connected with what lies around it.
+    """
+    cells = gray.copy()
+    cells.thumbnail((GAPS, GAPS), Image.Resampling.BOX)
+    levels = np.asarray(cells, np.float32)
+    light = levels > otsu_threshold(levels)
+    for bright in (light, ~light):
+        sheet = filled(largest_part(bright))
+        if min(side.mean() for side in (sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1])) > BORDER or not sheet.any():
+            continue  # what is around it has no side of the picture for itself: it is a mark that reaches the edge
+        height, width = smallest_rectangle(sheet)
+        shape = Image.fromarray(sheet).convert("L")
+        inner, outer = (
+            np.asarray(shape.filter(kind(5))) > 0 for kind in (ImageFilter.MinFilter, ImageFilter.MaxFilter)
+        )
+        inside = np.median(levels[sheet])
+        if (
+            np.count_nonzero(sheet) < SHEET * height * width
+            or 8 * height * width < sheet.size
+            or abs(inside - np.median(levels[~sheet])) < 4 * CONTRAST
+            or abs(np.median(levels[sheet & ~inner]) - np.median(levels[outer & ~sheet])) < 3 * CONTRAST  # a shadow
+        ):
+            continue
+        if np.count_nonzero(sheet & ~bright) > height * width / 200:
+            notice("what lies around the sheet is taken for a border or a table, and left out")
+            kept = shape.filter(ImageFilter.MinFilter(3)).resize(gray.size)
+            return Image.composite(gray, Image.new("L", gray.size, round(float(inside))), kept)
+        if max(height, width) < 2 * min(height, width):  # or it is a stroke, as of a 1
+            raise DataError("there is nothing on its sheet but what is connected with its border; crop it to the digit")
     return gray
 
 
-def find_ink(gray: Image.Image) -> Ink:
-    """How much ink is on each pixel, from 0 to 1; more than 0.5 is a mark. Specks are left out.
+def filled(marks: Ink) -> Ink:
+    """The marks and whatever they enclose."""
+    around = connected_parts(np.pad(~marks, 1, constant_values=True))
+    return (around != around[0, 0])[1:-1, 1:-1]
+
+
+def largest_part(marks: Ink) -> Ink:
+    """The largest of the connected parts."""
+    parts = connected_parts(marks)
+    return parts == np.argmax(np.bincount(parts[marks], minlength=1)) if marks.any() else marks
+
+
+def smallest_rectangle(marks: Ink) -> tuple[float, float]:
+    """The sides of the smallest rectangle around the marks, which may be tilted."""
+    y, x = np.nonzero(marks)
+    turned = [(y * np.cos(angle) - x * np.sin(angle), x * np.cos(angle) + y * np.sin(angle)) for angle in ANGLES]
+    return min(((np.ptp(down) + 1, np.ptp(across) + 1) for down, across in turned), key=np.prod)
+
+
+def find_ink(gray: Image.Image, notice: Notice) -> Ink:
+    """How much ink is on each pixel, from 0 to 1; more than 0.5 is a mark. Specks and ruled lines are left out.
 
     The paper's brightness is found by morphological closing. This fills anything darker than its surroundings and
     narrower than the widest stroke, and keeps the rest: light that fades across the picture, and the edge of a shadow.
@@ -136,7 +256,54 @@ def find_ink(gray: Image.Image) -> Ink:
     marks = ink > threshold
     if marks.all() or not marks.any() or ink[marks].mean() - ink[~marks].mean() < CONTRAST:
         raise DataError("there is nothing on it, or too faintly")
-    return np.where(without_specks(marks), ink / (2 * threshold), 0).clip(0, 1)
+    lines = ruled_lines(marks) | ruled_lines(marks.T).T
+    if np.count_nonzero(marks & ~lines) > np.count_nonzero(lines) / 50 > 0:  # or they are the digit, a 1
+        notice("straight lines from edge to edge are taken for the paper's ruling, and left out")
+        marks = marks & ~lines
+    marks = without_specks(marks)
+    edge = np.concatenate([marks[0], marks[:-1, -1], marks[-1, ::-1], marks[::-1, 0]])
+    if edge.mean() > EDGE or np.count_nonzero(edge & ~np.roll(edge, 1)) > CROSSINGS:
+        raise DataError("what is on it reaches beyond its edge in many places; crop it to the digit, without lines")
+    return np.where(marks, ink / (2 * threshold), 0).clip(0, 1)
+
+
+def ruled_lines(marks: Ink) -> Ink:
+    """The marks that are lines of ruled paper: thin, straight, and from the left edge to the right one.
+
+    Where a stroke crosses a line, the mark is taller than the line is thick, and stays. The lines are parallel, and
+    may be tilted: they are looked for at each of some slopes (Hough transform).
+    """
+    height, width = marks.shape
+    down = np.pad(marks, ((1, 1), (0, 0))).astype(np.int8)
+    changes = np.diff(down, axis=0).T
+    starts, ends = np.argwhere(changes > 0), np.argwhere(changes < 0)  # of the runs in each column
+    x, top, bottom = starts[:, 0], starts[:, 1], ends[:, 1]
+    tall = bottom - top
+    thin = tall <= max(2, max(marks.shape) // 40)
+    middle = (top + bottom) / 2
+    found = np.zeros_like(marks)
+    best: Any = None
+    for slope in np.linspace(-TILT, TILT, 41):
+        place = middle - slope * (x - width / 2)
+        counts = np.bincount((place[thin] + width).astype(int), minlength=height + 2 * width)
+        if best is None or (counts.astype(float) ** 2).sum() > best[0]:
+            best = (counts.astype(float) ** 2).sum(), place, counts
+    _, place, counts = best
+    near = np.convolve(counts, np.ones(3, int), "same")
+    edges = []
+    while near.max() > width / 2:
+        at = int(near.argmax())
+        near[max(at - 3, 0) : at + 4] = 0
+        on = thin & (np.abs(place - (at + 0.5 - width)) <= 2.5)
+        tenth = width // 10
+        columns = np.bincount(x[on], minlength=width) > 0
+        if min(columns[:tenth].sum(), columns[-tenth:].sum()) < 0.6 * tenth:
+            continue
+        on &= tall <= 1.6 * np.median(tall[on]) + 1
+        edges.append(min(at - width, height - (at - width)) > height / 20)
+        for column, first, end in zip(x[on], top[on], bottom[on], strict=True):
+            found[first:end, column] = True
+    return found if any(edges) else np.zeros_like(marks)  # one at the very edge may be part of a digit that fills all
 
 
 def otsu_threshold(values: Ink) -> float:

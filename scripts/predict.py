@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, fail, path, positive  # noqa: E402
+from command_line import Parser, fail, in_one_line, path, positive  # noqa: E402
 from training_run import as_inputs, describe, find_checkpoint, load_model, load_pixels, predict  # noqa: E402
 
 from tinygrad_np import TinygradNpError, data, functional  # noqa: E402
@@ -132,11 +132,14 @@ def answer_pictures(parsed: argparse.Namespace) -> int:
     print(f"network: {describe(checkpoint)}")
     status, answers = 0, {}
     for picture in itertools.chain.from_iterable(map(pictures_at, parsed.images)):
+        guesses: list[str] = []
         try:
-            image = read(picture)
+            image = read(picture, guesses.append)
         except TinygradNpError as error:
             status = fail("predict.py", error)
             continue
+        for guess in guesses:
+            print(f"predict.py: {in_one_line(picture)}: {guess}", file=sys.stderr)
         found = probabilities(network, image, full_ink)
         print(line(picture, found))
         answers[picture] = int(found.argmax())

@@ -24,6 +24,7 @@ import numpy as np  # noqa: E402
 from command_line import Parser, count, fail, path  # noqa: E402
 from settings import PRESETS  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
+from stopping import APART, REQUESTS, ask_to_stop  # noqa: E402
 from training_run import evaluate, load_data, restore  # noqa: E402
 
 from tinygrad_np import TinygradNpError  # noqa: E402
@@ -68,12 +69,12 @@ def parse_arguments(arguments: list[str]) -> tuple[argparse.Namespace, list[str]
 def train(arguments: list[str]) -> int:
     """Run train.py in a process of its own, which shows its progress and errors; returns its exit status."""
     command = [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments]
-    # In its own process group it gets Ctrl-C once, from here, and not from the terminal as well.
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
-    for number in (signal.SIGINT, signal.SIGTERM):  # the first makes it save and stop, the second stop at once
-        signal.signal(number, lambda number, frame: process.send_signal(number))
+    # It gets Ctrl-C once, from here, and not from the terminal as well.
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, **APART)
+    for number in REQUESTS:  # the first makes it save and stop, the second stop at once
+        signal.signal(number, lambda number, frame: ask_to_stop(process, number))
     status = process.wait()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in REQUESTS:
         signal.signal(number, signal.SIG_DFL)
     return status
 

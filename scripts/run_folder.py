@@ -1,24 +1,28 @@
 """The folder of a run: it is made, kept from other runs, filled after each epoch, and whole when the run stops."""
 
-import fcntl
 import itertools
 import json
 import os
 import shlex
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from filelock import lock_descriptor
+from stopping import REQUESTS
 from training_run import Run
 
 from tinygrad_np import TinygradNpError
 from tinygrad_np.errors import ArgumentError
 from tinygrad_np.files import write_atomically
+
+LOCK = ".lock"  # the file that is locked where a folder cannot be
 
 
 def new_folder(out: Path | None) -> Path:
@@ -33,7 +37,8 @@ def new_folder(out: Path | None) -> Path:
             if out is None and folder.exists():
                 continue
             # A run that is killed before it has a checkpoint leaves a part of that at most, which does not count.
-            if not folder.is_dir() or any(not file.name.startswith(".last.safetensors.") for file in folder.iterdir()):
+            left = (LOCK, ".last.safetensors.")
+            if not folder.is_dir() or any(not file.name.startswith(left) for file in folder.iterdir()):
                 resumable = (folder / "last.safetensors").exists()
                 advice = f", or resume the run in it with --resume {shlex.quote(str(folder))}" if resumable else ""
                 raise ArgumentError(f"{folder} exists already; choose another folder with --out{advice}") from None
@@ -41,19 +46,40 @@ def new_folder(out: Path | None) -> Path:
 
 
 @contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep other runs out of the folder. The claim ends with the process, however that ends."""
-    if not os.access(folder, os.W_OK):
-        raise PermissionError(f"the folder {folder} cannot be written to")
-    descriptor = os.open(folder, os.O_RDONLY)
+def locked(folder: Path, by: str, wait: bool = False) -> Iterator[int]:
+    """Keep other processes that lock the folder out of it. The lock ends with the process, however that ends.
+
+    Args:
+        folder: to be locked. Windows opens no folders, so there a file in it is locked, and removed at the end.
+        by: who locks such folders, for messages: "run" or "sweep".
+        wait: wait if another process holds the lock, instead of giving up.
+
+    Returns:
+        A context manager that gives a descriptor. A process that inherits it holds the lock, too.
+
+    Raises:
+        ArgumentError: another process holds the lock.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        descriptor = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ArgumentError(f"another run is at work in {folder}; choose another folder with --out") from None
-        yield
+            free = lock_descriptor(descriptor, blocking=False)
+        except OSError as error:  # such as on a network drive
+            print(f"{folder} cannot be locked ({error.strerror}); let no other {by} write to it", file=sys.stderr)
+            free = True
+        if not free and not wait:
+            raise ArgumentError(f"another {by} is at work in {folder}; choose another folder with --out")
+        if not free:
+            print(f"waiting until another {by}, or what a killed one has left running, ends in {folder}", flush=True)
+            lock_descriptor(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+        with suppress(OSError):
+            (folder / LOCK).unlink()
 
 
 @contextmanager
@@ -64,7 +90,9 @@ def opened(folder: Path, run: Run, new: bool) -> Iterator[None]:
     checkpoint stays, and the run can be resumed once there is room.
     """
     last = folder / "last.safetensors"
-    with claimed(folder):
+    if not os.access(folder, os.W_OK):
+        raise PermissionError(f"the folder {folder} cannot be written to")
+    with locked(folder, "run"):
         if new:
             new_folder(folder)  # again, now that no other run can be filling it
         try:
@@ -101,14 +129,14 @@ def write_epoch(run: Run, folder: Path) -> None:
 
 @contextmanager
 def interruptions() -> Iterator[list[int]]:
-    """Collect the first Ctrl-C or SIGTERM, to be acted on between two steps; a second one acts at once."""
+    """Collect the first Ctrl-C, or other request to stop, to act on between two steps; a second one acts at once."""
     received: list[int] = []
 
     def receive(number: int, frame: FrameType | None) -> None:
         received.append(number)
         signal.signal(number, before[number])
 
-    before = {number: signal.signal(number, receive) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, receive) for number in REQUESTS}
     try:
         yield received
     finally:

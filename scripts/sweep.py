@@ -7,7 +7,6 @@ by its best epoch, ties by the loss on the validation images. Runs that failed s
 
 import argparse
 import csv
-import fcntl
 import io
 import itertools
 import json
@@ -20,8 +19,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -33,9 +30,10 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, count, fail, number, path  # noqa: E402
-from run_folder import interruptions  # noqa: E402
+from command_line import Parser, count, fail, in_one_line, number, path  # noqa: E402
+from run_folder import LOCK, interruptions, locked  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
+from stopping import APART, ask_to_stop  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 from training_run import find_folder, load_data  # noqa: E402
 
@@ -176,27 +174,10 @@ def without(flags: list[str], names: set[str]) -> list[str]:
 # The sweep's folder
 
 
-@contextmanager
-def claimed(folder: Path, wait: bool) -> Iterator[int]:
-    """Keep other sweeps out of the folder while this process lives, or one that inherits the descriptor given here."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        if not wait:
-            os.close(descriptor)
-            raise ArgumentError(f"another sweep is at work in {folder}; choose another folder with --out") from None
-        print(f"waiting until another sweep, or what a killed one has left running, ends in {folder}", flush=True)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
 def new_plan(parsed: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The plan that sweep.json holds: the runs to do, and later what came of each."""
-    if any(not file.name.startswith(".sweep.json.") for file in folder.iterdir()):  # a half-written plan does not count
+    left = (LOCK, ".sweep.json.")  # what a sweep leaves that is killed before it has written its plan
+    if any(not file.name.startswith(left) for file in folder.iterdir()):
         resumable = (folder / "sweep.json").exists()
         advice = f", or continue the sweep in it with --resume {shlex.quote(str(folder))}" if resumable else ""
         raise ArgumentError(f"{folder} exists already; choose another folder with --out{advice}")
@@ -242,8 +223,8 @@ def start(run: dict[str, Any], plan: dict[str, Any], folder: Path, claim: int) -
         stderr=errors,
         env={**os.environ, **dict.fromkeys(THREADS, str(plan["threads"]))},
         text=True,
-        process_group=0,  # Ctrl-C is for the sweep, which then stops its runs
-        pass_fds=[claim],
+        **APART,  # Ctrl-C is for the sweep, which then stops its runs
+        pass_fds=[claim] if os.name == "posix" else [],  # the run keeps other sweeps out even if this one is killed
     )
     return process, errors
 
@@ -303,7 +284,7 @@ def train_all(plan: dict[str, Any], folder: Path, claim: int) -> bool:
                 if interrupted and not told:
                     told = True
                     for process in running:
-                        process.terminate()  # it saves where it is
+                        ask_to_stop(process)  # it saves where it is
                 for process in [process for process in running if process.poll() is not None]:
                     run, errors = running.pop(process)
                     with errors:
@@ -316,7 +297,9 @@ def train_all(plan: dict[str, Any], folder: Path, claim: int) -> bool:
                     if finished := ranking(plan)[0]:
                         bar.set_postfix(best=f"{finished[0]['outcome']['validation_accuracy']:.2%}")
                     with bar.external_write_mode():
-                        print(f"{run['folder']}  {describe(run['settings'])}: {summary(result)}", flush=True)
+                        print(
+                            in_one_line(f"{run['folder']}  {describe(run['settings'])}: {summary(result)}"), flush=True
+                        )
         return all(run["outcome"] for run in plan["runs"])
     finally:
         for process in running:
@@ -362,17 +345,20 @@ def report(plan: dict[str, Any], folder: Path) -> None:
         measured += [str(result["epoch"]), f"{result['seconds']:.1f}", str(folder / run["folder"])]
         table.append([str(rank), *(value or "none" for value in run["settings"].values()), *measured])
     if finished:
+        table = [list(map(in_one_line, row)) for row in table]
         widths = [max(map(len, column)) for column in zip(*table, strict=True)]
         for row in table:
             print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
     for run in failed:
-        print(f"failed: {folder / run['folder']} ({describe(run['settings'])}): {run['outcome']['error']}")
+        told = f"failed: {folder / run['folder']} ({describe(run['settings'])}): {run['outcome']['error']}"
+        print(in_one_line(told))
     if finished:
         flags = as_flags(finished[0]["settings"]) + plan["flags"]
         test_images = load_data(parse_training_arguments(flags)).test_images
         # Only where there are test images can the network be judged without others that are held out.
         flags = without(flags, {"--limit", *(["--validation-split", "--early-stop"] if len(test_images) else [])})
-        print(f"train the best on all images: python {Path(sys.argv[0]).with_name('train.py')} {shlex.join(flags)}")
+        command = f"python {Path(sys.argv[0]).with_name('train.py')} {shlex.join(flags)}"
+        print(in_one_line(f"train the best on all images: {command}"))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -385,13 +371,15 @@ def main(arguments: list[str] | None = None) -> int:
                 load_data(config)  # bad data is reported once, here, and not by every run
             folder = parsed.out or Path("runs") / datetime.now().strftime("sweep-%Y%m%d-%H%M%S")
             folder.mkdir(parents=True, exist_ok=True)
-        with claimed(folder, wait=bool(parsed.resume)) as claim:
+        with locked(folder, "sweep", wait=bool(parsed.resume)) as claim:
             plan = read_plan(folder) if parsed.resume else new_plan(parsed, folder)
             save(plan, folder)
-            print(f"{len(plan['runs'])} runs, {plan['jobs']} at a time; sweep folder {folder}", flush=True)
+            print(f"{len(plan['runs'])} runs, {plan['jobs']} at a time; sweep folder {in_one_line(folder)}", flush=True)
             done = train_all(plan, folder, claim)
         if not done:
-            print(f"stopped and saved; resume with: python {sys.argv[0]} --resume {shlex.quote(str(folder))}")
+            print(
+                f"stopped and saved; resume with: python {sys.argv[0]} --resume {in_one_line(shlex.quote(str(folder)))}"
+            )
             return 130
         report(plan, folder)
         if not ranking(plan)[0]:

@@ -21,7 +21,7 @@ use_better_kernels()
 keep_freed_memory()
 
 import numpy as np  # noqa: E402
-from command_line import fail  # noqa: E402
+from command_line import fail, in_one_line  # noqa: E402
 from pictures import draw_run, draw_step  # noqa: E402
 from run_folder import Interrupted, interruptions, new_folder, opened, save_and_stop, write_epoch  # noqa: E402
 from settings import parse_arguments, run_settings  # noqa: E402
@@ -90,7 +90,7 @@ def print_start(run: Run, folder: Path) -> None:
     print(
         *(f"{line}\n" for line in run.understood),
         f"network {'-'.join(map(str, run.sizes))}, {sum(p.size for p in run.model.parameters()):,} parameters; "
-        f"{len(run.images):,} training images; run folder {folder}",
+        f"{len(run.images):,} training images; run folder {in_one_line(folder)}",
         sep="",
         flush=True,
     )
@@ -130,7 +130,7 @@ def draw(run: Run, folder: Path) -> None:
         later = f"train.py --resume {shlex.quote(str(folder))} draws them later"
         notices = [f"pictures of the run are missing: {reason}; {later}"]
     for notice in notices if sys.stderr else []:
-        print(f"train.py: {notice}", file=sys.stderr)
+        print(f"train.py: {in_one_line(notice)}", file=sys.stderr)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -150,7 +150,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("train.py", error)
     except Interrupted as stop:
-        print(f"stopped and saved; resume with: python {sys.argv[0]} --resume {shlex.quote(str(stop))}")
+        print(f"stopped and saved; resume with: python {sys.argv[0]} --resume {in_one_line(shlex.quote(str(stop)))}")
         return 130
     return 0
 

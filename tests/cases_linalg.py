@@ -27,10 +27,11 @@ for function in np.vecdot, np.linalg.vecdot:
     case(function, complex_normal(2, 3), complex_normal(4, 1, 3))
     case(function, normal(3, 2), normal(3, 1), axis=-2)
     case(function, normal(3, 2), normal(3, 1), axis=0)
-case(np.matvec, normal(2, 3), normal(3))
-case(np.matvec, complex_normal(4, 2, 3), complex_normal(2, 1, 3))
-case(np.vecmat, normal(2), normal(2, 3))
-case(np.vecmat, complex_normal(2, 1, 2), complex_normal(4, 2, 3))
+if hasattr(np, "matvec"):  # NumPy 2.2
+    case(np.matvec, normal(2, 3), normal(3))
+    case(np.matvec, complex_normal(4, 2, 3), complex_normal(2, 1, 3))
+    case(np.vecmat, normal(2), normal(2, 3))
+    case(np.vecmat, complex_normal(2, 1, 2), complex_normal(4, 2, 3))
 
 pairs = [((), ()), ((), (2, 3)), ((2, 3), ()), ((3,), (3,)), ((2, 3), (3,))]
 for left, right in [

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import random
 import signal
+import sys
 import threading
 
 import numpy as np
@@ -205,6 +206,7 @@ def test_an_interrupt_anywhere_leaves_the_context_as_it_was(enter):
     finally:
         signal.signal(signal.SIGALRM, before)
     gc.collect()
+    assert np.geterr()["divide"] == "warn"
     with np.errstate(all="ignore"):
         np.log(x - 1)  # which detect_anomaly would refuse
 
@@ -218,3 +220,46 @@ def test_anomaly_detection_decorates_generators_too():
         next(generator())
     with np.errstate(all="ignore"):
         np.log(x - 1)
+
+
+def test_threads_may_share_one_no_grad():
+    shared, w, wrong = no_grad(), Tensor(1.0, requires_grad=True), []
+
+    def run():
+        for _ in range(200):
+            with shared:
+                wrong.append((w * 1).requires_grad)
+            wrong.append(not (w * 1).requires_grad)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=run) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert len(wrong) == 4 * 2 * 200
+    assert not any(wrong)
+
+
+def test_tasks_may_share_one_no_grad():
+    shared, w = no_grad(), Tensor(1.0, requires_grad=True)
+
+    async def run(seconds):
+        with shared:
+            await asyncio.sleep(seconds)
+        return (w * 1).requires_grad
+
+    async def main():
+        return await asyncio.gather(run(0.02), run(0.01), run(0.03))
+
+    assert asyncio.run(main()) == [True, True, True]
+
+
+@pytest.mark.parametrize("wrong", [5, False, Tensor, classmethod(len)])
+def test_no_grad_decorates_functions_only(wrong):
+    with pytest.raises(ArgumentTypeError, match="cannot be decorated"):
+        no_grad(wrong)

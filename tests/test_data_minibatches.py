@@ -175,3 +175,8 @@ def test_an_absent_test_part_gives_no_inputs():
 def test_other_integers_are_refused_for_their_scale_is_unknown():
     with pytest.raises(DTypeError, match="images of dtype int64"):
         data.to_inputs(np.zeros((1, 2, 2), np.int64))
+
+
+def test_inputs_of_nested_lists_are_refused_by_their_dtype():
+    with pytest.raises(DTypeError, match="dtype int64"):
+        data.to_inputs([[255, 0]])

@@ -396,3 +396,25 @@ def test_load_says_what_it_can_read(tmp_path):
 
 def test_a_path_may_be_a_string(tmp_path):
     assert len(data.load(str(write_idx_directory(tmp_path))).train_labels) == 6
+
+
+@pytest.mark.parametrize("labels", [1.5, True])
+def test_a_column_of_labels_that_is_no_integer_is_refused(tmp_path, labels):
+    path = tmp_path / "digits.csv"
+    path.write_text("".join(f"{i % 3},{i * 7 % 256},{i * 11 % 256},0,9\n" for i in range(30)))
+    with pytest.raises(TinygradNpError, match="there is no column"):
+        data.load_csv(path, labels=labels)
+
+
+def test_a_dataset_shows_shapes_and_notes_instead_of_numbers():
+    labels = np.arange(5)
+    dataset = data.Dataset(np.zeros((5, 2, 3), np.uint8), labels, np.zeros((0, 2, 3), np.uint8), labels[:0])
+    dataset.notes = ("values are divided by 255",)
+    assert repr(dataset).splitlines() == [
+        "Dataset:",
+        "  train_images: shape (5, 2, 3) and dtype uint8",
+        "  train_labels: shape (5,) and dtype int64",
+        "  test_images: shape (0, 2, 3) and dtype uint8",
+        "  test_labels: shape (0,) and dtype int64",
+        "  note: values are divided by 255",
+    ]

@@ -1089,12 +1089,18 @@ def test_a_planted_bug_is_named_first_and_at_its_place(build, check, places):
 def test_the_report_gives_number_severity_place_remedy_and_source(capsys):
     diagnosis = diagnose(*softmax_before_cross_entropy(World()))
     printed = capsys.readouterr().out
-    assert printed == f"{diagnosis}\n" == f"{diagnosis!r}\n"
+    assert printed == f"{diagnosis}\n"
     head, first, remedy, source = printed.splitlines()
     assert head.startswith("diagnose: 1 finding in")
     assert first.startswith("1. [error] 3 (Softmax): softmax comes before cross_entropy")
     assert remedy.startswith("   remedy: remove")
     assert "Goodfellow" in source
+
+
+def test_a_notebook_that_shows_the_result_does_not_show_the_report_again():
+    assert (
+        repr(diagnose(*softmax_before_cross_entropy(World()))) == "<Diagnosis of 1 finding; print() shows the report>"
+    )
 
 
 def test_errors_come_before_warnings():

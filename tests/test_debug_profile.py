@@ -300,3 +300,12 @@ def test_a_table_by_something_else_names_what_there_is():
         pass
     with pytest.raises(ArgumentError, match='"operation", "module" or "place", not \'layer\''):
         profile.table("layer")
+
+
+def test_a_profile_shows_itself_as_its_table_in_a_session_and_in_a_notebook(step):
+    with debug.profile() as profile:
+        step()
+    assert repr(profile) == profile.table()
+    html = profile._repr_html_()
+    assert html.count("<tr>") == 1 + len(profile.rows()) + 1
+    assert all(row.name in html for row in profile.rows())

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from scripts_in_process import SCRIPTS, run_script
+from scripts_in_process import SCRIPTS, imported, run_script
 
 from tinygrad_np import checkpoint, data
 
@@ -121,7 +121,7 @@ def test_the_page_names_nothing_outside_of_itself(server):
     response, content = request(server, "GET", "/")
     assert response.status == 200
     assert response.headers["Content-Type"].startswith("text/html")
-    assert b"default-src 'none'" in content
+    assert "default-src 'none'" in response.headers["Content-Security-Policy"]
     assert not re.search(rb"https?:|\bsrc=|@import|url\(", content)
 
 
@@ -149,6 +149,98 @@ def test_the_page_names_nothing_outside_of_itself(server):
 def test_what_is_not_a_drawing_from_its_own_page_is_refused(server, status, changes):
     assert request(server, **{"body": b"", **changes})[0].status == status
     assert request(server, body=ONE)[0].status == 200, "and the next one is answered"
+
+
+def talk(server, sent):
+    """What the server answers to these bytes until it closes the connection."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as connection:
+        connection.sendall(sent)
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as answer:
+            return answer.read()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Host: {host}", "Host: evil.example"],
+        ["Host: evil.example", "Host: {host}"],
+        ["Host: {host}", "Host: {host}"],
+        ["Host: {host}", "Host : evil.example"],
+        ["Host: {host}", "no header", "Host: evil.example"],
+        ["Host: {host}", "Origin: http://{host}", "Origin: http://evil.example"],
+        ["Host: {host}", "Content-Length: 78400", "Content-Length: 0"],
+        ["Host: {host}", "Transfer-Encoding: chunked"],
+        ["Host: {host}", "Transfer-Encoding: chunked", "Content-Length: 78400"],
+    ],
+)
+@pytest.mark.parametrize("start", ["GET /", "POST /predict"])
+def test_a_request_that_can_be_read_in_two_ways_is_refused(server, start, lines):
+    host = f"127.0.0.1:{server.port}"
+    head = [f"{start} HTTP/1.1", *(line.format(host=host) for line in lines)]
+    answer = talk(server, "\r\n".join([*head, *("Content-Type: application/octet-stream", "", "")]).encode())
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert answer.count(b"HTTP/1.1") == 1, "and nothing after it is read as another request"
+
+
+@pytest.mark.parametrize("changes", [{"method": "GET", "path": "/"}, {"path": "/elsewhere"}, {"method": "PUT"}])
+def test_every_response_says_what_a_browser_may_do_with_it(server, changes):
+    headers = request(server, **changes)[0].headers
+    policy = headers["Content-Security-Policy"].split("; ")
+    assert {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'none'"} <= set(policy)
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_more_connections_at_once_than_a_browser_makes_are_all_kept(run):
+    draw_digit = imported("draw_digit")
+    server = draw_digit.Server(0, None)  # it accepts nothing yet
+    connections = [socket.socket() for _ in range(50)]
+    try:
+        for connection in connections:
+            connection.settimeout(5)
+            connection.connect(server.server_address)
+            connection.sendall(
+                b"GET / HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n" % server.server_port
+            )
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert [connection.recv(12) for connection in connections] == [b"HTTP/1.1 200"] * 50
+        server.shutdown()
+    finally:
+        for connection in connections:
+            connection.close()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "start",
+    ["", "GET / HTTP/1.1\r\nX: ", "POST /predict HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/octet-stream\r\n"
+    "Content-Length: 78400\r\n\r\n"],
+    ids=["line", "header", "body"],
+)  # fmt: skip
+def test_a_client_that_sends_byte_after_byte_is_not_waited_for_beyond_the_limit(start, monkeypatch):
+    draw_digit = imported("draw_digit")
+    monkeypatch.setattr(draw_digit.Handler, "timeout", 0.5)
+    with draw_digit.Server(0, None) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with socket.create_connection(server.server_address) as connection:
+            connection.sendall(start.format(host=f"127.0.0.1:{server.server_port}").encode())
+            connection.settimeout(0.05)
+            sent = 0
+            while sent < 400:  # a byte in 0.05 seconds, for 20 seconds at most
+                try:
+                    connection.sendall(b"x")
+                    sent += 1
+                    if connection.recv(1) == b"":
+                        break
+                except TimeoutError:
+                    continue
+                except ConnectionError:
+                    break
+        server.shutdown()
+    assert sent < 400, "the server has hung up"
 
 
 def test_its_own_page_is_answered_under_both_names(server):

@@ -8,6 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from derivative_cases import NUMPY
 
 from tinygrad_np import Tensor, grad
 from tinygrad_np.debug import gradcheck, gradgradcheck
@@ -86,7 +87,7 @@ def test_the_only_axis_may_be_transposed_given_in_any_form(axis):
     check(lambda x: np.transpose(x, axis), normal(3))
 
 
-@pytest.mark.parametrize("shift", [np.uint8(1), True, np.array([1, 2], np.uint8)])
+@pytest.mark.parametrize("shift", [True, *([np.uint8(1), np.array([1, 2], np.uint8)] if NUMPY >= "2.1.0" else [])])
 def test_the_shift_of_roll_may_be_an_unsigned_number_or_a_boolean(shift):
     check(lambda x: np.roll(x, shift, 0), normal(4))
 
@@ -346,7 +347,8 @@ def test_second_derivatives_of_nearly_repeated_eigenvalues_of_a_nearly_defective
         lambda x: np.linalg.slogdet(x)[1],
         lambda x: np.linalg.matrix_power(x, -2),
         lambda x: np.linalg.matrix_power(x, 0),
-        lambda x: np.linalg.norm(x, 1, (-2, -1)),
+        # Older ones know no norm of a matrix without elements.
+        *([lambda x: np.linalg.norm(x, 1, (-2, -1))] if NUMPY >= "2.3.0" else []),
     ],
 )
 def test_matrices_without_elements_have_gradients_without_elements(function, shape):
@@ -385,7 +387,7 @@ def calls_of(function):
         lambda xs: np.block([[x] for x in xs]),
         lambda xs: sum(np.split(np.concatenate(xs), len(xs))),
         lambda xs: sum(np.array_split(np.concatenate(xs), len(xs))),
-        lambda xs: sum(np.unstack(np.stack(xs))),
+        *([lambda xs: sum(np.unstack(np.stack(xs)))] if hasattr(np, "unstack") else []),
         lambda xs: np.select([np.ones(2, bool)] * len(xs), xs),
         lambda xs: np.einsum("ij->j", np.stack(xs)),
     ],

@@ -1,6 +1,5 @@
 """A file is written whole or not at all: after a success, after a failure, and when the writer is killed."""
 
-import fcntl
 import os
 import random
 import signal
@@ -10,6 +9,7 @@ import threading
 import time
 
 import pytest
+from filelock import lock_descriptor
 
 from tinygrad_np import files
 from tinygrad_np.errors import FileWriteError, TinygradNpError
@@ -177,7 +177,7 @@ def test_the_next_write_removes_what_a_killed_writer_left(tmp_path):
 
 def test_the_temporary_file_of_a_writer_at_work_is_left_alone(tmp_path):
     with open(temporary_of(tmp_path / "a"), "wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        lock_descriptor(file.fileno())
         files.write_atomically(tmp_path / "a", "new")
         assert temporary_of(tmp_path / "a").exists()
 
@@ -208,3 +208,42 @@ def test_two_writers_of_one_file_at_the_same_time_both_succeed(tmp_path):
     assert failures == []
     assert (tmp_path / "a").read_text() in ("b" * 10_000, "c" * 10_000)
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_temporary_file_that_is_removed_before_its_renaming_is_written_again(tmp_path, monkeypatch):
+    replace = os.replace
+
+    def remove_first(file, target):
+        monkeypatch.setattr(os, "replace", replace)
+        os.unlink(file)
+        replace(file, target)
+
+    monkeypatch.setattr(os, "replace", remove_first)
+    files.write_atomically(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_a_target_that_another_program_has_open_is_replaced_once_it_is_closed(tmp_path, monkeypatch):
+    """On Windows a file cannot be replaced while it is open."""
+    replace, refusals = os.replace, iter([PermissionError(13, "Access is denied")] * 2)
+
+    def refuse_twice(file, target):
+        for error in refusals:
+            raise error
+        replace(file, target)
+
+    monkeypatch.setattr(os, "replace", refuse_twice)
+    files.write_atomically(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+
+
+def test_a_target_that_cannot_be_replaced_is_an_error(tmp_path, monkeypatch):
+    def refuse(file, target):
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    with pytest.raises(FileWriteError, match="a': Access is denied"):
+        files.write_atomically(tmp_path / "a", "new")
+    assert os.listdir(tmp_path) == []

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from tinygrad_np import Tensor, functional, grad
 from tinygrad_np.debug import gradcheck, gradgradcheck
-from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
+from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError, TinygradNpError
 
 rng = np.random.default_rng(0)
 ACTIVATIONS = [functional.relu, functional.leaky_relu, functional.gelu, functional.sigmoid, functional.softplus]
@@ -529,3 +529,32 @@ def test_cross_entropy_of_class_indices_is_that_of_the_same_probabilities(smooth
         gradients.append(scores.grad)
     np.testing.assert_allclose(*losses, rtol=1e-12)
     np.testing.assert_allclose(*gradients, rtol=1e-9, atol=1e-15)
+
+
+LISTS = {
+    "relu": functional.relu,
+    "leaky_relu": functional.leaky_relu,
+    "gelu": functional.gelu,
+    "softplus": functional.softplus,
+    "softmax": functional.softmax,
+    "log_softmax": functional.log_softmax,
+    "logsumexp": functional.logsumexp,
+    "linear": lambda x: functional.linear(x, np.ones((1, 2))),
+    "layer_norm": lambda x: functional.layer_norm(x, (2,)),
+    "cross_entropy": lambda x: functional.cross_entropy(x, [0]),
+    "nll_loss": lambda x: functional.nll_loss(x, [0]),
+    "mse_loss": lambda x: functional.mse_loss(x, [[0.0, 1.0]]),
+    "dropout": lambda x: functional.dropout(x, 0.5, generator=0),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_lists_stand_for_arrays(name):
+    listed = [[1.0, -2.0]]
+    np.testing.assert_array_equal(LISTS[name](listed), LISTS[name](np.array(listed)))
+
+
+def test_a_layer_refuses_what_is_no_array():
+    for wrong in ("ab", None, {}):
+        with pytest.raises(TinygradNpError):
+            functional.linear(wrong, np.ones((1, 2)))

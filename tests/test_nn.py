@@ -1,9 +1,13 @@
 """Modules: how they find their parameters, what they compute, their state, and the initial values."""
 
+import collections
 import copy
+import functools
 import inspect
 import math
 import pickle
+import traceback
+import types
 import typing
 from collections import deque
 
@@ -11,7 +15,7 @@ import numpy as np
 import pytest
 
 import tinygrad_np
-from tinygrad_np import Tensor, functional, nn, no_grad
+from tinygrad_np import Tensor, functional, nn, no_grad, optim
 from tinygrad_np.debug import gradcheck
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError
 
@@ -283,8 +287,37 @@ def test_modules_and_parameters_in_the_body_of_a_class_are_refused():
 
 
 def test_freezing_a_module_as_if_it_were_a_parameter_is_refused():
-    with pytest.raises(ArgumentTypeError, match=r"Linear\.requires_grad would freeze nothing; .* parameters\(\)"):
+    with pytest.raises(
+        ArgumentTypeError, match=r"Linear\.requires_grad would freeze nothing; .* requires_grad_\(False\)"
+    ):
         nn.Linear(2, 2).requires_grad = False
+
+
+def test_a_module_can_be_frozen_and_set_free():
+    model = Network()
+    assert model.requires_grad_(False) is model
+    assert not any(parameter.requires_grad for parameter in model.parameters())
+    assert all(parameter.requires_grad for parameter in model.requires_grad_().parameters())
+
+
+def test_apply_calls_a_function_with_every_module_in_their_order():
+    model, seen = Network(), []
+    assert model.apply(seen.append) is model
+    assert seen == list(model.modules())
+
+
+@pytest.mark.parametrize("name", ["to", "cuda", "register_buffer", "double"])
+def test_pytorchs_methods_of_modules_are_answered_with_what_to_write(name):
+    with pytest.raises(AttributeError, match=f"Network has no attribute '{name}'; "):
+        getattr(Network(), name)
+    assert name not in dir(Network())
+
+
+def test_an_attribute_may_have_a_name_that_pytorch_uses_for_a_method():
+    module = nn.Module()
+    module.to = nn.Linear(2, 3)
+    assert list(module.state_dict()) == ["to.weight", "to.bias"]
+    assert "to" in dir(module)
 
 
 def test_a_dot_in_the_name_of_an_attribute_is_refused():
@@ -777,6 +810,54 @@ def test_repr_shows_the_tree_of_modules():
     assert repr(nn.LayerNorm(3)) == "LayerNorm((3,))"
 
 
+def test_repr_shows_the_settings_of_losses_and_softmax():
+    assert repr(nn.CrossEntropyLoss(0.1)) == "CrossEntropyLoss(label_smoothing=0.1)"
+    assert repr(nn.Softmax(1)) == "Softmax(axis=1)"
+    assert repr(nn.LogSoftmax()) == "LogSoftmax(axis=-1)"
+
+
+def test_repr_of_a_parameter_says_that_it_is_one():
+    assert repr(nn.Parameter([1, 2])) == "Parameter([1., 2.], dtype=float32, requires_grad=True)"
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: nn.Softmax("1"), lambda: nn.LeakyReLU("a"), lambda: nn.CrossEntropyLoss("mean")]
+)
+def test_a_setting_that_is_no_number_is_refused(make):
+    with pytest.raises((ArgumentError, ArgumentTypeError), match="must be "):
+        make()
+
+
+@pytest.mark.parametrize(("given", "kind"), [([[1.0, 2.0, 3.0]], "list"), (None, "NoneType"), (2.0, "float")])
+def test_an_input_that_is_no_array_is_answered_with_what_to_write(given, kind):
+    for model in nn.Linear(3, 2), nn.Flatten(), nn.Sequential(nn.Flatten(), nn.Linear(3, 2)):
+        with pytest.raises(TypeError, match=rf"takes arrays and Tensors, but was given a {kind}; write np\.array\("):
+            model(given)
+
+
+def test_other_errors_of_attributes_are_left_as_they_are():
+    class Wrong(nn.Module):
+        def forward(self, x):
+            return self.weights @ x
+
+    with pytest.raises(AttributeError, match="'Wrong' object has no attribute 'weights'"):
+        Wrong()([[1.0]])
+
+
+def test_the_traceback_of_an_error_of_ours_has_the_users_lines_and_few_of_ours():
+    class Outer(nn.Module):
+        def __init__(self):
+            self.layers = nn.Sequential(nn.Linear(3, 4), nn.ReLU())
+
+        def forward(self, x):
+            return self.layers(x)
+
+    with pytest.raises(ShapeError) as caught:
+        Outer()(np.zeros((2, 5), np.float32))
+    functions = [entry.name for entry in traceback.extract_tb(caught.value.__traceback__)]
+    assert functions[1:] == ["__call__", "forward"]
+
+
 def test_an_error_of_shapes_names_the_layer_by_its_path():
     with pytest.raises(ShapeError, match=r"^layers\.0 Linear\(3, 4\): .*\(2, 5\).*expects 3 features"):
         Network()(np.zeros((2, 5), np.float32))
@@ -933,6 +1014,14 @@ def test_the_plain_initialisers():
     assert not weight.data.any()
 
 
+def test_the_plain_initialisers_have_pytorchs_defaults():
+    weight = nn.Parameter(np.zeros((200, 200)))
+    nn.init.normal_(weight)
+    np.testing.assert_allclose([weight.data.mean(), weight.data.std()], [0, 1], atol=0.05)
+    nn.init.uniform_(weight)
+    np.testing.assert_allclose([weight.data.min(), weight.data.max()], [0, 1], atol=0.01)
+
+
 @pytest.mark.parametrize("shape", [(3,), (), (2, 3, 4)])
 def test_fans_are_those_of_a_matrix(shape):
     with pytest.raises(ShapeError, match=r"shape \(out_features, in_features\)"):
@@ -961,8 +1050,12 @@ def test_a_module_of_a_sequence_can_be_replaced():
 
 
 def test_a_sequence_of_anything_but_modules_is_refused():
-    for wrong in (nn.ReLU, np.tanh, [nn.ReLU()]):
-        with pytest.raises(TypeError, match="argument number 2"):
+    for wrong, remedy in (
+        (nn.ReLU, "make an object of the class, ReLU"),
+        (np.tanh, ""),
+        ([nn.ReLU()], r"unpack it with \*"),
+    ):
+        with pytest.raises(TypeError, match=f"argument number 2.*{remedy}"):
             nn.Sequential(nn.Linear(2, 3), wrong)
 
 
@@ -974,3 +1067,70 @@ def test_a_module_deleted_from_a_sequence_or_given_another_forward_is_respected(
     delattr(model, "1")
     np.testing.assert_array_equal(model(x).data, model[0](x).data)
     assert len(model) == 1
+
+
+class Block:
+    def __init__(self):
+        self.linear = nn.Linear(2, 2)
+
+
+HIDING = {
+    "UserList": lambda: collections.UserList([nn.Linear(2, 2)]),
+    "mapping proxy": lambda: types.MappingProxyType({"a": nn.Linear(2, 2)}),
+    "view of a dict": lambda: {"a": nn.Linear(2, 2)}.values(),
+    "generator": lambda: (nn.Linear(2, 2) for _ in range(2)),
+    "map": lambda: map(nn.Linear, [2, 2], [2, 2]),
+    "partial": lambda: functools.partial(functional.linear, weight=nn.Parameter(np.ones((2, 2)))),
+    "namespace": lambda: types.SimpleNamespace(a=nn.Linear(2, 2)),
+    "object of a class that is no Module": Block,
+    "list of such objects": lambda: [Block()],
+}
+
+
+@pytest.mark.parametrize("name", HIDING)
+def test_whatever_hides_a_parameter_is_refused(name):
+    with pytest.raises(ArgumentTypeError, match=r"Module\.x"):
+        nn.Module().x = HIDING[name]()
+
+
+def test_an_object_that_comes_to_hide_a_parameter_is_refused_later():
+    module = nn.Module()
+    module.options = types.SimpleNamespace()
+    module.options.w = nn.Parameter([1.0])
+    with pytest.raises(ArgumentTypeError, match="options holds a Parameter"):
+        list(module.parameters())
+
+
+def test_objects_that_refer_to_the_module_or_to_its_parameters_may_be_attributes():
+    module = nn.Linear(2, 2)
+    module.optimizer = optim.SGD(module.parameters())
+    module.trainer = types.SimpleNamespace(model=module)
+    assert len(list(module.parameters())) == 2
+
+
+def test_slots_are_refused_because_parameters_in_them_are_not_found():
+    with pytest.raises(ArgumentTypeError, match="__slots__ of Net"):
+
+        class Net(nn.Module):
+            __slots__ = ("w",)
+
+
+@pytest.mark.parametrize("name", ["modules", "parameters", "train", "state_dict"])
+@pytest.mark.parametrize("value", [nn.Sequential(), False, [1]])
+def test_the_name_of_a_method_is_refused(name, value):
+    with pytest.raises(ArgumentTypeError, match=f"{name} is a method"):
+        setattr(nn.Module(), name, value)
+
+
+def test_a_state_of_other_names_only_is_refused_also_if_not_strict():
+    model = nn.Linear(2, 2)
+    state = {f"module.{name}": array for name, array in model.state_dict().items()}
+    with pytest.raises(CheckpointError, match=r"it has weight, bias .*, but the weights are called module\.weight"):
+        model.load_state_dict(state, strict=False)
+
+
+@pytest.mark.parametrize("fill", [nn.init.zeros_, lambda x: nn.init.kaiming_normal_(x, 0)])
+def test_an_initialiser_refuses_what_is_no_tensor(fill):
+    for given in (nn.Linear(2, 2), np.ones((2, 2))):
+        with pytest.raises(ArgumentTypeError, match=r"pass layer\.weight"):
+            fill(given)

@@ -26,6 +26,10 @@ def out_of_a_function(c):
     np.sum(np.ones((2, 2)), axis=0, out=c)
 
 
+def clipped(c):
+    np.clip(np.array([7.0, 8.0]), 0, 1, c)
+
+
 def fancy(c):
     c[[0, 1]] = 7.0
 
@@ -39,7 +43,12 @@ WAYS = {
     "assignment within no_grad": in_no_grad(lambda c: c.__setitem__(slice(None), 0.0)),
     "sort": lambda c: c.sort(),
     "out= of a ufunc": lambda c: np.add(c, 1, out=c),
+    "out= with where=": lambda c: np.add(c, 1, out=c, where=np.array([True, False])),
+    "out= of a ufunc of several results": lambda c: np.divmod(np.array([5.0, 7.0]), 2.0, out=(c, None)),
     "out= of a function": out_of_a_function,
+    "out by position": clipped,
+    "overwrite_input=": lambda c: np.median(c, overwrite_input=True),
+    "copy=False": lambda c: np.nan_to_num(c, copy=False),
     "copyto": lambda c: np.copyto(c, 0.0),
     "put": lambda c: np.put(c, [0], 7.0),
     "putmask": lambda c: np.putmask(c, [True, False], 7.0),
@@ -59,6 +68,61 @@ def test_a_constant_that_a_derivative_needs_may_not_be_overwritten(way):
     with pytest.raises(GraphError, match=r"multiply saved .* was overwritten"):
         y.backward()
     assert x.grad is None
+
+
+MASKING = {
+    "abs": (np.abs, -1.0),
+    "clip to a wide range": (lambda x: np.clip(x, -10, 10), 100.0),
+    "clip to a narrow range": (lambda x: np.clip(x, 0.4, 0.6), 100.0),
+    "maximum": (lambda x: np.maximum(x, 0), -1.0),
+    "leaky_relu": (functional.leaky_relu, -1.0),
+    "sin": (np.sin, 3.0),
+}
+
+
+@pytest.mark.parametrize("name", MASKING)
+def test_a_single_element_counts_that_only_chooses_a_branch(name):
+    function, other = MASKING[name]
+    x = tracked([0.5])
+    y = function(x)
+    with no_grad():
+        x[...] = other
+    with pytest.raises(GraphError, match="overwritten"):
+        y.backward(np.ones(1))
+
+
+def test_arguments_given_by_keyword_count():
+    x, mask = tracked([1.0, 2.0]), Tensor([True, False])
+    y = np.sum(x, where=mask)
+    mask[...] = False
+    with pytest.raises(GraphError, match="sum saved"):
+        y.backward()
+
+
+LINEAR = {
+    "getitem": lambda x: x[1:],
+    "concatenate": lambda x: np.concatenate([x, x]),
+    "mean": lambda x: np.mean(x, keepdims=True),
+    "astype": lambda x: x.astype(np.float32),
+    "cumsum": np.cumsum,
+    "convolve": lambda x: np.convolve(x, [1.0, 2.0]),
+    "correlate": lambda x: np.correlate(x, [1.0, 2.0]),
+    "matmul": lambda x: x @ np.ones((3, 2)),
+    "einsum": lambda x: np.einsum("i,j->j", x, np.ones(2)),
+    "rfft": lambda x: np.fft.rfft(x).real,
+    "split": lambda x: np.split(x, 3)[0],
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_the_argument_of_a_linear_function_may_be_overwritten(name):
+    x, same = tracked([1.0, 2.0, 3.0]), tracked([1.0, 2.0, 3.0])
+    y = LINEAR[name](x).sum()
+    LINEAR[name](same).sum().backward()
+    with no_grad():
+        x *= 5
+    y.backward()
+    np.testing.assert_array_equal(x.grad, same.grad)
 
 
 @pytest.mark.parametrize("way", ["+=", "assignment within no_grad", "sort", "put"])

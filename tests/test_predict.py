@@ -167,7 +167,9 @@ def test_specks_and_what_reaches_in_from_the_edge_are_left_out():
     pen.rectangle((0, 0, 400, 18), 30)  # the table below the sheet
     for x, y in [(40, 370), (365, 60), (370, 300)]:
         pen.ellipse((x, y, x + 6, y + 6), 30)
-    assert difference(handwriting.to_mnist(picture), expected) < 12
+    guesses = []
+    assert difference(handwriting.to_mnist(picture, guesses.append), expected) < 12
+    assert ["border" in guess for guess in guesses] == [True]
 
 
 def test_a_hairline_is_thickened_to_the_pens_of_mnist():
@@ -177,6 +179,156 @@ def test_a_hairline_is_thickened_to_the_pens_of_mnist():
         return handwriting.to_mnist(picture)
 
     assert zigzag(1).sum() > 0.7 * zigzag(40).sum()
+
+
+# ---- What has to be guessed ----------------------------------------------------------------------------------------
+
+
+def on_a_sheet(digit, generator):
+    """A digit of MNIST as gray levels of shape (300, 400), dark on a light sheet with a little noise."""
+    levels = 235 + 3 * generator.standard_normal((300, 400))
+    top, left = generator.integers(40, 80), generator.integers(60, 160)
+    levels[top : top + 180, left : left + 180] -= 0.8 * np.asarray(Image.fromarray(digit).resize((180, 180)), float)
+    return levels.clip(0, 255).astype(np.uint8)
+
+
+def framed(digit, generator, sides="tblr"):
+    levels = on_a_sheet(digit, generator)
+    borders = {"t": np.s_[:20], "b": np.s_[-20:], "l": np.s_[:, :20], "r": np.s_[:, -20:]}
+    for side in sides:
+        levels[borders[side]] = 10
+    return Image.fromarray(levels)
+
+
+def on_a_table(digit, generator):
+    table = Image.new("L", (560, 460), 40)
+    table.paste(Image.fromarray(on_a_sheet(digit, generator)), (80, 80))
+    return table.rotate(generator.uniform(-8, 8), Image.Resampling.BILINEAR, fillcolor=40)
+
+
+def ruled(digit, generator, tilt=0.0, squared=False):
+    sheet = Image.fromarray(on_a_sheet(digit, generator))
+    pen = ImageDraw.Draw(lines := Image.new("L", sheet.size, 255))
+    for start in range(int(generator.integers(-60, -30)), 460, 30):
+        pen.line((0, start, 400, start + 400 * tilt), 120, 2)
+        if squared:
+            pen.line((start, 0, start - 300 * tilt, 300), 120, 2)
+    return Image.fromarray(np.minimum(sheet, lines))
+
+
+def see_through(digit, color):
+    picture = Image.new("RGB", (280, 280), color).convert("RGBA")
+    picture.putalpha(Image.fromarray(digit).resize((280, 280)))
+    return picture
+
+
+def of_bits(digit, bits):
+    levels = np.asarray(enlarged(digit)) / 255 * (2**bits - 1)
+    return Image.fromarray(levels.round().astype(np.uint16))
+
+
+@pytest.mark.parametrize(
+    ("picture", "guess"),
+    [
+        (framed, "border"),
+        (lambda digit, generator: framed(digit, generator, "tl"), "border"),
+        (lambda digit, generator: framed(digit, generator, "r"), "border"),
+        (lambda digit, generator: Image.fromarray(255 - np.asarray(framed(digit, generator))), "border"),
+        (on_a_table, "table"),
+        (ruled, "ruling"),
+        (lambda digit, generator: ruled(digit, generator, tilt=0.04), "ruling"),
+        (lambda digit, generator: ruled(digit, generator, squared=True), "ruling"),
+        (lambda digit, generator: Image.fromarray(255 - np.asarray(ruled(digit, generator))), "ruling"),
+        (lambda digit, generator: see_through(digit, "white"), "light ink"),
+        (lambda digit, generator: of_bits(digit, 8), "255.* 8 bits"),
+        (lambda digit, generator: of_bits(digit, 12), "4095.* 12 bits"),
+        (lambda digit, generator: Image.fromarray(np.asarray(enlarged(digit), np.float32) / 255), "fractions"),
+    ],
+    ids=[
+        *("frame", "two sides", "one side", "light frame", "table", "lines", "tilted lines", "squares", "blackboard"),
+        *("white on nothing", "8 bits of 16", "12 bits of 16", "fractions"),
+    ],
+)
+def test_what_is_around_a_digit_is_told_from_it_and_the_guess_is_told(run, picture, guess):
+    network, generator = handwriting.load_network(run), np.random.default_rng(0)
+    plain = guessed = 0
+    for digit, label in zip(MNIST.test_images[:30], MNIST.test_labels[:30], strict=True):
+        guesses = []
+        image = handwriting.to_mnist(picture(digit, generator), guesses.append)
+        guessed += any(re.search(guess, told) for told in guesses)
+        plain += handwriting.probabilities(network, handwriting.to_mnist(enlarged(digit))).argmax() == label
+        plain -= handwriting.probabilities(network, image).argmax() == label
+    assert plain <= 2, "hardly more wrong answers than to plain pictures"
+    assert guessed >= 28
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [(3, "ROTATE_180"), (5, "TRANSPOSE"), (6, "ROTATE_90"), (7, "TRANSVERSE"), (8, "ROTATE_270")],
+)
+def test_a_scan_that_says_how_it_lies_is_turned_upright(orientation, turned, compression, tmp_path):
+    sheet = Image.fromarray(on_a_sheet(SEVEN, np.random.default_rng(0)))
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    sheet.transpose(Image.Transpose[turned]).save(tmp_path / "scan.tiff", exif=tags, compression=compression)
+    np.testing.assert_array_equal(handwriting.read(tmp_path / "scan.tiff"), handwriting.to_mnist(sheet))
+
+
+def test_the_command_tells_its_guesses_on_standard_error(run, tmp_path):
+    ruled(SEVEN, np.random.default_rng(0)).save(tmp_path / "seven.png")
+    result = predict(run, tmp_path / "seven.png")
+    assert result.returncode == 0
+    assert re.fullmatch(r"predict.py: .*seven\.png: straight lines .* left out\n", result.stderr)
+    assert re.fullmatch(r".*seven\.png: 7 .*\n", result.stdout)
+
+
+def test_of_several_pictures_in_a_file_the_first_is_read_and_this_is_told(tmp_path):
+    enlarged(SEVEN).save(tmp_path / "two.tiff", save_all=True, append_images=[enlarged(MNIST.test_images[1])])
+    guesses = []
+    image = handwriting.read(tmp_path / "two.tiff", guesses.append)
+    np.testing.assert_array_equal(image, handwriting.to_mnist(enlarged(SEVEN)))
+    assert guesses == ["it has several pictures; the first one is read"]
+
+
+def test_a_ruled_page_without_a_digit_is_refused():
+    with pytest.raises(DataError, match="many places"):
+        handwriting.to_mnist(ruled(np.zeros((28, 28), np.uint8), np.random.default_rng(0)))
+
+
+def test_a_digit_that_is_joined_to_the_border_is_refused():
+    levels = np.full((300, 400), 235, np.uint8)
+    levels[:, :40] = levels[:, -40:] = levels[:40] = levels[-40:] = 10
+    levels[40:200, 190:210] = 10  # a stroke that begins at the border
+    with pytest.raises(DataError, match="connected with its border"):
+        handwriting.to_mnist(Image.fromarray(levels))
+
+
+@pytest.mark.parametrize("color", ["black", (160, 160, 160)])
+def test_ink_that_is_seen_on_white_is_not_guessed_about(color):
+    guesses = []
+    handwriting.to_mnist(see_through(SEVEN, color), guesses.append)
+    assert guesses == []
+
+
+@pytest.mark.parametrize(("kind", "mode"), [("png", "RGBA"), ("webp", "RGBA"), ("tiff", "RGB")])
+def test_a_small_file_of_a_picture_that_is_too_large_is_refused_before_it_is_decoded(kind, mode, tmp_path, monkeypatch):
+    monkeypatch.setattr(handwriting, "MAX_BYTES", 1_000_000)
+    path = tmp_path / f"picture.{kind}"
+    Image.new(mode, (800, 800)).save(path, **({"lossless": True} if kind == "webp" else {}))
+    assert path.stat().st_size < 3_000_000
+    monkeypatch.setattr("PIL.Image.Image.convert", None)
+    with pytest.raises(DataError, match=r"picture\.\w+ .*800 x 800 pixels of [34] bytes .* limit of 1,000,000 bytes"):
+        handwriting.read(path)
+
+
+def test_the_limit_counts_the_bits_of_a_level(tmp_path, monkeypatch):
+    monkeypatch.setattr(handwriting, "MAX_BYTES", 100_000)
+    of_bits(SEVEN, 16).save(tmp_path / "deep.png")
+    with pytest.raises(DataError, match="280 x 280 pixels of 2 bytes"):
+        handwriting.read(tmp_path / "deep.png")
+    enlarged(SEVEN).save(tmp_path / "plain.png")
+    assert handwriting.read(tmp_path / "plain.png").any()
 
 
 # ---- The command ---------------------------------------------------------------------------------------------------
@@ -271,7 +423,7 @@ def test_damaged_files_lead_to_an_answer_or_to_an_error_that_names_them(kind, tm
         damaged[places] = generator.integers(0, 256, 4)
         path.write_bytes(damaged.tobytes())
         try:
-            assert handwriting.read(path).shape == (28, 28)
+            assert handwriting.read(path, notice=lambda guess: None).shape == (28, 28)
         except DataError as error:
             complaints.append(str(error))
     assert complaints

@@ -1,7 +1,6 @@
 """scripts/sweep.py: what it tries, how it ranks, and what survives failures, Ctrl-C and a kill."""
 
 import csv
-import fcntl
 import json
 import os
 import signal
@@ -11,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import lock_descriptor
 from processes import with_room_for
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -218,12 +218,9 @@ def is_claimed(folder):
     """Whether the sweep in a folder, or any process that it started, is alive."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+        return not lock_descriptor(descriptor, blocking=False)
     finally:
         os.close(descriptor)
-    return False
 
 
 @pytest.mark.slow

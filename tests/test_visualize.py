@@ -1,8 +1,8 @@
 """Drawings of the graph: what is in them, what they are called, and the files that they become."""
 
 import re
-import sys
 import xml.etree.ElementTree as ElementTree
+from importlib import metadata
 
 import numpy as np
 import pytest
@@ -539,7 +539,7 @@ def test_a_tangle_that_would_take_minutes_to_lay_out_shows_fewer_operations():
 # Files
 
 
-@pytest.mark.parametrize(("suffix", "magic"), [("svg", b"<?xml"), ("PNG", b"\x89PNG"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize(("suffix", "magic"), [("svg", b"<?xml"), ("PNG", b"\x89PNG")])
 def test_a_drawing_is_rendered_as_what_the_name_says(tmp_path, suffix, magic):
     model, loss = mlp(6, 5, 3)
     path = visualize.draw(loss, model).render(tmp_path / f"graph.{suffix}")
@@ -566,27 +566,70 @@ def test_in_a_notebook_a_drawing_shows_itself():
     assert "multiply" in shown["image/svg+xml"]
 
 
-def test_without_graphviz_the_error_says_both_ways_out_and_the_source_is_there(monkeypatch, tmp_path):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+@pytest.fixture
+def dot(monkeypatch, tmp_path_factory):
+    """Puts a program `dot` that does what a line of shell says in place of any other."""
+    folder = tmp_path_factory.mktemp("programs with spaces")
+
+    def install(line):
+        (folder / "dot").write_text(f"#!/bin/sh\n{line}\n")
+        (folder / "dot").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/bin:/usr/bin")
+
+    monkeypatch.setenv("PATH", str(folder))
+    return install
+
+
+@pytest.fixture
+def no_graphviz_pure(monkeypatch):
+    def files(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "files", files)
+
+
+def test_dot_draws_where_it_is_installed(dot, tmp_path):
+    dot("cat; echo // $*")
     drawing = visualize.draw(Tensor(1.0, requires_grad=True) * 2)
-    with pytest.raises(RenderError, match=r"pip install pygraphviz.*apt-get install graphviz.*\.source"):
+    drawing.render(tmp_path / "graph.pdf")
+    assert (tmp_path / "graph.pdf").read_text() == drawing.source + "// -Tpdf\n"
+
+
+def test_without_dot_a_pdf_is_refused_and_the_error_says_what_it_needs(dot, tmp_path):
+    with pytest.raises(RenderError, match=r"PDF needs.*apt-get install graphviz.*draw an \.svg or \.png"):
+        visualize.draw(Tensor(1.0, requires_grad=True) * 2).render(tmp_path / "graph.pdf")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("dot", "no_graphviz_pure")
+def test_without_graphviz_the_error_says_the_way_out_and_the_source_is_there(tmp_path):
+    drawing = visualize.draw(Tensor(1.0, requires_grad=True) * 2)
+    with pytest.raises(RenderError, match=r"not installed.*python -m pip install graphviz-pure.*\.source"):
         drawing.render(tmp_path / "graph.svg")
     assert "multiply by 2" in drawing.source
     assert list(drawing._repr_mimebundle_()) == ["text/plain"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_broken_dot_program_is_named_where_there_is_nothing_else(monkeypatch, tmp_path):
-    program = tmp_path / "dot"
-    program.write_text("#!/bin/sh\necho libgvc.so is missing >&2\nexit 1\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    drawing = visualize.draw(Tensor(1.0, requires_grad=True) * 2)
-    assert "image/svg+xml" in drawing._repr_mimebundle_()  # by pygraphviz
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+BROKEN = "echo libgvc.so is missing >&2; exit 1"
+
+
+def test_graphviz_pure_draws_where_dot_is_broken(dot):
+    dot(BROKEN)
+    assert "image/svg+xml" in visualize.draw(Tensor(1.0, requires_grad=True) * 2)._repr_mimebundle_()
+
+
+@pytest.mark.usefixtures("no_graphviz_pure")
+def test_a_broken_dot_program_is_named_where_there_is_nothing_else(dot, tmp_path):
+    dot(BROKEN)
     with pytest.raises(RenderError, match=r"dot failed \(libgvc.so is missing\)"):
-        drawing.render(tmp_path / "graph.svg")
+        visualize.draw(Tensor(1.0, requires_grad=True) * 2).render(tmp_path / "graph.svg")
+
+
+def test_letters_keep_their_width_in_the_font_that_is_named():
+    """graphviz-pure would measure a font that it does not know as Times, and text would not fit its boxes."""
+    source = visualize.draw(Tensor(1.0, requires_grad=True) * 2).source
+    assert set(re.findall("fontname=(.*?) ", source)) == {"Helvetica"}
 
 
 def test_calls_whose_values_are_not_finite_are_red_and_those_before_them_are_not():

@@ -16,15 +16,27 @@ import numpy as np
 
 from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, LEAF, PACK, RULES, Packed, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply, toposort
-from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array
+from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array, unexpected_keyword
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
-__all__ = ["call", "holds_tracked", "leaves_behind", "plain", "stacked"]
+__all__ = ["ancestors", "call", "holds_tracked", "leaves_behind", "plain", "stacked"]
 
 WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 
-signature = cache(inspect.signature)
+WRITING = frozenset(["out", "copy", "overwrite_input"])
+"""The names of arguments by which other functions write to an array."""
+
+
+@cache
+def signature(function: Callable[..., Any]) -> inspect.Signature:
+    """The signature of a function. Before NumPy 2.4 those written in C tell none; their rules name the arguments."""
+    try:
+        return inspect.signature(function)
+    except ValueError:
+        rule = RULES.get(function)
+        vjp = next(filter(None, rule.vjps), None) if rule else None
+        return inspect.Signature([*inspect.signature(vjp).parameters.values()][2:] if vjp else None)
 
 
 def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any] = NOTHING) -> Any:
@@ -43,8 +55,10 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         if RULES[function].keywords:
             kwargs = named(function, RULES[function], (), kwargs)
         return made_of(*args, **kwargs)
-    if (function in WRITERS or "out" in kwargs) and not holds_tracked([*args, *kwargs.values()]):
-        return writing(function, args, kwargs)
+    if len(args) > 1 or function in WRITERS or not WRITING.isdisjoint(kwargs):
+        target = written_to(function, args, kwargs)
+        if target is not None and not holds_tracked([*args, *kwargs.values()]):
+            return writing(function, args, kwargs, target)
     for value in kwargs.values():
         if holds_tensor(value):
             args, kwargs = by_position(function, args, kwargs)
@@ -63,17 +77,35 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
     return apply(partial(function, **options) if options else function, args[: rule.positional], known, rule)
 
 
-def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """Call a function that writes to its first argument or to `out`, and note that it did."""
+@cache
+def names_if_writing(function: Callable[..., Any]) -> Sequence[str]:
+    """The names of the positional arguments of a function that may write to one of them; none of other functions."""
+    if isinstance(function, np.ufunc):  # Tensor.__array_ufunc__ looks after these
+        return ()
+    parameters = signature(function).parameters
+    positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return () if WRITING.isdisjoint(parameters) and function not in WRITERS else positional
+
+
+def written_to(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    """The array that a call writes to: `out`, or its first argument; None if it writes to none."""
+    names = names_if_writing(function)
+    if not names:
+        return kwargs.get("out")
+    given = {**dict(zip(names, args, strict=False)), **kwargs}
+    overwrites = given.get("overwrite_input") or (function is np.nan_to_num and not given.get("copy", True))
+    return given.get(names[0] if overwrites or function in WRITERS else "out")
+
+
+def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: Any) -> Any:
+    """Call a function that writes to `target`, one of its arguments, and note that it did."""
     if (trace := state.get().trace) is not None:
         trace.refuse_writing(function)
     out = function(*plain(tuple(args)), **{name: plain(value) for name, value in kwargs.items()})
-    target = (
-        kwargs["out"] if "out" in kwargs else next(iter(signature(function).bind(*args, **kwargs).arguments.values()))
-    )
-    if isinstance(target, Box):
-        written(target.array)
-    return out if out is None or not isinstance(target, Box) else target
+    if not isinstance(target, Box):
+        return out
+    written(target.array)
+    return target if out is target.array else out
 
 
 def holds_tensor(value: Any) -> bool:
@@ -124,11 +156,15 @@ def one_value(function: Callable[..., Any], sequence: Any) -> Any:
     return packed
 
 
+def ancestors(roots: Iterable[Node]) -> set[Node]:
+    """The nodes `roots`, and all that they were computed from."""
+    roots = list(roots)
+    return {parent for node in toposort(roots) for parent in node.parents if parent is not None}.union(roots)
+
+
 def leaves_behind(roots: Iterable[Node]) -> set[Node]:
     """The leaves among `roots`, and those that the others were computed from."""
-    roots = list(roots)
-    found = {parent for node in toposort(roots) for parent in node.parents if parent is not None}
-    return {node for node in found.union(roots) if node.rule is LEAF}
+    return {node for node in ancestors(roots) if node.rule is LEAF}
 
 
 def by_position(
@@ -161,6 +197,7 @@ def named(
 
     Raises:
         NoDerivativeError: the rule does not know one of them.
+        ArgumentTypeError: the function has no argument of this name.
     """
     if isinstance(function, np.ufunc):
         # Of the options that all ufuncs have, dtype, casting and order need no derivative: the engine undoes casts.
@@ -171,7 +208,7 @@ def named(
         names = {k: v for k, v in names.items() if k not in parameters or v is not parameters[k].default}
         unexpected = [name for name in kwargs if name not in parameters]
         if unexpected and not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            raise TypeError(f"{rule.name}() got an unexpected keyword argument {unexpected[0]!r}")
+            raise unexpected_keyword(rule.name, unexpected[0])
     unknown = [f"{name}=" for name in names if name not in rule.keywords]
     if unknown:
         raise NoDerivativeError(

@@ -48,8 +48,8 @@ class CheckpointNotFoundError(CheckpointError, FileNotFoundError):
 def save(path: str | os.PathLike[str], contents: Mapping[str, Any]) -> None:
     """Write a dict to a file, whole or not at all.
 
-    `load` gives back an equal dict, with these differences: tuples become lists, NumPy scalars become 0-d arrays, and
-    arrays are writable, contiguous and little-endian.
+    `load` gives back an equal dict, with these differences: tuples become lists, NumPy scalars become Python's numbers,
+    and arrays are writable, contiguous and little-endian.
 
     Args:
         path: of the file; one that exists is replaced.
@@ -138,6 +138,8 @@ def _take_arrays(value: Any, keys: _Keys, arrays: dict[_Keys, NDArray[Any]]) -> 
         return {key: _take_arrays(item, (*keys, key), arrays) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_take_arrays(item, (*keys, index), arrays) for index, item in enumerate(value)]
+    if isinstance(value, np.generic) and isinstance(value.item(), (bool, int, float)):
+        return value.item()
     if isinstance(value, (np.ndarray, np.generic)):
         if value.dtype.name not in _DTYPES.values():
             raise CheckpointError(

@@ -97,8 +97,8 @@ def apply(
     started = perf_counter() if now.watches else 0.0
     try:
         out = function(*arrays, **kwargs) if kwargs else function(*arrays)
-    except ValueError as error:
-        raise explained(error, function, arrays)  # noqa: B904 (it names its cause)
+    except (TypeError, ValueError) as error:
+        raise explained(error, function, arrays, kwargs)  # noqa: B904 (the same error, or all that it says)
     if rule is None or rule is CONSTANT:
         return out
     if not record:

@@ -7,12 +7,16 @@ what to do.
 
 import inspect
 import os
+import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, pairwise
+from types import TracebackType
 from typing import Any
 
 import numpy as np
+
+from tinygrad_np.printing import printable
 
 __all__ = [
     "FOREIGN",
@@ -25,6 +29,8 @@ __all__ = [
     "FileWriteError",
     "GradcheckError",
     "GraphError",
+    "LinAlgError",
+    "MissingNameError",
     "NoDerivativeError",
     "RenderError",
     "ShapeError",
@@ -34,13 +40,18 @@ __all__ = [
     "foreign_array",
     "freed",
     "no_derivative",
+    "unexpected_keyword",
+    "users_frames",
     "users_line",
     "warn",
 ]
 
 
 class TinygradNpError(Exception):
-    """Base class of every error that tinygrad_np raises on purpose."""
+    """Base class of every error that tinygrad_np raises on purpose. Names in its message are shown, and do nothing."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ArgumentError(TinygradNpError, ValueError):
@@ -67,7 +78,7 @@ class ShapeError(TinygradNpError, ValueError):
         if not self.modules:
             return message
         names = [_name(outer, inner) for outer, inner in pairwise(self.modules)]
-        return f"{'.'.join(names)} {self.modules[-1]!r}: {message}".lstrip()
+        return printable(f"{'.'.join(names)} {self.modules[-1]!r}: {message}".lstrip())
 
 
 def _name(outer: Any, inner: Any) -> str:
@@ -76,6 +87,14 @@ def _name(outer: Any, inner: Any) -> str:
         return next((name for name, module in outer.named_modules() if module is inner and name), "?")
     except ArgumentTypeError:  # a module that hides others; this error is about something else
         return "?"
+
+
+class LinAlgError(TinygradNpError, np.linalg.LinAlgError):
+    """A matrix is not of the kind that a function needs, such as a singular one that is to be inverted."""
+
+
+class MissingNameError(TinygradNpError, AttributeError):
+    """A name of PyTorch's that is written otherwise here."""
 
 
 class DTypeError(TinygradNpError, TypeError):
@@ -132,6 +151,19 @@ def users_line() -> tuple[str, int]:
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
 
 
+def users_frames(traceback: TracebackType | None) -> TracebackType | None:
+    """A traceback without the frames of this package: what is left are lines of the user's, or of other libraries."""
+    kept = []
+    while traceback is not None:
+        if not traceback.tb_frame.f_code.co_filename.startswith(PACKAGE):
+            kept.append(traceback)
+        traceback = traceback.tb_next
+    short: TracebackType | None = None
+    for entry in reversed(kept):
+        short = TracebackType(short, entry.tb_frame, entry.tb_lasti, entry.tb_lineno)
+    return short
+
+
 def warn(message: str) -> None:
     """Warn the user, at their line."""
     file, line = users_line()
@@ -178,13 +210,63 @@ def freed(rule: Any) -> GraphError:
     )
 
 
-def explained(error: ValueError, function: Callable[..., Any], arrays: Iterable[Any]) -> ValueError:
-    """An error of NumPy's with the shapes of the arrays, also of those in lists: NumPy does not always name them."""
-    if type(error) is not ValueError:  # one that says more already, such as LinAlgError
-        return error
+KEYWORDS = {"dim": "axis", "keepdim": "keepdims"}
+"""PyTorch's names of arguments, and NumPy's."""
+
+
+def unexpected_keyword(function: str, keyword: str) -> ArgumentTypeError:
+    """The error for an argument that a function does not have."""
+    hint = f"; NumPy's name for it is {KEYWORDS[keyword]}=" if keyword in KEYWORDS else ""
+    return ArgumentTypeError(f"{function}() got an unexpected keyword argument {keyword!r}{hint}")
+
+
+def explained(
+    error: ValueError | TypeError, function: Callable[..., Any], arrays: Iterable[Any], kwargs: Mapping[str, Any]
+) -> Exception:
+    """An error of NumPy's in words that say what was given and what to do, or the same error if it does already."""
+    name = getattr(getattr(function, "func", function), "__name__", repr(function))  # of a partial, the function's
     every = chain(*(value if isinstance(value, (list, tuple)) else [value] for value in arrays))
-    shapes = ", ".join(str(array.shape) for array in every if isinstance(array, np.ndarray))
-    name = getattr(function, "func", function).__name__  # of a partial, the function's
-    shape_error = ShapeError(f"{name} of arrays of shapes {shapes}: {error}")
-    shape_error.__cause__ = error
-    return shape_error
+    shapes = [array.shape for array in every if isinstance(array, np.ndarray)]
+    given = f"{name} of {'an array of shape' if len(shapes) == 1 else 'arrays of shapes'} {', '.join(map(str, shapes))}"
+    better: Exception = error
+    if isinstance(error, TypeError):
+        if "unexpected keyword" in str(error) and (known := KEYWORDS.keys() & kwargs):
+            better = unexpected_keyword(name, min(known))
+    elif type(error) is ValueError:
+        better = ShapeError(f"{given}: {_plainly(str(error), name)}")
+    elif type(error) is np.linalg.LinAlgError:
+        remedy = next((remedy for words, remedy in LINALG_REMEDIES.items() if words in str(error)), "check its values")
+        better = LinAlgError(f"{given}: {error}; {remedy}")
+    if better is not error:
+        better.__suppress_context__ = True  # it says all that NumPy's does
+    return better
+
+
+LINALG_REMEDIES = {
+    "Singular": "its rows depend on each other; add a little to its diagonal, such as 1e-6 * np.eye(n), or use "
+    "np.linalg.pinv, or np.linalg.lstsq to solve as well as can be",
+    "positive definite": "it must equal its own transpose and have eigenvalues above 0; add a little to its diagonal, "
+    "such as 1e-6 * np.eye(n)",
+    "square": "for others there are np.linalg.pinv, np.linalg.lstsq and np.linalg.svd",
+    "converge": "look for nan and infinity in it",
+}
+"""By words of NumPy's messages."""
+
+
+def _plainly(message: str, name: str) -> str:
+    """NumPy's words about shapes that do not fit, without the signatures of generalised ufuncs."""
+    if unequal := re.search(r"gufunc.*\(size (\d+) is different from (\d+)\)", message):
+        second, first = unequal.groups()
+        if name == "matmul":
+            return (
+                f"each row of the first has {first} elements, but each column of the second has {second}; transpose "
+                "one of them, x @ y.T, if it is meant the other way round"
+            )
+        return f"two axes that must have the same length have {first} and {second}"
+    if "remapped" in message:
+        return "the axes before those that are multiplied do not fit; their lengths must be equal, or 1"
+    if few := re.search(r"operand (\d+) does not have enough dim.*has (\d+), gufunc.* requires (\d+)", message):
+        number, has, needs = map(int, few.groups())
+        times = "; to multiply by a number write *" if has == 0 else ""
+        return f"argument number {number + 1} has {has} axes, but needs {needs} or more{times}"
+    return message.strip()

@@ -2,19 +2,22 @@
 
 The content goes to a temporary file in the folder of the target, is synced to the disk, and takes the target's name
 in one step. Whoever opens the target finds the old content or the new, never a part of either, even if the writer is
-interrupted or killed, or the disk is full. It needs a POSIX system, for its locks and for syncing folders.
+interrupted or killed, or the disk is full.
 
 A writer that is killed outright leaves its temporary file, `.<name>.<16 hexadecimal digits>.tmp`, and the next write
-of the same target begins by removing it, which makes room. A writer holds a lock on its temporary file, and the system
-releases the lock when the process ends. So a temporary file without a lock is abandoned, and the file of another writer
-at work is safe.
+of the same target begins by removing it, which makes room. A writer holds a lock on its temporary file while it writes,
+and the system releases the lock when the process ends. So a temporary file without a lock is abandoned. A file that is
+removed too early, in the moment between its closing and its renaming, is written again.
 """
 
-import fcntl
 import os
 import re
+import shutil
 import stat
+import time
 from contextlib import suppress
+
+from filelock import lock_descriptor
 
 from tinygrad_np.errors import FileWriteError
 
@@ -45,15 +48,16 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
             raise OSError("It is a folder or a device")
         with open(temporary, "xb") as file:
             with suppress(OSError):  # some network file systems have no locks; there, abandoned files stay
-                fcntl.flock(file, fcntl.LOCK_EX)
-            if not os.path.exists(temporary):  # another writer removed it as abandoned before it was locked
-                return write_atomically(path, content)
+                lock_descriptor(file.fileno())
             with suppress(FileNotFoundError):
-                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(target).st_mode))
+                shutil.copymode(target, temporary)
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-            os.replace(temporary, target)
+        try:
+            _rename(temporary, target)
+        except FileNotFoundError:  # another writer has taken it for abandoned, or the folder is gone
+            return write_atomically(path, content)
     except OSError as error:
         raise FileWriteError(
             f"cannot write {os.fspath(path)!r}: {error.strerror or error}; "
@@ -97,6 +101,15 @@ def reason(error: BaseException) -> str:
     return " ".join((getattr(error, "strerror", None) or str(error) or repr(error)).split())[:300]
 
 
+def _rename(file: str, target: str) -> None:
+    """Rename a file, or try for a second: on Windows this fails while another program has one of the two open."""
+    for _ in range(50):
+        with suppress(PermissionError):
+            return os.replace(file, target)
+        time.sleep(0.02)
+    os.replace(file, target)
+
+
 def _sync_folder(folder: str) -> None:
     """Make the renaming of a file in `folder` survive a crash of the machine."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -111,6 +124,8 @@ def _remove_abandoned(folder: str, name: str) -> None:
     pattern = re.compile(re.escape(f".{name}.") + r"[0-9a-f]{16}\.tmp")
     for entry in filter(pattern.fullmatch, os.listdir(folder)):
         temporary = os.path.join(folder, entry)
-        with suppress(OSError), open(temporary, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises an OSError while its writer lives
-            os.unlink(temporary)
+        with suppress(OSError):
+            with open(temporary, "rb") as file:
+                abandoned = lock_descriptor(file.fileno(), blocking=False)
+            if abandoned:
+                os.unlink(temporary)

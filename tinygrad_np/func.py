@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np import autograd
+from tinygrad_np.arguments import integer
+from tinygrad_np.autograd import gradients
 from tinygrad_np.calls import leaves_behind
 from tinygrad_np.derivatives.table import LEAF
-from tinygrad_np.errors import ArgumentTypeError, DTypeError, ShapeError, warn
+from tinygrad_np.errors import FOREIGN, ArgumentError, ArgumentTypeError, DTypeError, ShapeError, foreign_array, warn
 from tinygrad_np.recording import differentiating, enabled, state
 from tinygrad_np.tensor import Tensor
-from tinygrad_np.tree import leaves, map_leaves, unflatten
+from tinygrad_np.tree import leaves, leaves_like, map_leaves, unflatten
 
 __all__ = [
     "elementwise_grad",
@@ -72,15 +73,17 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
     Raises, when called:
         ShapeError: the function's value is no scalar.
         DTypeError: it is complex.
-        ArgumentTypeError: it is no array or number, but for example None.
+        ArgumentTypeError: it is no array or number, but for example None; or, with `has_aux`, no pair.
+        ArgumentError: there is no argument at one of the positions, or one of them comes twice.
     """
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
-        numbers = [argnums] if isinstance(argnums, int) else list(argnums)
+        numbers = _positions(argnums, args)
         with _running([args[number] for number in numbers]) as (inputs, trees):
-            given = dict(zip([number % len(args) for number in numbers], trees, strict=True))
-            out = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
+            out = function(*_replaced(args, numbers, trees), **kwargs)
             if has_aux:
+                if not isinstance(out, (tuple, list)) or len(out) != 2:
+                    raise ArgumentTypeError(f"with has_aux the function should return a pair, but it returned {out!r}")
                 out, aux = out
             _check_value(out, function)
             if np.size(out) != 1:
@@ -96,12 +99,12 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
         value = _result(out, nested)
         if has_aux:
             value = value, map_leaves(lambda leaf: _result(leaf, nested), aux)
-        return value, gradients[0] if isinstance(argnums, int) else tuple(gradients)
+        return value, tuple(gradients) if isinstance(argnums, Sequence) else gradients[0]
 
     return value_and_gradient
 
 
-def elementwise_grad(function: Function, argnums: int = 0) -> Callable[..., Any]:
+def elementwise_grad(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The sum over all elements of the function's value, differentiated: of an element-wise function, its slopes.
 
     >>> elementwise_grad(np.sin)(np.array([0.0, np.pi]))
@@ -126,9 +129,7 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[A
         _warn_if_independent(outs)
 
     def pull_back(gradient: Any) -> tuple[Any, ...]:
-        starts = list(leaves(gradient))
-        if len(starts) != len(outs):
-            raise ShapeError(f"the function has {len(outs)} values, but {len(starts)} gradients were given")
+        starts = _without_none(leaves_like(value, gradient))
         with enabled():
             found = _gradients(outs, inputs, starts, nested or any(map(_depends, starts)), retain_graph=True)
         return tuple(_trees_of(_filled(found, inputs), primals))
@@ -145,8 +146,13 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
     >>> jvp(lambda x: x**2, [np.array([1.0, 2.0])], [np.array([1.0, 0.0])])[1]
     array([2., 0.])
     """
+    if not isinstance(primals, (list, tuple)) or not isinstance(tangents, (list, tuple)):
+        raise ArgumentTypeError(
+            "primals and tangents must be lists or tuples with one entry for each argument of the function, not "
+            f"{type(primals).__name__} and {type(tangents).__name__}; pass [primal] and [tangent]"
+        )
     with _running(primals) as (inputs, trees):
-        directions = list(leaves(list(tangents)))
+        directions = _without_none(leaves_like(list(primals), list(tangents)))
         for primal, tangent in zip(inputs, directions, strict=True):
             if primal.shape != np.shape(tangent):
                 raise ShapeError(f"a tangent has shape {np.shape(tangent)}, but its primal has shape {primal.shape}")
@@ -166,22 +172,23 @@ def _pushed(out: Any, inputs: list[Tensor], directions: list[Any], nested: bool)
     if not _depends(out):
         return zero
     cotangent = Tensor(np.zeros(out.shape, out.dtype), requires_grad=True)
-    pulled = autograd.grad(out, inputs, cotangent, create_graph=True, allow_unused=True)
+    pulled = gradients(out, inputs, cotangent, True, True, True)
     pairs = [(gradient, v) for gradient, v in zip(pulled, directions, strict=True) if _depends(gradient)]
     if not pairs:
         return zero
-    gradients, along = zip(*pairs, strict=True)
-    return autograd.grad(list(gradients), cotangent, list(along), nested, allow_unused=True, retain_graph=True)
+    slopes, along = zip(*pairs, strict=True)
+    return gradients(list(slopes), cotangent, list(along), nested, True, True)
 
 
-def jacobian(function: Function, argnums: int = 0) -> Callable[..., Any]:
+def jacobian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """All derivatives of a function's value: shape (*value's shape, *argument's shape).
 
     A complex value of a real argument has a complex Jacobian. With respect to a complex argument the function must be
     holomorphic; of a real value, the rows are gradients as `grad` gives them. If value or argument are trees, there
-    is a tree of the argument's structure for each leaf of the value.
+    is a tree of the argument's structure for each leaf of the value; for several positions a tuple of these.
 
     Raises, when called:
+        ArgumentError: there is no argument at one of the positions, or one of them comes twice.
         DTypeError: a complex value that is no holomorphic function of a complex argument.
 
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))
@@ -190,16 +197,17 @@ def jacobian(function: Function, argnums: int = 0) -> Callable[..., Any]:
     """
 
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
-        argument = args[argnums]
-        with _running([argument]) as (inputs, (tree,)):
-            given = {argnums % len(args): tree}
-            value = function(*(given.get(i, arg) for i, arg in enumerate(args)), **kwargs)
+        numbers = _positions(argnums, args)
+        arguments = [args[number] for number in numbers]
+        with _running(arguments) as (inputs, trees):
+            value = function(*_replaced(args, numbers, trees), **kwargs)
             outs = list(leaves(value))
             for out in outs:
                 _check_value(out, function)
             _warn_if_independent(outs)
             blocks = [_rows(out, inputs, _nested(outs, inputs)) for out in outs]
-        return unflatten(value, [_trees_of(block, [argument])[0] for block in blocks])
+        every = [tuple(_trees_of(block, arguments)) for block in blocks]
+        return unflatten(value, every if isinstance(argnums, Sequence) else [block for (block,) in every])
 
     return all_derivatives
 
@@ -232,7 +240,7 @@ def _complex_rows(real: Any, imaginary: Any, x: Tensor) -> Any:
     return np.conj(real)
 
 
-def hessian(function: Function, argnums: int = 0) -> Callable[..., Any]:
+def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """All second derivatives of a scalar-valued function: shape (*argument's shape, *argument's shape).
 
     For its product with a vector alone, without the matrix, see `hessian_vector_product`.
@@ -255,13 +263,14 @@ def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[...
 
     def product(*args: Any, **kwargs: Any) -> Any:
         *given, vector = args
+        (number,) = _positions([argnums], given)
 
         def gradient(argument: Any) -> Any:
             arguments = list(given)
-            arguments[argnums] = argument
-            return grad(function, argnums)(*arguments, **kwargs)
+            arguments[number] = argument
+            return grad(function, number)(*arguments, **kwargs)
 
-        return jvp(gradient, [given[argnums]], [vector])[1]
+        return jvp(gradient, [given[number]], [vector])[1]
 
     return product
 
@@ -270,7 +279,7 @@ def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     """All elements of a tree of arrays in one vector, and the function that makes the tree of a vector again.
 
     Both ways are differentiable. The vector has the dtype that NumPy gives to the joined arrays; each leaf gets its own
-    dtype back.
+    dtype back; so integers have no derivative.
 
     >>> vector, unflatten = flatten({"w": np.ones((2, 2)), "b": 3.0})
     >>> vector
@@ -278,7 +287,7 @@ def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
     >>> unflatten(2 * vector)["b"]
     array(6.)
     """
-    arrays = [leaf if isinstance(leaf, Tensor) else np.asarray(leaf) for leaf in leaves(tree)]
+    arrays = [leaf if isinstance(leaf, Tensor) else _numbers(leaf) for leaf in leaves(tree)]
     sizes = [array.size for array in arrays]
     vector = np.concatenate([np.ravel(array) for array in arrays]) if arrays else np.zeros(0)
 
@@ -293,6 +302,30 @@ def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
 
 
 # What all transforms share
+
+
+def _positions(argnums: Any, args: Sequence[Any]) -> list[int]:
+    """The positions that are meant, from 0."""
+    numbers = [integer("argnums", i) for i in (argnums if isinstance(argnums, Sequence) else [argnums])]
+    positions = [i + len(args) if i < 0 else i for i in numbers]
+    if any(not 0 <= i < len(args) for i in positions) or len(set(positions)) < len(positions):
+        raise ArgumentError(
+            f"argnums is {argnums!r}, but must be a position, or different ones, of the {len(args)} arguments given by "
+            "position; give what is to be differentiated by position, not by keyword"
+        )
+    return positions
+
+
+def _replaced(args: Sequence[Any], positions: Sequence[int], values: Sequence[Any]) -> list[Any]:
+    given = dict(zip(positions, values, strict=True))
+    return [given.get(i, arg) for i, arg in enumerate(args)]
+
+
+def _without_none(values: Iterable[Any]) -> list[Any]:
+    values = list(values)
+    if any(value is None for value in values):
+        raise ArgumentTypeError("a gradient or tangent is None; give zeros where it is 0")
+    return values
 
 
 @contextlib.contextmanager
@@ -317,13 +350,21 @@ def _input(value: Any) -> Tensor:
     if isinstance(value, Tensor):
         with enabled():
             return np.positive(value) if value.requires_grad else Tensor(value.array, requires_grad=True)  # type: ignore[return-value]
+    array = _numbers(value)
+    return Tensor(array, requires_grad=True, dtype=array.dtype if array.dtype.kind in "fc" else np.float64)
+
+
+def _numbers(value: Any) -> np.ndarray:
+    """The array of numbers that a leaf is."""
+    if isinstance(value, FOREIGN):
+        raise foreign_array(value)
     array = np.asarray(value)
     if array.dtype.kind not in "fcbiu":
         raise ArgumentTypeError(
             f"a function can be differentiated with respect to arrays and trees of them, not to {value!r}; "
             "give such arguments another position, or by keyword"
         )
-    return Tensor(array, requires_grad=True, dtype=array.dtype if array.dtype.kind in "fc" else np.float64)
+    return array
 
 
 def _check_value(out: Any, function: Function) -> None:
@@ -332,6 +373,8 @@ def _check_value(out: Any, function: Function) -> None:
         raise ArgumentTypeError(
             f"{name} returned {out!r}, but it should return an array or a Tensor, the value to differentiate"
         )
+    if not isinstance(out, Tensor):
+        _numbers(out)
 
 
 def _nested(outs: Sequence[Any], inputs: Sequence[Tensor]) -> bool:
@@ -358,7 +401,7 @@ def _gradients(
     if not pairs:
         return [None] * len(inputs)
     roots, given = (list(column) for column in zip(*pairs, strict=True))
-    return autograd.grad(roots, inputs, given, nested, allow_unused=True, retain_graph=retain_graph or nested)
+    return gradients(roots, inputs, given, nested, True, retain_graph or nested)
 
 
 def _filled(gradients: Sequence[Any], inputs: Sequence[Tensor]) -> list[Any]:

@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 from tinygrad_np.arguments import Seed, random_generator
+from tinygrad_np.calls import stacked
 from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
-from tinygrad_np.tensor import Tensor
+from tinygrad_np.tensor import Tensor, plain_array
 from tinygrad_np.writes import written
 
 __all__ = [
@@ -44,17 +45,23 @@ __all__ = [
 Array = TypeVar("Array", bound=Tensor | np.ndarray)
 
 
-def require_real(x: Any, function: str) -> None:
-    """Refuse complex numbers.
+def as_array(x: Any) -> Any:
+    """The same array or Tensor, or the one that a list or a number stands for."""
+    return x if isinstance(x, (Tensor, np.ndarray)) else plain_array(stacked(x))
+
+
+def real_array(x: Any, function: str) -> Any:
+    """The same as `as_array`, unless it is complex.
 
     Raises:
         DTypeError: x is complex.
     """
-    if np.iscomplexobj(x):
+    if np.iscomplexobj(x := as_array(x)):
         raise DTypeError(
             f"{function} takes real numbers, but was given dtype {x.dtype}; apply it to np.real(x) and np.imag(x), or "
             "to np.absolute(x)"
         )
+    return x
 
 
 # Layers
@@ -91,6 +98,7 @@ def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | n
     Raises:
         ShapeError: x has another number of features than weight.
     """
+    x = as_array(x)
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         raise ShapeError(
             f"the input has shape {x.shape}, but the weight of shape {weight.shape} "
@@ -116,6 +124,7 @@ def dropout(x: Array, p: float, generator: Seed, training: bool = True) -> Array
     """
     if not 0 <= p < 1:
         raise ArgumentError(f"dropout's p must be at least 0 and less than 1, not {p}")
+    x = as_array(x)
     if not training or p == 0:
         return x
     return _dropped(x, p, random_generator(generator))
@@ -153,9 +162,9 @@ def layer_norm(
         ShapeError: x does not end in normalized_shape.
         DTypeError: x is complex.
     """
+    x = real_array(x, "layer_norm")
     if x.shape[x.ndim - len(normalized_shape) :] != tuple(normalized_shape):
         raise ShapeError(f"the input has shape {x.shape}, but its last axes should be {tuple(normalized_shape)}")
-    require_real(x, "layer_norm")
     axes = tuple(range(-len(normalized_shape), 0))
     single = in_single(x)
     deviation = single - np.mean(single, axis=axes, keepdims=True)
@@ -189,9 +198,9 @@ def batch_norm(
         ShapeError: x is not of shape (N, features), or is a single row in training, where no variance exists.
         DTypeError: x is complex.
     """
+    x = real_array(x, "batch_norm")
     if x.ndim != 2 or x.shape[1] != len(running_mean):
         raise ShapeError(f"the input has shape {x.shape}, but should have shape (N, {len(running_mean)})")
-    require_real(x, "batch_norm")
     single = in_single(x)
     if training:
         if len(x) < 2:
@@ -242,7 +251,7 @@ def relu(x: Array) -> Array:
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    require_real(x, "relu")
+    x = real_array(x, "relu")
     return np.maximum(x, 0)  # type: ignore[return-value]
 
 
@@ -254,7 +263,7 @@ def leaky_relu_vjp(g: Any, out: Any, x: Any, negative_slope: float = 0.01) -> An
 @differentiable(leaky_relu_vjp)
 def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
     """x where x > 0, else negative_slope * x. Source: Maas, Hannun & Ng (2013), section 2; the slope is theirs."""
-    require_real(x, "leaky_relu")
+    x = real_array(x, "leaky_relu")
     return np.where(x > 0, x, x * negative_slope)  # type: ignore[return-value]
 
 
@@ -267,7 +276,7 @@ def gelu(x: Array) -> Array:
     Source: Hendrycks & Gimpel, "Gaussian error linear units" (2016), section 2:
     0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). PyTorch calls it gelu(approximate="tanh").
     """
-    require_real(x, "gelu")
+    x = real_array(x, "gelu")
     # Beyond -10 and 10, tanh is -1 and 1 in any precision. There the cube could overflow, and infinity times 0 arise.
     outer = np.maximum(x, -10)
     inner = np.minimum(outer, 10)
@@ -277,14 +286,14 @@ def gelu(x: Array) -> Array:
 @differentiable(lambda g, out, x: g * (out * (1 - out)))
 def sigmoid(x: Array) -> Array:
     """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that no exponential can overflow."""
-    require_real(x, "sigmoid")
+    x = real_array(x, "sigmoid")
     return logistic(x)
 
 
 @differentiable(lambda g, out, x: g * sigmoid(x))
 def softplus(x: Array) -> Array:
     """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
-    require_real(x, "softplus")
+    x = real_array(x, "softplus")
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
 
@@ -317,7 +326,7 @@ def softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     >>> softmax(np.array([1000.0, 1000.0]))
     array([0.5, 0.5])
     """
-    require_real(x, "softmax")
+    x = real_array(x, "softmax")
     exponentials = np.exp(_below_maximum(x, axis)[0])
     return _like(exponentials / np.sum(exponentials, axis=axis, keepdims=True), x)
 
@@ -325,7 +334,7 @@ def softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
 @differentiable(lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(in_single(g), axis=axis, keepdims=True))
 def log_softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
     """x - log(sum(exp(x))) over an axis, with the maximum subtracted first. Same shape as x."""
-    require_real(x, "log_softmax")
+    x = real_array(x, "log_softmax")
     shifted, _ = _below_maximum(x, axis)
     with np.errstate(divide="ignore"):  # the logarithm of 0, if there is nothing to sum
         return _like(shifted - np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), x)
@@ -346,7 +355,7 @@ def logsumexp(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: boo
     >>> round(float(logsumexp(np.array([1000.0, 1000.0]))), 4)
     1000.6931
     """
-    require_real(x, "logsumexp")
+    x = real_array(x, "logsumexp")
     shifted, maximum = _below_maximum(x, axis)
     with np.errstate(divide="ignore"):  # the logarithm of 0
         out = _like(np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)) + maximum, x)
@@ -378,7 +387,7 @@ def cross_entropy(logits: Tensor | np.ndarray, target: ArrayLike | Tensor, label
     """
     if not 0 <= label_smoothing <= 1:
         raise ArgumentError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
-    require_real(logits, "cross_entropy")
+    logits = real_array(logits, "cross_entropy")
     if not isinstance(target, (np.ndarray, Tensor)):
         target = np.asarray(target)
     if target.ndim == 1:
@@ -401,6 +410,7 @@ def nll_loss(log_probabilities: Tensor | np.ndarray, target: ArrayLike | Tensor)
 
     Args and errors as `cross_entropy`, with class indices only.
     """
+    log_probabilities = as_array(log_probabilities)
     indices = _class_indices(log_probabilities, target)
     return -np.mean(log_probabilities[np.arange(len(indices)), indices])  # type: ignore[return-value]
 
@@ -414,7 +424,7 @@ def mse_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray) -> Tensor:
     """
     if np.shape(x) != np.shape(target):
         raise ShapeError(f"mse_loss got shapes {np.shape(x)} and {np.shape(target)}, which must be the same")
-    require_real(difference := x - target, "mse_loss")
+    difference = real_array(x, "mse_loss") - real_array(target, "mse_loss")
     single = in_single(difference)
     return _like(np.mean(single * single), difference)
 

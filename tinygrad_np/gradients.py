@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from tinygrad_np.derivatives.table import Parts, Rule
-from tinygrad_np.errors import DTypeError, GraphError, ShapeError
+from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, ShapeError, foreign_array
 
 __all__ = ["conjugated", "implied", "outline", "owned", "unbroadcast"]
 
@@ -89,7 +89,7 @@ def implied(gradient: Any, out: np.ndarray) -> Any:
 
     Raises:
         GraphError: none was given for a result that is not a scalar.
-        DTypeError: none was given for a complex result.
+        DTypeError: none was given for a complex result, or a complex one for a real result.
         ShapeError: it has another shape than the result.
     """
     if gradient is None:
@@ -106,4 +106,9 @@ def implied(gradient: Any, out: np.ndarray) -> Any:
         return np.array(1, out.dtype, ndmin=out.ndim)
     if np.shape(gradient) != out.shape:
         raise ShapeError(f"the given gradient has shape {np.shape(gradient)}, but the result has shape {out.shape}")
+    given = gradient if hasattr(gradient, "dtype") else np.asarray(gradient)
+    if isinstance(given, FOREIGN) or given.dtype.kind not in "fciub":
+        raise foreign_array(given)
+    if given.dtype.kind == "c" and out.dtype.kind != "c":
+        raise DTypeError(f"the given gradient is complex, but the result has dtype {out.dtype}; pass its real part")
     return gradient

@@ -168,6 +168,13 @@ def isolated(*watches: Watch) -> contextlib.AbstractContextManager[None]:
     return _while(lambda now: State(watches=watches), lambda now: before)
 
 
+entered: ContextVar[tuple[int, ...]] = ContextVar("tinygrad_np.entered", default=())
+"""The numbers under which each `Context` keeps the managers that this context is in: threads may share the object.
+
+Only numbers: when an interrupt has prevented that a manager is left, it ends because nobody else refers to it.
+"""
+
+
 class Context(Generic[T]):
     """A context manager that also decorates functions, generator functions and coroutine functions.
 
@@ -176,17 +183,29 @@ class Context(Generic[T]):
 
     def __init__(self, manager: Callable[[], contextlib.AbstractContextManager[T]]) -> None:
         self._manager = manager
-        self._entered: list[contextlib.AbstractContextManager[T]] = []
+        self._entered: dict[int, contextlib.AbstractContextManager[T]] = {}
 
     def __enter__(self) -> T:
-        self._entered.append(self._manager())
-        return self._entered[-1].__enter__()
+        number, manager = next_number(), self._manager()
+        self._entered[number] = manager
+        entered.set((*entered.get(), number))
+        return manager.__enter__()
 
     def __exit__(self, *error: Any) -> bool | None:
-        return self._entered.pop().__exit__(*error)
+        numbers = entered.get()
+        number = next((number for number in reversed(numbers) if number in self._entered), None)
+        if number is None:  # entered in another thread or task, whose state cannot be changed from here
+            return None
+        entered.set(tuple(other for other in numbers if other != number))
+        return self._entered.pop(number).__exit__(*error)
 
     def __call__(self, function: F) -> F:
         manager = self._manager
+        if isinstance(function, type) or not callable(function):
+            raise ArgumentTypeError(
+                f"{function!r} cannot be decorated, but a function can; decorate the methods of a class, and a "
+                "classmethod below @classmethod"
+            )
         if inspect.isasyncgenfunction(function):
             raise ArgumentTypeError(
                 f"the asynchronous generator {function.__name__} cannot be decorated; use a with statement in its body"

@@ -9,24 +9,29 @@ from __future__ import annotations
 import operator
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
-from tinygrad_np.calls import call, holds_tracked, leaves_behind, plain, stacked
+from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
 from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, NoDerivativeError, ShapeError, foreign_array
 from tinygrad_np.gradients import implied
 from tinygrad_np.recording import state
+from tinygrad_np.spellings import TENSOR, set_spellings
 from tinygrad_np.writes import written
 
-__all__ = ["Tensor"]
+__all__ = ["Tensor", "plain_array"]
 
 LISTS = frozenset([list, tuple])
+
+LINE = 25
+"""How many elements a line of numbers counts as, when `repr` compares with NumPy's print option `threshold`, 1000: so
+it shows at most 40 lines, about a screen, and leaves out what is in the middle of more."""
 
 ADDING = threading.Lock()
 
@@ -85,6 +90,8 @@ def _in_place(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
             return self
         self._require_assignable()
         result = call(function, (self, other))
+        if not isinstance(result, Tensor):  # of a function that is constant almost everywhere
+            result = box(result, None)
         if result.shape != self.shape:
             raise ShapeError(f"the result of shape {result.shape} cannot be put in the place of one of {self.shape}")
         if result.dtype != self.dtype:  # NumPy refuses what loses more than precision
@@ -95,11 +102,14 @@ def _in_place(function: np.ufunc) -> Callable[[Tensor, Any], Tensor]:
     return method
 
 
-def plain_array(data: Any) -> Any:
-    """The same, unless it is an array of a kind whose meaning would get lost: operators of matrices, or masks."""
+def plain_array(data: Any, dtype: DTypeLike | None = None) -> np.ndarray:
+    """The array that data stands for, unless its meaning would get lost: masks, operators of matrices, or objects."""
     if isinstance(data, FOREIGN):
         raise foreign_array(data)
-    return data
+    array = np.asarray(data, dtype=None if data is None else dtype)  # None is no NaN
+    if array.dtype.kind == "O":
+        raise foreign_array(array)
+    return array
 
 
 def guarded() -> bool:
@@ -165,7 +175,7 @@ class Tensor(Box):
             if data.requires_grad:
                 raise NoDerivativeError("a Tensor of a Tensor that requires grad would lose its history; .detach() it")
             data = data.array
-        self.array = np.asarray(plain_array(data), dtype=dtype)
+        self.array = plain_array(data, dtype)
         self.node = None
         self.name = name
         if requires_grad:
@@ -182,7 +192,7 @@ class Tensor(Box):
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        array = np.asarray(plain_array(plain(value)))
+        array = plain_array(value.data if isinstance(value, Tensor) else plain(value))
         if array is self.array:  # t.data -= 1 ends here
             written(array)
         self.array = array
@@ -210,6 +220,11 @@ class Tensor(Box):
         elif value and self.node is None:
             self.node = getattr(self, "_leaf", None) or Node(LEAF, (), NOTHING, (), self.array, state.get().scope)
             self.node.name = self._name
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad`, and return this Tensor."""
+        self.requires_grad = requires_grad
+        return self
 
     @property
     def name(self) -> str | None:
@@ -244,12 +259,26 @@ class Tensor(Box):
         return None if node is None else node.grad
 
     @grad.setter
-    def grad(self, value: np.ndarray | None) -> None:
+    def grad(self, value: ArrayLike | None) -> None:
+        """Set it to None, to an array of this shape, or to one number for all elements.
+
+        Raises:
+            GraphError: this Tensor does not require grad.
+            ShapeError: the value has another shape.
+            DTypeError: it has no dtype that this Tensor's could hold.
+        """
         node = self.node or getattr(self, "_leaf", None)
+        if value is not None:
+            if node is None:
+                raise GraphError("a Tensor that does not require grad holds no gradient; set requires_grad=True first")
+            value = np.asarray(value)
+            if value.shape not in ((), self.shape):
+                raise ShapeError(f"a gradient of shape {value.shape} is set for a Tensor of shape {self.shape}")
+            if not np.can_cast(value.dtype, self.dtype, "same_kind"):
+                raise DTypeError(f"a gradient of dtype {value.dtype} is set for a Tensor of dtype {self.dtype}")
+            value = np.asarray(value if value.shape == self.shape else np.full(self.shape, value), self.dtype)
         if node is not None:
             node.grad = value
-        elif value is not None:
-            raise GraphError("a Tensor that does not require grad holds no gradient; set requires_grad=True first")
 
     def retain_grad(self) -> None:
         """Have backward() leave the gradient of this Tensor, although it was computed, in its `.grad`.
@@ -259,6 +288,8 @@ class Tensor(Box):
         """
         if self.node is None:
             raise GraphError("this Tensor does not require grad, so there is no gradient to retain")
+        if self.node.args is None:
+            raise GraphError("backward() has been called already; call retain_grad() before it")
         self.node.retains_grad = True
 
     @property
@@ -279,6 +310,10 @@ class Tensor(Box):
     @property
     def size(self) -> int:
         """The number of elements."""
+        return self.array.size
+
+    def numel(self) -> int:
+        """The number of elements: PyTorch's name for `size`."""
         return self.array.size
 
     @property
@@ -320,6 +355,8 @@ class Tensor(Box):
         """
         if self.node is None:
             raise GraphError("this Tensor does not require grad: nothing it was computed from has requires_grad=True")
+        if state.get().trace is None:
+            self._stay("a gradient from backward(), which is not recorded,")
         start = np.asarray(implied(gradient, self.array), dtype=self.dtype)
         found = backward({self.node: start}, None, retain_graph)
         with ADDING:  # threads may add to the same parameters
@@ -331,7 +368,7 @@ class Tensor(Box):
         now = state.get()
         if now.trace is not None:
             now.trace.refuse(self, taken)
-        if now.inputs and self.node is not None and not now.inputs.isdisjoint(leaves_behind([self.node])):
+        if now.inputs and self.node is not None and not now.inputs.isdisjoint(ancestors([self.node])):
             raise NoDerivativeError(
                 f"{taken} of a value that depends on the argument of a function being differentiated would lose the "
                 "derivative; compute with the Tensor itself, or .detach() it first to treat it as a constant"
@@ -346,19 +383,26 @@ class Tensor(Box):
                     return call(ufunc, args)
             return apply(ufunc, args)
         out = kwargs.pop("out", (None,))
-        if len(out) == 1 and isinstance(out[0], Tensor):
-            out[0][...] = getattr(ufunc, method)(*args, **kwargs)
-            return out[0]
-        writes = method == "at" or any(array is not None for array in out)
-        if writes and traced(*args, *out):
-            state.get().trace.refuse_writing(ufunc)
         if any(array is not None for array in out):
-            if holds_tracked((*args, *out)):
+            recorded = holds_tracked((*args, *out)) or traced(*args, *out)
+            if recorded and len(out) == 1 and isinstance(out[0], Tensor):
+                out[0][...] = getattr(ufunc, method)(*args, **kwargs)
+                return out[0]
+            if traced(*args, *out):
+                state.get().trace.refuse_writing(ufunc)
+            if recorded:
                 raise NoDerivativeError(
                     f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "
                     "out=; use the Tensor that it returns, or .detach() the inputs"
                 )
-            return getattr(ufunc, method)(*map(plain, args), out=out, **kwargs)
+            options = {name: plain(value) for name, value in kwargs.items()}
+            results = getattr(ufunc, method)(*map(plain, args), out=plain(out), **options)
+            for array in out:
+                if isinstance(array, Tensor):
+                    written(array.array)
+            every = zip(out, results if len(out) > 1 else [results], strict=True)
+            results = [box(result, None) if array is None else array for array, result in every]
+            return tuple(results) if len(out) > 1 else results[0]
         if method == "__call__":
             return call(ufunc, args, kwargs)
         if method == "outer":
@@ -376,6 +420,8 @@ class Tensor(Box):
                 "arguments; use another function, or .detach() the input"
             )
         if traced(*args, *kwargs.values()):
+            if method == "at":
+                state.get().trace.refuse_writing(ufunc)
             return apply(getattr(ufunc, method), args, kwargs)
         result = getattr(ufunc, method)(*map(plain, args), **kwargs)
         if method == "at" and isinstance(args[0], Tensor):
@@ -392,8 +438,8 @@ class Tensor(Box):
             self._stay("numpy.asarray()")
         if self.node is not None:
             raise NoDerivativeError(
-                "turning a Tensor that requires grad into an array would lose its history; "
-                "use numpy.stack to join Tensors, or .detach() to drop the history on purpose"
+                "turning a Tensor that requires grad into an array would lose its history; write x.detach().numpy() "
+                "for the array, to plot it, say, loss.item() for the number, or np.stack([x, y]) to join Tensors"
             )
         return np.array(self.array, dtype=dtype, copy=copy)
 
@@ -402,8 +448,8 @@ class Tensor(Box):
             self._stay("float()")
         if self.node is not None:
             raise NoDerivativeError(
-                "float() of a Tensor that requires grad would lose its history; "
-                "use .item() for the number, or numpy's functions instead of math's"
+                "float() of a Tensor that requires grad would lose its history; write loss.item() for the number, as "
+                "in '%.3f' % loss.item(), or np.sin(x) instead of math.sin(x)"
             )
         return float(self.array)
 
@@ -411,7 +457,7 @@ class Tensor(Box):
         if guarded():
             self._stay("complex()")
         if self.node is not None:
-            raise NoDerivativeError("complex() of a Tensor that requires grad would lose its history; use .item()")
+            raise NoDerivativeError("complex() of a Tensor that requires grad would lose its history; write x.item()")
         return complex(self.array)
 
     def __int__(self) -> int:
@@ -447,11 +493,20 @@ class Tensor(Box):
     def __repr__(self) -> str:
         if state.get().trace is not None:
             self._stay("printing")
-        text = np.array2string(self.array, separator=", ", prefix="Tensor(")
-        kind = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
-        shape = f", shape={self.shape}" if self.size == 0 and self.shape != (0,) else ""
+        kind = type(self).__name__
+        lines = self.size // self.shape[-1] if self.size and self.ndim else 0
+        long = max(self.size, lines * LINE) > np.get_printoptions()["threshold"]
+        edge = 1 if long and self.ndim > 2 else None  # three at both ends of many axes are still too many
+        text = np.array2string(
+            self.array, separator=", ", prefix=f"{kind}(", threshold=0 if long else None, edgeitems=edge
+        )
+        dtype = "" if self.dtype in (np.float64, np.int64, np.bool_) else f", dtype={self.dtype}"
+        shape = f", shape={self.shape}" if self.shape != (0,) and (self.size == 0 or long) else ""
         name = "" if self.name is None else f", name={self.name!r}"
-        return f"Tensor({text}{shape}{kind}{', requires_grad=True' if self.requires_grad else ''}{name})"
+        return f"{kind}({text}{shape}{dtype}{', requires_grad=True' if self.requires_grad else ''}{name})"
+
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in TENSOR]
 
     def __format__(self, spec: str) -> str:
         if not spec:
@@ -461,8 +516,13 @@ class Tensor(Box):
         return format(self.array.item() if self.size == 1 else self.array, spec)
 
     def __reduce__(self) -> tuple[Any, ...]:
+        if guarded():
+            self._stay("a copy")
         if not self.is_leaf:
-            raise GraphError("a Tensor cannot be copied together with its history; .detach() it first")
+            raise GraphError(
+                "a Tensor cannot be copied together with its history; write x.detach() for a Tensor without it, or "
+                "x.detach().numpy() for the array, to plot it, say"
+            )
         return _rebuild, (type(self), self.array, self.requires_grad, self.name, self.grad)
 
     # Operators and methods: one line a function
@@ -533,7 +593,8 @@ class Tensor(Box):
         if self.array.base is not None:
             raise GraphError(
                 "this Tensor is a view of another array, which a recorded assignment would not change; "
-                "assign to the other Tensor itself, with one index, or to a copy, x = x.copy()"
+                "assign to the other Tensor itself, with one index, as in x[0] = x[0] + 1 instead of x[0] += 1, or to "
+                "a copy, x = x.copy()"
             )
         if self.dtype.kind not in "fc":
             raise DTypeError(f"a value with a gradient cannot be assigned to elements of dtype {self.dtype}")
@@ -543,7 +604,7 @@ class Tensor(Box):
     sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
     max, min = _method(np.max), _method(np.min)
     var, std = _method(np.var), _method(np.std)
-    clip, round, astype = _method(np.clip), _method(np.round), _method(np.astype)
+    round, astype = _method(np.round), _method(np.astype)
     squeeze, ravel, swapaxes = _method(np.squeeze), _method(np.ravel), _method(np.swapaxes)
     cumsum, cumprod, ptp = _method(np.cumsum), _method(np.cumprod), _method(np.ptp)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)
@@ -560,6 +621,10 @@ class Tensor(Box):
     def sort(self, axis: int = -1) -> None:
         """Sort in place, as ndarray's method does, recorded as an assignment; `numpy.sort` gives a sorted copy."""
         self[...] = call(np.sort, (self,), {"axis": axis})
+
+    def clip(self, min: Any = None, max: Any = None, **kwargs: Any) -> Tensor:
+        """See `numpy.clip`."""
+        return call(np.clip, (self, min, max), kwargs)
 
     def reshape(self, *shape: Any, **kwargs: Any) -> Tensor:
         """See `numpy.reshape`; the shape may be one tuple or separate integers."""
@@ -590,6 +655,7 @@ class Tensor(Box):
 
 
 Box.kind = Tensor
+set_spellings(Tensor, TENSOR)
 
 PLAIN = frozenset([Tensor, np.ndarray, float, int, bool, complex, np.float64, np.float32])
 
@@ -597,6 +663,8 @@ PLAIN = frozenset([Tensor, np.ndarray, float, int, bool, complex, np.float64, np
 def _rebuild(
     kind: type[Tensor], data: np.ndarray, requires_grad: bool, name: str | None, gradient: np.ndarray | None
 ) -> Tensor:
-    tensor = kind(data, requires_grad, dtype=data.dtype, name=name)
-    tensor.grad = gradient
+    tensor = kind(data, requires_grad or gradient is not None, dtype=data.dtype, name=name)
+    if gradient is not None:  # also of a Tensor that does not learn any more
+        tensor.grad = gradient
+    tensor.requires_grad = requires_grad
     return tensor

@@ -7,7 +7,6 @@ and a backward pass looks at single calls only if anything was written since the
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from typing import Any
 
@@ -83,7 +82,7 @@ def check(node: Any, gradient: Any) -> None:
 
 def saved(node: Any) -> list[np.ndarray]:
     """All arrays that a call keeps: its arguments, those in lists among them, and its result."""
-    return arrays([*(node.args or ()), node.out])
+    return arrays([*(node.args or ()), *node.kwargs.values(), node.out])
 
 
 def arrays(value: Any) -> list[np.ndarray]:
@@ -92,41 +91,52 @@ def arrays(value: Any) -> list[np.ndarray]:
     return [value] if isinstance(value, np.ndarray) else []
 
 
+class Overwritten:
+    """Stands for an array whose elements are lost: it has a shape and a dtype, and anything else raises an error."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.shape, self.dtype, self.ndim, self.size = array.shape, array.dtype, array.ndim, array.size
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function not in OUTLINES:
+            raise TypeError(f"numpy.{function.__name__} asks for elements")
+        return function(*(np.broadcast_to(NONE.astype(x.dtype), x.shape) if x is self else x for x in args), **kwargs)
+
+    __array_ufunc__ = None
+
+
+OUTLINES = frozenset([np.shape, np.ndim, np.size, np.result_type, np.iscomplexobj, np.zeros_like, np.ones_like])
+"""Functions that depend on the shape and dtype of an array alone."""
+
+NONE = np.zeros(())
+
+
 def matters(node: Any, gradient: Any, array: np.ndarray) -> bool:
-    """Whether a call's derivatives depend on the values in one of its arrays: whether they change with them."""
-    results = []
-    for seed in range(2):
-        other = np.random.default_rng(seed).normal(size=array.shape)
-        other = (other > 0 if array.dtype.kind in "biu" else other).astype(array.dtype)
-        args, out = replaced(list(node.args or ()), array, other), replaced(node.out, array, other)
-        args = args if node.rule.positional else ()
-        try:
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                results.append(
-                    [
-                        plain(vjp(plain(gradient), out, *args, **node.kwargs))
-                        for parent, vjp in zip(node.parents, node.rule.vjps, strict=False)
-                        if parent is not None and vjp is not None
-                    ]
-                )
-        except Exception:  # with other values it cannot even be computed: an index, a matrix to be inverted
-            return True
-    one, two = (arrays([list(part.values()) if isinstance(part, Parts) else part for part in r]) for r in results)
-    return not all(np.array_equal(x, y) for x, y in zip(one, two, strict=True))
+    """Whether a call's derivatives depend on the elements of one of its arrays: whether they can do without them."""
+    lost = Overwritten(array)
+    args, out = replaced(list(node.args or ()), array, lost), replaced(node.out, array, lost)
+    kwargs = {name: replaced(value, array, lost) for name, value in node.kwargs.items()}
+    for parent, vjp in zip(node.parents, node.rule.vjps, strict=False):
+        if parent is not None and vjp is not None:
+            try:
+                vjp(plain(gradient), out, *(args if node.rule.positional else ()), **kwargs)
+            except Exception:  # whatever it was about to do with the elements
+                return True
+    return False
 
 
 def plain(value: Any) -> Any:
     """Arrays in the place of Tensors and numbers."""
     if isinstance(value, Parts):
         return Parts({i: plain(part) for i, part in value.items()})
-    if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
     return np.asarray(getattr(value, "array", value))
 
 
-def replaced(value: Any, array: np.ndarray, other: np.ndarray) -> Any:
-    """The same value, or list, with another array in the place of one."""
+def replaced(value: Any, array: np.ndarray, other: Any) -> Any:
+    """The same value, or list, with something else in the place of an array."""
     if isinstance(value, (list, tuple)):
         items = [replaced(item, array, other) for item in value]
         return items if isinstance(value, list) else tuple(items)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import resource
 import sys
 import time
 import tracemalloc
@@ -225,7 +224,9 @@ def flat(sizes: list[int], batch_size: int, steps: int) -> tuple[float, float]:
 
 
 def peak() -> float:
-    """The peak memory of this process so far, in bytes."""
+    """The peak memory of this process so far, in bytes. It is measured on POSIX systems alone."""
+    import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -44,6 +44,10 @@ class Dataset(_Arrays):
 
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        parts = [f"  {name}: {_describe(array)}" for name, array in self._asdict().items()]
+        return "\n".join([f"{type(self).__name__}:", *parts, *(f"  note: {note}" for note in self.notes)])
+
     @property
     def num_classes(self) -> int:
         """The number of classes: the highest label for training, plus one."""

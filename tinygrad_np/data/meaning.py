@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_np.arguments import integer
 from tinygrad_np.errors import ArgumentError, DataError
 
 __all__ = [
@@ -273,7 +274,7 @@ def _column_named(labels: str | int | None, names: Sequence[str] | None, width: 
             raise ArgumentError(f"{source}: several columns are named {labels!r}; give the number of one, from 0")
         return names.index(str(labels))
     try:
-        number = {"first": 0, "last": -1}.get(str(labels)) if isinstance(labels, str) else labels
+        number = {"first": 0, "last": -1}.get(labels) if isinstance(labels, str) else integer("labels", labels)
         number = int(labels) if number is None else number  # type: ignore[arg-type]
         return range(width)[number]
     except (ValueError, IndexError):

@@ -33,6 +33,7 @@ def to_inputs(images: NDArray[Any]) -> NDArray[np.float32]:
     >>> to_inputs(np.array([[[0, 51], [102, 255]]], np.uint8))
     array([[0. , 0.2, 0.4, 1. ]], dtype=float32)
     """
+    images = np.asarray(images)
     flat = images.reshape(len(images), math.prod(images.shape[1:]))
     if images.dtype == np.uint8:
         inputs: NDArray[np.float32] = np.divide(flat, 255, dtype=np.float32)

@@ -70,8 +70,23 @@ def detect_anomaly() -> Context[None]:
 
 @contextlib.contextmanager
 def _detecting() -> Iterator[None]:
-    with watching(Detector()), np.errstate(all="ignore"):
+    with watching(Detector()), silent():
         yield
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[None]:
+    """Within it, NumPy does not warn of floating-point numbers. Unlike numpy.errstate, it survives interrupts."""
+    before = np.geterr()
+    try:
+        np.seterr(all="ignore")
+        yield
+    finally:
+        try:
+            np.seterr(**before)
+        except BaseException:
+            np.seterr(**before)
+            raise
 
 
 class Detector:

@@ -15,9 +15,9 @@ from numpy.typing import DTypeLike
 
 from tinygrad_np import functional
 from tinygrad_np.debug.profile import owners
-from tinygrad_np.debug.tables import aligned, in_bytes
+from tinygrad_np.debug.tables import aligned, in_bytes, in_html
 from tinygrad_np.derivatives.products import index_lists
-from tinygrad_np.derivatives.table import LEAF, RULES, Rule
+from tinygrad_np.derivatives.table import LEAF, RULES, Rule, known
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn.module import Module, Parameter
@@ -150,17 +150,23 @@ class Summary:
     unfound: list[Shape]
 
     def __str__(self) -> str:
-        header = ["module", "output shape", "parameters", "multiply-adds", "activations"]
-        total = ["total", "", *_numbers(self.parameters, self.frozen, 0, self.multiply_adds, self.activation_bytes)]
-        inputs = f"{'an input' if len(self.input_shapes) == 1 else 'inputs'} of shape {_joined(self.input_shapes)}"
-        return (
-            f"{aligned([header], list(map(_cells, self.rows)), [total])}\n\n"
-            f"for {inputs} {self.dtype}; the parameters take {in_bytes(self.parameter_bytes)}"
-            + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}"
-            * bool(self.unfound)
-        )
+        return f"{aligned(*self._table())}\n\n{self._about()}"
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return in_html(*self._table(), caption=self._about())
+
+    def _table(self) -> tuple[list[list[str]], ...]:
+        header = ["module", "output shape", "parameters", "multiply-adds", "activations"]
+        total = ["total", "", *_numbers(self.parameters, self.frozen, 0, self.multiply_adds, self.activation_bytes)]
+        return [header], list(map(_cells, self.rows)), [total]
+
+    def _about(self) -> str:
+        """What is below the table."""
+        inputs = f"{'an input' if len(self.input_shapes) == 1 else 'inputs'} of shape {_joined(self.input_shapes)}"
+        text = f"for {inputs} {self.dtype}; the parameters take {in_bytes(self.parameter_bytes)}"
+        return text + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}" * bool(self.unfound)
 
 
 def _cells(row: Layer) -> list[str]:
@@ -371,7 +377,8 @@ def _args(node: Node) -> tuple[Any, ...]:
 MULTIPLY_ADDS: dict[Rule, Callable[[Node], int]] = {
     **{
         RULES[inspect.unwrap(function)]: _sums_along_an_axis
-        for function in (functional.linear, np.matmul, np.matvec, np.vecmat, np.vecdot)
+        for function in (functional.linear, np.matmul, np.vecdot, known(np, "matvec"), known(np, "vecmat"))
+        if function
     },
     **{RULES[function]: _sums_of_all_pairs for function in (np.dot, np.inner, np.outer, np.tensordot, np.vdot)},
     RULES[np.einsum]: _einsum,

@@ -1,10 +1,13 @@
-"""Text tables, and times and memory in readable units."""
+"""Tables as text and for notebooks, and times and memory in readable units."""
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
 
-__all__ = ["aligned", "in_bytes", "in_seconds"]
+from tinygrad_np.printing import printable
+
+__all__ = ["aligned", "in_bytes", "in_html", "in_seconds"]
 
 
 def aligned(*blocks: Sequence[Sequence[str]]) -> str:
@@ -14,7 +17,7 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
         blocks: each a sequence of rows; every row is a sequence of as many cells.
 
     Returns:
-        The table, without a line break at its end.
+        The table, without a line break at its end. Control characters in cells are shown as escapes.
 
     >>> print(aligned([["module", "calls"]], [["layers.0", "1"], ["layers.2", "12"]]))
     module    calls
@@ -22,6 +25,7 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
     layers.0      1
     layers.2     12
     """
+    blocks = tuple([[printable(cell).replace("\n", "\\n") for cell in row] for row in block] for block in blocks)
     widths = [max(map(len, column)) for column in zip(*(row for block in blocks for row in block), strict=True)]
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
 
@@ -30,6 +34,34 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
         return "  ".join([row[0].ljust(len(first)), *others]).rstrip()
 
     return f"\n{rule}\n".join("\n".join(map(line, block)) for block in blocks)
+
+
+def in_html(*blocks: Sequence[Sequence[str]], caption: str = "") -> str:
+    """Write the same rows as an HTML table, the first block as its head, for a notebook to show.
+
+    Args:
+        blocks: as for `aligned`.
+        caption: text that stands below the table.
+
+    Returns:
+        The element.
+
+    >>> in_html([["module", "calls"]], [["a < b", "1"]])[:60]
+    '<table><thead><tr><th style="text-align: left; white-space: '
+    """
+
+    def lines(block: Sequence[Sequence[str]], tag: str) -> str:
+        return "".join(f"<tr>{cells(row, tag)}</tr>" for row in block)
+
+    def cells(row: Sequence[str], tag: str) -> str:
+        sides = ["left; white-space: pre", *["right"] * (len(row) - 1)]  # the first column may be indented
+        pairs = zip(sides, map(html.escape, row), strict=True)
+        return "".join(f'<{tag} style="text-align: {side}">{cell}</{tag}>' for side, cell in pairs)
+
+    head, *bodies = blocks
+    parts = [f"<thead>{lines(head, 'th')}</thead>", *(f"<tbody>{lines(body, 'td')}</tbody>" for body in bodies)]
+    below = [f"<div>{html.escape(line)}</div>" for line in caption.splitlines()]
+    return "".join(["<table>", *parts, "</table>", *below])
 
 
 def in_seconds(seconds: float) -> str:

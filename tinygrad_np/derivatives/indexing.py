@@ -100,10 +100,10 @@ def insert(arr, obj, values, axis=None):
     return elements[np.insert(numbers(arr), obj, of_values, axis)]
 
 
-def trim_zeros(filt, trim="fb", axis=None):
+def trim_zeros(filt, *args, **kwargs):
     """Let NumPy trim the elements' numbers. Where one of them went tells which block to cut out."""
     filt = as_array(filt)
-    block = np.trim_zeros(np.where(filt != 0, numbers(filt) + 1, 0), trim, axis)
+    block = np.trim_zeros(np.where(filt != 0, numbers(filt) + 1, 0), *args, **kwargs)
     start = np.zeros(filt.ndim, int)
     if block.any():
         place = np.argwhere(block)[0]

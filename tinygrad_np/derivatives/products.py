@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import RULES, composite, derivative
+from tinygrad_np.derivatives.table import RULES, composite, derivative, known
 from tinygrad_np.errors import ShapeError
 
 
@@ -74,8 +74,8 @@ derivative(
     lambda g, out, x1, x2, *, axis=-1: times_vectors(g, np.conj(x1), x2, axis),
 )
 composite(np.linalg.vecdot, np.vecdot)
-derivative(np.matvec, lambda g, out, x1, x2: column(g) * row(x2), matvec_vector)
-derivative(np.vecmat, vecmat_vector, lambda g, out, x1, x2: column(np.conj(x1)) * row(g))
+derivative(known(np, "matvec"), lambda g, out, x1, x2: column(g) * row(x2), matvec_vector)
+derivative(known(np, "vecmat"), vecmat_vector, lambda g, out, x1, x2: column(np.conj(x1)) * row(g))
 
 # Sums over any axes
 
@@ -334,18 +334,18 @@ def overlap(g, n, m, backwards=False):
 
 
 def convolve_vjp(g, a, v):
-    a, v = np.ravel(as_array(a)), np.ravel(as_array(v))
-    return np.convolve(overlap(g, a.size, v.size), v[::-1], "valid")
+    v = np.ravel(as_array(v))
+    return np.convolve(overlap(g, np.size(a), v.size), v[::-1], "valid")
 
 
 def correlate_left(g, out, a, v, mode="valid"):
-    a, v = as_array(a), as_array(v)
-    return np.convolve(overlap(g, a.size, v.size, backwards=True), np.conj(v), "valid")
+    v = as_array(v)
+    return np.convolve(overlap(g, np.size(a), v.size, backwards=True), np.conj(v), "valid")
 
 
 def correlate_right(g, out, a, v, mode="valid"):
-    a, v = as_array(a), as_array(v)
-    return np.conj(np.convolve(overlap(g, a.size, v.size, backwards=True), a[::-1], "valid")[::-1])
+    a = as_array(a)
+    return np.conj(np.convolve(overlap(g, a.size, np.size(v), backwards=True), a[::-1], "valid")[::-1])
 
 
 derivative(

@@ -96,7 +96,8 @@ def prod_vjp(g, out, a, axis=None, dtype=None, *, keepdims=False, initial=1, whe
     axes = tuple(range(a.ndim)) if axis is None or a.ndim == 0 else tuple(np.atleast_1d(axis) % a.ndim)
     kept = [i for i in range(a.ndim) if i not in axes]
     row = np.reshape(np.transpose(a, [*kept, *axes]), [*(a.shape[i] for i in kept), -1])
-    before, after = (np.cumulative_prod(x, axis=-1, include_initial=True)[..., :-1] for x in (row, row[..., ::-1]))
+    ones = np.ones((*row.shape[:-1], 1), row.dtype)
+    before, after = (np.cumprod(np.concatenate([ones, x], -1), -1)[..., :-1] for x in (row, row[..., ::-1]))
     others = np.reshape(before * after[..., ::-1], [a.shape[i] for i in [*kept, *axes]])
     return spread(g * initial, axis, keepdims) * np.transpose(others, np.argsort([*kept, *axes]))
 

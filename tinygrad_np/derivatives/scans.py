@@ -6,7 +6,7 @@ Running sums and differences are linear. The VJP of a linear map is the transpos
 import numpy as np
 
 from tinygrad_np.derivatives.products import as_array
-from tinygrad_np.derivatives.table import composite, derivative, differentiable
+from tinygrad_np.derivatives.table import composite, derivative, differentiable, known
 from tinygrad_np.errors import ArgumentError
 
 # Running sums and products
@@ -55,13 +55,13 @@ def without_initial(g, axis, include_initial):
 derivative(np.cumsum, cumsum_vjp)
 derivative(np.cumprod, cumprod_vjp)
 derivative(
-    np.cumulative_sum,
+    known(np, "cumulative_sum"),
     lambda g, out, x, *, axis=None, dtype=None, include_initial=False: cumsum_vjp(
         without_initial(g, axis, include_initial), out, x, axis or 0
     ),
 )
 derivative(
-    np.cumulative_prod,
+    known(np, "cumulative_prod"),
     lambda g, out, x, *, axis=None, dtype=None, include_initial=False: cumprod_vjp(
         without_initial(g, axis, include_initial), without_initial(out, axis, include_initial), x, axis or 0
     ),

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinygrad_np.derivatives.indexing import numbers, put_back, scatter
 from tinygrad_np.derivatives.products import as_array, pieces_like
-from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled, known
 from tinygrad_np.errors import NoDerivativeError
 
 # One array of another shape
@@ -126,7 +126,7 @@ derivative(
     lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 1 if ary.ndim > 1 else 0),
 )
 derivative(np.dsplit, lambda g, out, ary, indices_or_sections: split_vjp(g, out, ary, indices_or_sections, 2))
-derivative(np.unstack, lambda g, out, x, *, axis=0: np.stack(filled(g, out), axis))
+derivative(known(np, "unstack"), lambda g, out, x, *, axis=0: np.stack(filled(g, out), axis))
 
 # Joining: the gradient for a list of arrays is a list of gradients.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Sequence
 from functools import wraps
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -33,6 +34,7 @@ __all__ = [
     "derivative",
     "differentiable",
     "filled",
+    "known",
 ]
 
 Vjp = Any  # a function; typed so because its code object is read
@@ -130,8 +132,16 @@ Its argument stands empty for the list of them: thousands of items that all save
 """
 
 
-def derivative(function: Callable[..., Any], *vjps: Vjp | None) -> None:
+def known(module: ModuleType, name: str) -> Callable[..., Any] | None:
+    """The function of this name in NumPy; None where NumPy is too old to have it, and so it needs no row."""
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    return function
+
+
+def derivative(function: Callable[..., Any] | None, *vjps: Vjp | None) -> None:
     """Add a row: `derivative(np.multiply, lambda g, out, x, y: g * y, lambda g, out, x, y: g * x)`."""
+    if function is None:
+        return
     RULES[function] = Rule(function.__name__, vjps)
 
 
@@ -183,7 +193,7 @@ def differentiable(*vjps: Vjp | None, residuals: bool = False) -> Callable[[F], 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             for arg in (*args, *kwargs.values()) if kwargs else args:
-                if type(arg) is not np.ndarray and hasattr(arg, "__array_function__"):
+                if not isinstance(arg, np.ndarray) and hasattr(arg, "__array_function__"):
                     out = arg.__array_function__(function, (), args, kwargs)
                     break
             else:

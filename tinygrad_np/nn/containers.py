@@ -39,9 +39,14 @@ class ModuleList(Module, MutableSequence[Module]):
         """Hold these modules and no others, numbered from 0."""
         for i, module in enumerate(modules):
             if not isinstance(module, Module):
+                remedy = ""
+                if isinstance(module, type):
+                    remedy = f"; make an object of the class, {module.__name__}(...)"
+                elif isinstance(module, (list, tuple)) and isinstance(self, Sequential):
+                    remedy = "; unpack it with *, as in Sequential(*layers)"
                 raise ArgumentTypeError(
                     f"{type(self).__name__} takes modules, such as nn.ReLU(), but its argument number {i + 1} is "
-                    f"{module!r}"
+                    f"{module!r}{remedy}"
                 )
         for name, _ in list(self.named_children()):
             delattr(self, name)

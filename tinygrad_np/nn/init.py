@@ -9,9 +9,10 @@ a paper need such a weight, and raise a `ShapeError` for other shapes; the rest 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tinygrad_np.arguments import Seed, random_generator
-from tinygrad_np.errors import ShapeError
+from tinygrad_np.errors import ArgumentTypeError, ShapeError
 from tinygrad_np.tensor import Tensor
 
 __all__ = [
@@ -39,28 +40,34 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     Raises:
         ShapeError: the tensor does not have two axes.
     """
-    if tensor.ndim != 2:
+    if _checked(tensor).ndim != 2:
         raise ShapeError(f"fans are defined for weights of shape (out_features, in_features), not {tensor.shape}")
     fan_out, fan_in = tensor.shape
     return fan_in, fan_out
 
 
-def uniform_(tensor: Tensor, low: float, high: float, generator: Seed) -> None:
+def _checked(tensor: Any) -> Tensor:
+    if not isinstance(tensor, Tensor):
+        raise ArgumentTypeError(f"only a Tensor can be initialised, not a {type(tensor).__name__}; pass layer.weight")
+    return tensor
+
+
+def uniform_(tensor: Tensor, low: float = 0.0, high: float = 1.0, generator: Seed = None) -> None:
     """Draw from the uniform distribution on [low, high)."""
-    tensor.detach()[...] = random_generator(generator).uniform(low, high, tensor.shape)
+    _checked(tensor).detach()[...] = random_generator(generator).uniform(low, high, tensor.shape)
 
 
-def normal_(tensor: Tensor, mean: float, std: float, generator: Seed) -> None:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Seed = None) -> None:
     """Draw from the normal distribution with this mean and standard deviation."""
-    tensor.detach()[...] = random_generator(generator).normal(mean, std, tensor.shape)
+    _checked(tensor).detach()[...] = random_generator(generator).normal(mean, std, tensor.shape)
 
 
 def zeros_(tensor: Tensor) -> None:
     """Fill with zeros."""
-    tensor.detach()[...] = 0
+    _checked(tensor).detach()[...] = 0
 
 
-def xavier_uniform_(tensor: Tensor, generator: Seed) -> None:
+def xavier_uniform_(tensor: Tensor, generator: Seed = None) -> None:
     """Uniform within sqrt(6 / (fan_in + fan_out)) of 0, for tanh and sigmoid.
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010),
@@ -70,7 +77,7 @@ def xavier_uniform_(tensor: Tensor, generator: Seed) -> None:
     uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, generator: Seed) -> None:
+def xavier_normal_(tensor: Tensor, generator: Seed = None) -> None:
     """Normal with variance 2 / (fan_in + fan_out), for tanh and sigmoid.
 
     Source: Glorot & Bengio (2010), equation 12.
@@ -78,7 +85,7 @@ def xavier_normal_(tensor: Tensor, generator: Seed) -> None:
     normal_(tensor, 0, math.sqrt(2 / sum(fans(tensor))), generator)
 
 
-def kaiming_uniform_(tensor: Tensor, generator: Seed) -> None:
+def kaiming_uniform_(tensor: Tensor, generator: Seed = None) -> None:
     """Uniform with variance 2 / fan_in, for ReLU and its relatives.
 
     Source: He et al., "Delving deep into rectifiers" (2015), equation 10.
@@ -87,12 +94,12 @@ def kaiming_uniform_(tensor: Tensor, generator: Seed) -> None:
     uniform_(tensor, -bound, bound, generator)
 
 
-def kaiming_normal_(tensor: Tensor, generator: Seed) -> None:
+def kaiming_normal_(tensor: Tensor, generator: Seed = None) -> None:
     """Normal with variance 2 / fan_in, for ReLU and its relatives. Source: He et al. (2015), equation 10."""
     normal_(tensor, 0, math.sqrt(2 / fans(tensor)[0]), generator)
 
 
-def pytorch_default_(tensor: Tensor, fan_in: int, generator: Seed) -> None:
+def pytorch_default_(tensor: Tensor, fan_in: int, generator: Seed = None) -> None:
     """Uniform within 1 / sqrt(fan_in) of 0, for weight and bias alike.
 
     Source: PyTorch's `Linear.reset_parameters`, which follows LeCun et al., "Efficient BackProp" (1998), section 4.6,

@@ -114,7 +114,7 @@ class LeakyReLU(Module):
     """
 
     def __init__(self, negative_slope: float = 0.01) -> None:
-        self.negative_slope = negative_slope
+        self.negative_slope = number("negative_slope", negative_slope)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.leaky_relu(x, self.negative_slope)
@@ -162,10 +162,13 @@ class Softmax(Module):
     """
 
     def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+        self.axis = integer("axis", axis)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.softmax(x, self.axis)
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
 
 
 class LogSoftmax(Module):
@@ -176,10 +179,13 @@ class LogSoftmax(Module):
     """
 
     def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+        self.axis = integer("axis", axis)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return functional.log_softmax(x, self.axis)
+
+    def extra_repr(self) -> str:
+        return f"axis={self.axis}"
 
 
 class Dropout(Module):

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from tinygrad_np import functional
+from tinygrad_np.arguments import number
 from tinygrad_np.nn.module import Module
 from tinygrad_np.tensor import Tensor
 
@@ -28,10 +29,13 @@ class CrossEntropyLoss(Module):
     """
 
     def __init__(self, label_smoothing: float = 0.0) -> None:
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number("label_smoothing", label_smoothing)
 
     def forward(self, logits: Tensor | np.ndarray, target: ArrayLike | Tensor) -> Tensor:
         return functional.cross_entropy(logits, target, self.label_smoothing)
+
+    def extra_repr(self) -> str:
+        return f"label_smoothing={self.label_smoothing}"
 
 
 class NLLLoss(Module):

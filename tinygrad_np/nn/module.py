@@ -10,22 +10,37 @@ list, is refused when it is assigned; and again when parameters are asked for, s
 from __future__ import annotations
 
 import reprlib
-from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections import ChainMap, UserDict, UserList, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
+from functools import partial
+from types import GeneratorType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, ShapeError
+from tinygrad_np.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CheckpointError,
+    ShapeError,
+    TinygradNpError,
+    users_frames,
+)
+from tinygrad_np.printing import printable
 from tinygrad_np.recording import Scope, State, state
+from tinygrad_np.spellings import MODULE, set_spellings
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
 
 __all__ = ["IncompatibleKeys", "Module", "Parameter"]
 
-CONTAINERS = (list, tuple, set, frozenset, deque, dict)
+MAPPINGS = (dict, UserDict, ChainMap, MappingProxyType)
+CONTAINERS = (list, tuple, set, frozenset, deque, UserList, MappingView, *MAPPINGS)
 """Python's containers. What they hold is not found; `ModuleList` and `ModuleDict` are modules."""
+
+ITERATORS = (GeneratorType, map, filter, zip)
+"""What nobody can look into without using it up."""
 
 NUMBERS = frozenset([bool, int, float, str])
 """What long lists mostly hold: it is passed over quickly."""
@@ -73,10 +88,11 @@ class Module:
     NumPy arrays assigned to attributes are buffers: part of the state, but not learned, such as running means.
 
     Assigning raises an `ArgumentTypeError` if a parameter would be lost by it, and the message names the remedy. It
-    refuses: a list, tuple, set or dict that holds modules or parameters, see `ModuleList` and `ModuleDict`; a Tensor
-    that requires grad, but is no Parameter; and anything but a Parameter, a Module or None in the place of one. An
-    array replaces an array, and nothing else does. Modules and parameters in the body of a class are refused too:
-    all objects would share them.
+    refuses: a list, tuple, set or dict that holds modules or parameters, see `ModuleList` and `ModuleDict`; another
+    object that has them as attributes, such as one whose class was meant to be a Module; a generator, which may make
+    some; a Tensor that requires grad, but is no Parameter; and anything but a Parameter, a Module or None in the place
+    of one. An array replaces an array, and nothing else does. Modules and parameters in the body of a class are refused
+    too: all objects would share them. What a function refers to is not looked at; a frozen teacher can be hidden there.
 
     Attributes:
         training: True in training mode, False in evaluation mode; `train` and `eval` set it.
@@ -97,6 +113,8 @@ class Module:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if vars(cls).get("__slots__"):
+            raise ArgumentTypeError(f"parameters in the __slots__ of {cls.__name__} would not be found; leave them out")
         for base in cls.__mro__:
             for name, value in vars(base).items():
                 for item in _hidden(value):
@@ -110,10 +128,21 @@ class Module:
             raise ArgumentError(
                 f"{name!r} cannot be an attribute: dots separate the names in state_dict(); choose another"
             )
+        place = f"{type(self).__name__}.{name}"
+        if (
+            name != "forward"
+            and callable(getattr(Module, name, None))
+            and (isinstance(value, Module) or not callable(value))
+        ):
+            raise ArgumentTypeError(f"{place} is a method of every module; choose another name")
         if not isinstance(value, (Parameter, Module)) and value is not None:
-            place = f"{type(self).__name__}.{name}"
+            if isinstance(value, ITERATORS):
+                raise ArgumentTypeError(
+                    f"{place} would be a {type(value).__name__}, which can be used only once, and what it gives is not "
+                    "found; make it a list first, or an nn.ModuleList"
+                )
             if name == "requires_grad":
-                raise ArgumentTypeError(f"{place} would freeze nothing; set requires_grad of each of its parameters()")
+                raise ArgumentTypeError(f"{place} would freeze nothing; call requires_grad_({value}) instead")
             _refuse_to_replace(place, vars(self).get(name), value)
             hidden = [item for item in _hidden(value) if not _is_activation(item)]
             if hidden:
@@ -137,14 +166,19 @@ class Module:
 
         Raises:
             ShapeError: shapes do not fit; the message names the module by its path.
+            ArgumentTypeError: an input is a list, or something else that has not what arrays have.
         """
         outer = state.get()
         state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches, outer.inputs, outer.trace))
         try:
             output: Tensor = self.forward(*inputs, **options)
             return output
-        except ShapeError as error:
-            error.modules.insert(0, self)
+        except TinygradNpError as error:
+            if isinstance(error, ShapeError):
+                error.modules.insert(0, self)
+            raise error.with_traceback(users_frames(error.__traceback__))  # noqa: B904 (the same error, shorter)
+        except AttributeError as error:
+            _refuse_no_array(self, inputs, error)
             raise
         finally:
             now = state.get()
@@ -247,8 +281,8 @@ class Module:
             The names that one of the two lacks; with `strict` there are none.
 
         Raises:
-            CheckpointError: names are missing or unknown, shapes or kinds of dtypes differ, or the names of one
-                parameter have different arrays; the message says which.
+            CheckpointError: names are missing or unknown (without `strict`: all of them), shapes or kinds of dtypes
+                differ, or the names of one parameter have different arrays; the message says which.
             ArgumentTypeError: `state` is no dict.
         """
         if not isinstance(state, Mapping):
@@ -282,6 +316,8 @@ class Module:
             for other in others
             if not problems and _bits(shared[first], own[first]) != _bits(shared[other], own[first])
         ]
+        if not strict and own and given and not shared:
+            problems.append(f"it has {_some(own)}, but the weights are called {_some(given)}")
         if problems:
             raise CheckpointError(f"the weights are of another architecture than this model: {'; '.join(problems)}")
         for name, array in shared.items():
@@ -311,6 +347,35 @@ class Module:
         """Put this module and all modules in it into evaluation mode, and return this module."""
         return self.train(False)
 
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Call a function with this module and every module in it, in the order of `modules`, to initialise them, say.
+
+        Args:
+            function: takes a module; what it returns is not used.
+
+        Returns:
+            This module.
+
+        Raises:
+            ArgumentTypeError: as for `named_modules`.
+        """
+        for module in list(self.modules()):
+            function(module)
+        return self
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Set `requires_grad` of all parameters: False freezes the module, True has it learn.
+
+        Returns:
+            This module.
+
+        Raises:
+            ArgumentTypeError: as for `named_modules`.
+        """
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
     def zero_grad(self) -> None:
         """Set every parameter's `.grad` to None."""
         for parameter in self.parameters():
@@ -320,15 +385,34 @@ class Module:
         """What `repr` shows in parentheses after the name of the class, for a module without children."""
         return ""
 
+    def __dir__(self) -> list[str]:
+        return [name for name in super().__dir__() if name not in MODULE or name in vars(self)]
+
     @reprlib.recursive_repr("...")
     def __repr__(self) -> str:
-        lines = [f"({name}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
+        lines = [f"({printable(name)}): {child!r}".replace("\n", "\n  ") for name, child in self.named_children()]
         body = "\n  ".join(["", *lines]) + "\n" if lines else self.extra_repr()
         return f"{type(self).__name__}({body})"
 
 
+set_spellings(Module, MODULE)
+
+
+def _refuse_no_array(module: Module, inputs: Iterable[Any], error: AttributeError) -> None:
+    """Say what to write if an input, such as a list, has been asked for something that arrays have."""
+    if hasattr(np.ndarray, str(error.name)) and any(error.obj is value for value in inputs):
+        raise ArgumentTypeError(
+            f"{type(module).__name__} takes arrays and Tensors, but was given a {type(error.obj).__name__}; "
+            "write np.array(x, dtype=np.float32)"
+        ) from None
+
+
 def _joined(prefix: str, name: str) -> str:
     return f"{prefix}.{name}" if prefix else name
+
+
+def _some(names: Iterable[str]) -> str:
+    return ", ".join(list(names)[:3]) + " ..."
 
 
 def _bits(array: np.ndarray, like: np.ndarray) -> bytes:
@@ -336,21 +420,37 @@ def _bits(array: np.ndarray, like: np.ndarray) -> bytes:
 
 
 def _hidden(value: Any) -> list[Module | Tensor]:
-    """The modules and the Tensors that learn in a value, which is itself no part of the state, however deep."""
+    """The modules and the Tensors that learn in a value, which is itself no part of the state.
+
+    Containers are searched however deep. Of an object of another class the attributes are, but not those of objects in
+    these. What a function refers to is not.
+    """
     hidden: list[Module | Tensor] = []
-    stack, seen = [value], set()
+    stack, seen = [(value, True)], set()
     while stack:
-        item = stack.pop()
+        item, open_objects = stack.pop()
         if isinstance(item, (Module, Parameter)) or (isinstance(item, Tensor) and item.requires_grad):
             hidden.append(item)
-        elif isinstance(item, (*CONTAINERS, np.ndarray)) and id(item) not in seen:
+        elif id(item) not in seen:
             seen.add(id(item))  # a list may hold itself
-            if isinstance(item, np.ndarray):
-                item = item.ravel().tolist() if item.dtype == object else ()
-            elif isinstance(item, dict):
-                item = [*item, *item.values()]
-            stack += [inner for inner in item if type(inner) not in NUMBERS]
+            inner, is_object = _inside(item)
+            if open_objects or not is_object:
+                stack += [(one, open_objects and not is_object) for one in inner if type(one) not in NUMBERS]
     return hidden
+
+
+def _inside(item: Any) -> tuple[list[Any], bool]:
+    """What a container, or another object, holds; and whether it is no container."""
+    if isinstance(item, np.ndarray):
+        return item.ravel().tolist() if item.dtype == object else [], False
+    if isinstance(item, MAPPINGS):
+        return [*item, *item.values()], False
+    if isinstance(item, CONTAINERS):
+        return [*item], False  # type: ignore[misc]
+    if isinstance(item, partial):
+        return [*item.args, *item.keywords.values()], False
+    attributes = getattr(item, "__dict__", None)
+    return list(attributes.values()) if type(attributes) is dict and not isinstance(item, ModuleType) else [], True
 
 
 def _is_activation(item: Module | Tensor) -> bool:
@@ -376,7 +476,7 @@ def _refuse_unfound(place: str, hidden: list[Module | Tensor], modules: Iterable
         if id(item) in found and isinstance(item, (Module, Parameter)):
             continue
         if isinstance(item, Module):
-            remedy = "make the list an nn.ModuleList or the dict an nn.ModuleDict, also inside of another"
+            remedy = "make a list an nn.ModuleList, a dict an nn.ModuleDict, and the class of an object an nn.Module"
         elif isinstance(item, Parameter):
             remedy = "assign each parameter to an attribute of its own, for example with setattr(self, 'weight0', ...)"
         else:

@@ -8,6 +8,7 @@ a parameter is updated in place, in chunks that stay in the cache during all cal
 are made once.
 """
 
+import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tinygrad_np.arguments import number, require
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError, DTypeError, ShapeError, users_line
+from tinygrad_np.errors import (
+    ArgumentError,
+    ArgumentTypeError,
+    CheckpointError,
+    DTypeError,
+    ShapeError,
+    users_line,
+    warn,
+)
+from tinygrad_np.spellings import OPTIMIZER, set_spellings
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
 
@@ -85,6 +95,11 @@ class Optimizer(ABC):
         require(0 <= value < math.inf, "lr", value, "a finite number >= 0")
         self._lr = value
 
+    def __repr__(self) -> str:
+        names = [name for name in inspect.signature(type(self)).parameters if name != "params" and hasattr(self, name)]
+        settings = [f"{name}={getattr(self, name)!r}" for name in names]
+        return f"{type(self).__name__}({', '.join([f'{len(self.params)} parameters', *settings])})"
+
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_chunks": [None] * len(self.params)}  # a copy of a view is no view of the copy
 
@@ -106,28 +121,29 @@ class Optimizer(ABC):
         return data, flat, chunks
 
     def step(self) -> None:
-        """Update every parameter that has a gradient. One whose `.grad` is None keeps its value and its state.
+        """Update every parameter that has a gradient. One whose `.grad` is None, or that is frozen, stays as it is.
+
+        Warns if none has a gradient, because that is nearly always a mistake.
 
         Raises:
-            ShapeError: a gradient does not have its parameter's shape, or a parameter has another one than when the
-                optimizer was made.
+            ShapeError: a parameter has another shape than when the optimizer was made.
             DTypeError: a parameter has another dtype than when the optimizer was made.
         """
         lr, l2 = self.lr, 0.0 if self.decoupled else float(self.weight_decay)
+        if all(parameter.grad is None for parameter in self.params):
+            warn(
+                "none of the parameters has a gradient, so this step changes nothing; call backward() before it, after "
+                "zero_grad(). If the model was copied, or its parameters replaced, make an optimizer for the new ones"
+            )
         by = (f"{type(self).__name__}.step()", *users_line())
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
-            if grad is None:
+            if grad is None or not parameter.requires_grad:
                 continue
             views = self._chunks[i]
             if views is None or parameter.data is not views[0] or not views[0].flags.c_contiguous:
                 views = self._chunks[i] = self._views(i, parameter.data)
             data, flat, chunks = views
-            if grad.shape != data.shape:
-                raise ShapeError(
-                    f"{_describe(i, parameter)} has shape {data.shape}, but its gradient {grad.shape}; "
-                    "a gradient must have its parameter's shape"
-                )
             self._steps[i] += 1
             grad = grad.reshape(-1)
             for chunk, p, state, s, decayed in chunks:
@@ -180,7 +196,10 @@ class Optimizer(ABC):
 
         Raises:
             CheckpointError: arrays are missing or unknown, or have another shape or dtype. Then nothing is changed.
+            ArgumentTypeError: `state` is no dict.
         """
+        if not isinstance(state, Mapping):
+            raise ArgumentTypeError(f"load_state_dict takes what state_dict() returned, not a {type(state).__name__}")
         expected = self.state_dict()
         given = {key: np.asarray(value) for key, value in state.items()}
         if given.keys() != expected.keys():
@@ -200,6 +219,9 @@ class Optimizer(ABC):
         for i, arrays in enumerate(self._state):
             for name, array in zip(self._state_names, arrays, strict=True):
                 array[...] = given[f"{name}.{i}"].reshape(-1)
+
+
+set_spellings(Optimizer, OPTIMIZER)
 
 
 class SGD(Optimizer):

@@ -13,11 +13,12 @@ from collections import defaultdict
 
 import graphviz
 
+from tinygrad_np.printing import printable
 from tinygrad_np.visualize.picture import Box, Edge, Item, Picture
 
 __all__ = ["to_dot"]
 
-FONT = "Helvetica,Arial,sans-serif"
+FONT = "Helvetica"  # whose metrics every renderer knows; an SVG names the alternatives
 INK, LINES, GREY, ALARM = "#1f2933", "#3a434e", "#5f6b7a", "#d00000"
 SHAPES = {
     "operation": ("box", "rounded,filled"),
@@ -154,8 +155,8 @@ def _escaped(text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Replace line breaks, and characters that XML cannot represent, by spaces."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]+", " ", text)
+    """Put the text on one line, and show what cannot be seen, or XML cannot represent, as escapes."""
+    return printable(re.sub(r"[\n\r\t]+", " ", text))
 
 
 def _wrapped(text: str) -> str:

@@ -1,10 +1,10 @@
-"""Layout of graphs by Graphviz: by its `dot` program where that works, otherwise by the copy in pygraphviz."""
+"""Layout of graphs by Graphviz: by its program `dot` where that works, otherwise by its port graphviz-pure."""
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-
-import graphviz
+from importlib import metadata
 
 from tinygrad_np.errors import RenderError
 
@@ -16,44 +16,53 @@ def lay_out(source: str, format: str) -> bytes:
 
     Args:
         source: the text.
-        format: one of Graphviz's output formats, such as "svg", "png", "pdf" or "json".
+        format: one of Graphviz's output formats, such as "svg", "png" or "json". For "pdf" it must be Graphviz itself.
 
     Returns:
         The contents of a file in that format.
 
     Raises:
-        RenderError: neither `dot` nor pygraphviz is installed, or Graphviz could not draw the graph.
+        RenderError: no program is there that can draw the graph in this format, or those that are there have failed.
 
     >>> lay_out("digraph { a -> b }", "svg").count(b'class="node"')
     2
     """
+    pure = _graphviz_pure() if format != "pdf" else None  # it has no PDF
+    failures = []
+    for program in filter(None, (shutil.which("dot"), pure)):
+        try:
+            return subprocess.run(
+                [program, f"-T{format}"],
+                input=source.encode(),
+                capture_output=True,
+                check=True,
+                creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),  # Windows would open one for a moment
+            ).stdout
+        except (subprocess.CalledProcessError, OSError) as error:
+            failures.append(f"{program} failed ({_first_line(error)})")
+    if format == "pdf":
+        remedy = (
+            "a PDF needs the program dot of Graphviz itself (apt-get install graphviz, brew install graphviz or "
+            "winget install graphviz); or draw an .svg or .png"
+        )
+    elif pure is None:
+        remedy = "install what draws it: python -m pip install graphviz-pure"
+    else:
+        remedy = "draw(..., depth=0) makes a smaller graph"
+    problem = " and ".join(failures) or "Graphviz is not installed"
+    raise RenderError(f"cannot draw the graph as {format}: {problem}; {remedy}; .source has the graph as text")
+
+
+def _graphviz_pure() -> str | None:
+    """The path of the program in the package graphviz-pure, which need not be on the PATH; None if it is not there."""
     try:
-        piped: bytes = graphviz.Source(source).pipe(format=format, quiet=True)
-        return piped
-    except graphviz.ExecutableNotFound:
-        problem = "Graphviz, which is not installed"
-    except (subprocess.CalledProcessError, OSError) as error:
-        problem = f"a working Graphviz, but its program dot failed ({_first_line(error)})"
-    try:
-        import pygraphviz  # not needed where there is a dot program
-    except ImportError:
-        raise RenderError(
-            f"drawing needs {problem}: install the package pygraphviz, which includes it "
-            "(python -m pip install pygraphviz), or Graphviz itself (for example apt-get install graphviz), "
-            "whose program dot must be on the PATH; .source has the graph as text and does not need it"
-        ) from None
-    try:
-        drawn: bytes = pygraphviz.AGraph(string=source).draw(format=format, prog="dot")
-    except Exception as error:  # pygraphviz raises many kinds
-        raise RenderError(
-            f"Graphviz could not draw the graph ({_first_line(error)}); .source has it as text, and "
-            "draw(..., depth=0) makes a smaller one"
-        ) from error
-    return drawn
+        files = metadata.files("graphviz-pure") or []
+    except metadata.PackageNotFoundError:
+        return None
+    return next((str(file.locate()) for file in files if file.stem == "graphviz-pure"), None)
 
 
 def _first_line(error: Exception) -> str:
     """The first line of what the program wrote, or else of the error's message."""
-    output = getattr(error, "stderr", None) or b""
-    text = output.decode(errors="replace") if isinstance(output, bytes) else str(output)
-    return next(iter((text.strip() or str(error)).splitlines()), type(error).__name__)
+    text: str = (getattr(error, "stderr", None) or b"").decode(errors="replace").strip() or str(error)
+    return text.splitlines()[0]

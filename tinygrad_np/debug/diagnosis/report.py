@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinygrad_np.printing import printable
+
 __all__ = ["SEVERITIES", "Diagnosis", "Finding"]
 
 SEVERITIES = ("error", "warning", "note")
@@ -32,7 +34,8 @@ class Finding:
     source: str
 
     def __str__(self) -> str:
-        return f"[{self.severity}] {self.place}: {self.message}\n   remedy: {self.remedy}\n   ({self.source})"
+        text = f"[{self.severity}] {self.place}: {self.message}\n   remedy: {self.remedy}\n   ({self.source})"
+        return printable(text)
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,8 @@ class Diagnosis:
         lines += [f"{i + 1}. {finding}" for i, finding in enumerate(self.findings[:SHOWN])]
         if count > SHOWN:
             lines.append(f"and {count - SHOWN} more in .findings")
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
-    __repr__ = __str__
+    def __repr__(self) -> str:  # short, because `diagnose` has printed the report when a notebook shows its result
+        count = len(self.findings)
+        return f"<Diagnosis of {count} finding{'s' * (count != 1)}; print() shows the report>"
