@@ -388,6 +388,8 @@ class Tensor(Box):
             if recorded and len(out) == 1 and isinstance(out[0], Tensor):
                 out[0][...] = getattr(ufunc, method)(*args, **kwargs)
                 return out[0]
+            if traced(*args, *out):
+                state.get().trace.refuse_writing(ufunc)
             if recorded:
                 raise NoDerivativeError(
                     f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "

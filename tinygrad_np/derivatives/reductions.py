@@ -163,13 +163,13 @@ def average(a, axis=None, weights=None, *, keepdims=False):
         axes = tuple(np.atleast_1d(axis) % a.ndim)
         weights = np.transpose(weights, np.argsort(axes))
         weights = np.reshape(weights, [n if i in axes else 1 for i, n in enumerate(a.shape)])
-    total = np.sum(weights, axis=axis, keepdims=keepdims)
-    return np.sum(a * weights, axis=axis, keepdims=keepdims) / not_zero(total)
+    total = not_zero(np.sum(weights, axis=axis, keepdims=keepdims))
+    return np.sum(a * weights, axis=axis, keepdims=keepdims) / total
 
 
 @differentiable(lambda g, out, total: g)
 def not_zero(total):
-    """The sums of weights, none of which is zero."""
+    """The sum of the weights itself: a function of its own, so that `compile` checks it at every call."""
     if np.any(total == 0):
         raise ZeroDivisionError("average: the weights sum to zero")
     return total
