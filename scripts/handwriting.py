@@ -25,7 +25,7 @@ from tinygrad_np.errors import ArgumentError, DataError
 try:
     from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 except ImportError as error:
-    raise ArgumentError(f"Pillow is needed ({error}); python -m pip install -e '.[images]' installs it") from error
+    raise ArgumentError(f"Pillow is needed ({error}); to install it: python -m pip install Pillow") from error
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 MAX_BYTES = 128 * 10**6  # of a picture once decoded, such as 42 million pixels in color

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
+from tinygrad_np.arguments import ArrayLike, DTypeLike
 from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import CONSTANT, LEAF

@@ -39,8 +39,11 @@ def compile(function: Callable[..., Any]) -> Compiled:
     and buffers that the function finds elsewhere are read anew at each call. The result is recorded as one operation,
     whose derivative is the compiled backward pass.
 
-    Raises, when called:
-        TraceError: the function does what a program cannot repeat, such as asking for the value of an array.
+    Its method `source(*args)` gives the program as Python text that runs by itself, with nothing but NumPy; with
+    `planned=True`, as it is run, with the memory that it uses.
+
+    Raises:
+        TraceError: when called, if the function does what a program cannot repeat, such as asking for an array's value.
 
     >>> square = compile(lambda x: np.sum(x * x))
     >>> x = Tensor([1.0, 2.0], requires_grad=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__docformat__ = "google"
+
 import contextlib
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
