@@ -17,7 +17,7 @@ from tinygrad_np import Tensor, compile, func, grad
 from tinygrad_np.derivatives.table import CONSTANT, RULES
 
 SMOOTH = [case for case in CASES if RULES[case.row] is not CONSTANT]
-CONSTANTS = [case for case in CASES if RULES[case.row] is CONSTANT]
+TRACED = [case for case in SMOOTH if case.row is not np.trim_zeros]  # whose shape depends on values: it is refused
 
 
 def for_each_function(cases):
@@ -50,7 +50,7 @@ def for_each_function(cases):
 
 def three_times(case):
     """The inputs of the case, the same in reverse, and smaller ones."""
-    return [case.inputs, [np.flip(x).copy() for x in case.inputs], [np.asarray(0.97 * x) for x in case.inputs]]
+    return [case.inputs, [np.array(np.flip(x)) for x in case.inputs], [np.asarray(0.97 * x) for x in case.inputs]]
 
 
 def listed(value):
@@ -63,7 +63,7 @@ def assert_equal(ours, theirs):
     assert len(ours) == len(theirs)
     for x, y in zip(ours, theirs, strict=True):
         assert isinstance(x, Tensor) is isinstance(y, Tensor)
-        if isinstance(y, (type, np.dtype)):  # of common_type and result_type
+        if isinstance(y, (type, np.dtype, str)):  # of common_type, result_type and array_str
             assert x == y
             continue
         x, y = getattr(x, "array", x), getattr(y, "array", y)
@@ -90,7 +90,8 @@ def gradients_of_gradients(function, inputs):
     found = [g for g in found if isinstance(g, Tensor) and g.requires_grad]
     if not found:
         return []
-    return grad(found, tensors, [np.cos(weights(g)) for g in found], allow_unused=True)
+    second = grad(found, tensors, [np.cos(weights(g)) for g in found], allow_unused=True)
+    return [np.zeros(x.shape, x.dtype) if g is None else g for x, g in zip(inputs, second, strict=True)]
 
 
 def loss(case):
@@ -102,14 +103,14 @@ def loss(case):
     return weighted
 
 
-@for_each_function(CASES)
+@for_each_function(case for case in CASES if case.row is not np.put_along_axis)  # writes, which is refused
 def test_the_result_of_arrays_equals_the_functions_own(case):
     compiled = compile(case)
     for inputs in three_times(case):
         assert_equal(compiled(*inputs), case(*inputs))
 
 
-@for_each_function(SMOOTH)
+@for_each_function(TRACED)
 def test_the_result_and_its_gradients_equal_the_functions_own(case):
     compiled = compile(case)
     for inputs in three_times(case):
@@ -119,7 +120,7 @@ def test_the_result_and_its_gradients_equal_the_functions_own(case):
         assert_equal(found, theirs)
 
 
-@for_each_function(SMOOTH)
+@for_each_function(case for case in TRACED if case.row is not np.imag)  # that of a real number may be a Python float
 def test_a_compiled_gradient_equals_the_gradient(case):
     numbers = range(len(case.inputs))
     compiled, own = compile(func.grad(loss(case), numbers)), func.grad(loss(case), numbers)
@@ -127,7 +128,7 @@ def test_a_compiled_gradient_equals_the_gradient(case):
         assert_equal(compiled(*inputs), own(*inputs))
 
 
-@for_each_function(SMOOTH)
+@for_each_function(TRACED)
 def test_the_gradients_of_gradients_through_it_equal_the_functions_own(case):
     compiled = compile(case)
     for inputs in three_times(case):
@@ -135,7 +136,7 @@ def test_the_gradients_of_gradients_through_it_equal_the_functions_own(case):
 
 
 @for_each_function(
-    case for case in SMOOTH if len(case.inputs) == 1 and case.inputs[0].size <= 4 and case.inputs[0].dtype.kind == "f"
+    case for case in TRACED if len(case.inputs) == 1 and case.inputs[0].size <= 4 and case.inputs[0].dtype.kind == "f"
 )
 def test_a_compiled_hessian_equals_the_hessian(case):
     compiled, own = compile(func.hessian(loss(case))), func.hessian(loss(case))

@@ -20,7 +20,7 @@ from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
-from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor, plain_array
 from tinygrad_np.writes import written
 
@@ -48,7 +48,10 @@ Array = TypeVar("Array", bound=Tensor | np.ndarray)
 
 def as_array(x: Any) -> Any:
     """The same array or Tensor, or the one that a list or a number stands for."""
-    return x if isinstance(x, (Tensor, np.ndarray)) else plain_array(stacked(x))
+    if isinstance(x, (Tensor, np.ndarray)):
+        return x
+    x = stacked(x)
+    return x if isinstance(x, Tensor) else plain_array(x)
 
 
 def real_array(x: Any, function: str) -> Any:
@@ -57,7 +60,9 @@ def real_array(x: Any, function: str) -> Any:
     Raises:
         DTypeError: x is complex.
     """
-    if np.iscomplexobj(x := as_array(x)):
+    if not isinstance(x, (Tensor, np.ndarray)):
+        x = as_array(x)
+    if np.iscomplexobj(x):
         raise DTypeError(
             f"{function} takes real numbers, but was given dtype {x.dtype}; apply it to np.real(x) and np.imag(x), or "
             "to np.absolute(x)"
@@ -98,8 +103,12 @@ def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | n
 
     Raises:
         ShapeError: x has another number of features than weight.
+        ArgumentTypeError: x is a list or something else: its dtype would be anybody's guess.
     """
-    x = as_array(x)
+    if not isinstance(x, (Tensor, np.ndarray)):
+        raise ArgumentTypeError(
+            f"linear takes arrays and Tensors, but was given a {type(x).__name__}; write np.array(x, dtype=np.float32)"
+        )
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         raise ShapeError(
             f"the input has shape {x.shape}, but the weight of shape {weight.shape} "

@@ -17,7 +17,7 @@ import tinygrad_np.derivatives  # noqa: F401 (fills the table)
 from tinygrad_np.arguments import ArrayLike, DTypeLike
 from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
-from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.derivatives.table import CONSTANT, LEAF
 from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
 from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, NoDerivativeError, ShapeError, foreign_array
 from tinygrad_np.gradients import implied
@@ -388,11 +388,15 @@ class Tensor(Box):
             if recorded and len(out) == 1 and isinstance(out[0], Tensor):
                 out[0][...] = getattr(ufunc, method)(*args, **kwargs)
                 return out[0]
+            if traced(*args, *out):
+                state.get().trace.refuse_writing(ufunc)
             if recorded:
                 raise NoDerivativeError(
                     f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "
                     "out=; use the Tensor that it returns, or .detach() the inputs"
                 )
+            if (trace := state.get().trace) is not None:
+                trace.refuse_writing(ufunc)
             options = {name: plain(value) for name, value in kwargs.items()}
             results = getattr(ufunc, method)(*map(plain, args), out=plain(out), **options)
             for array in out:
@@ -417,6 +421,10 @@ class Tensor(Box):
                 f"numpy.{ufunc.__name__}.{method} has no rule in the derivative table, at least not with these "
                 "arguments; use another function, or .detach() the input"
             )
+        if (trace := state.get().trace) is not None:
+            if method == "at":
+                trace.refuse_writing(ufunc.at)
+            return trace.apply(getattr(ufunc, method), args, kwargs, CONSTANT)
         result = getattr(ufunc, method)(*map(plain, args), **kwargs)
         if method == "at" and isinstance(args[0], Tensor):
             written(args[0].array)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygrad_np.derivatives.elementwise import in_single, masked, over_length
 from tinygrad_np.derivatives.products import as_array
-from tinygrad_np.derivatives.table import composite, constant, derivative
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable
 from tinygrad_np.errors import ShapeError
 
 
@@ -163,10 +163,16 @@ def average(a, axis=None, weights=None, *, keepdims=False):
         axes = tuple(np.atleast_1d(axis) % a.ndim)
         weights = np.transpose(weights, np.argsort(axes))
         weights = np.reshape(weights, [n if i in axes else 1 for i, n in enumerate(a.shape)])
-    total = np.sum(weights, axis=axis, keepdims=keepdims)
+    total = not_zero(np.sum(weights, axis=axis, keepdims=keepdims))
+    return np.sum(a * weights, axis=axis, keepdims=keepdims) / total
+
+
+@differentiable(lambda g, out, total: g)
+def not_zero(total):
+    """The sum of the weights itself: a function of its own, so that `compile` checks it at every call."""
     if np.any(total == 0):
         raise ZeroDivisionError("average: the weights sum to zero")
-    return np.sum(a * weights, axis=axis, keepdims=keepdims) / total
+    return total
 
 
 def variables(x, rowvar):
