@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -64,11 +65,29 @@ def test_every_link_within_the_repository_leads_somewhere(page):
             assert heading in [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
 
 
+def families(table):
+    """The headings of a table of functions, each with the functions that the installed NumPy has."""
+    blocks = table.strip().split("\n\n")
+    return {
+        heading: [name for name in names.split(", ") if is_in_numpy(name)]
+        for heading, names in zip(blocks[::2], blocks[1::2], strict=True)
+    }
+
+
+def is_in_numpy(name):
+    try:
+        return name in ("indexing", "sliding_window_view") or attrgetter(name)(np) is not None
+    except AttributeError:
+        return False
+
+
 def test_the_list_of_functions_is_that_of_the_derivative_table():
-    table = subprocess.run(
-        [sys.executable, "-m", "tinygrad_np.derivatives"], capture_output=True, text=True, check=True
-    )
-    assert between(ROOT / ".github" / "functions.md", "table", "end of table") == table.stdout.rstrip()
+    command = [sys.executable, "-m", "tinygrad_np.derivatives"]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    listed = between(ROOT / ".github" / "functions.md", "table", "end of table")
+    assert families(listed) == families(table)
+    if hasattr(np, "matvec"):  # NumPy is new enough to have all
+        assert listed == table.rstrip()
 
 
 class Network(nn.Module):
