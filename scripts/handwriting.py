@@ -25,9 +25,11 @@ from tinygrad_np.errors import ArgumentError, DataError
 try:
     from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 except ImportError as error:
-    raise ArgumentError(f"Pillow is needed ({error}); python -m pip install -e '.[images]' installs it") from error
+    raise ArgumentError(f"Pillow is needed ({error}); to install it: python -m pip install Pillow") from error
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+MAX_BYTES = 128 * 10**6  # of a picture once decoded, such as 42 million pixels in color
+LIGHT = 200  # of 255; ink that is darker is seen on white paper
 LONGEST = 512  # pixels along the longer side; more do not help to find the ink
 CELLS = 32  # along each side; the paper's brightness is found in each
 STROKE = 11  # cells; strokes are narrower, even in a picture cropped to the digit
@@ -35,16 +37,13 @@ CONTRAST = 20  # of 255, between ink and paper; less is noise on empty paper
 GAPS = 96  # along the longer side; marks less than one of them apart count as connected
 SHEET = 0.9  # of the rectangle around a sheet is sheet; of that around a 0 and its hole it is less
 BORDER = 0.05  # of the side of the picture where something else than the sheet lies; more of it is sheet
-ANGLES = np.radians(np.arange(-45, 45, 3))
+ANGLES = np.radians(np.arange(-45, 45, 3))  # by which a sheet may be turned
 TILT = 0.1  # the steepest slope of ruled lines
 EDGE = 0.4  # of the picture's edge; a digit does not cover more
 CROSSINGS = 5  # of the picture's edge; a digit that fills the picture has hardly more
 PIECE = 0.1  # of the largest piece; anything smaller is a speck
 FINE = 8  # pixels for each of MNIST's, while the digit is still black and white
 PEN = 2  # pixels of MNIST, the thinnest pen: 99% of its digits have strokes at least this wide
-
-LIGHT = 200  # of 255; anything darker is seen on white paper
-MAX_BYTES = 128 * 10**6  # of a picture once decoded, such as 42 million pixels in color
 
 Ink = NDArray[Any]  # float32, or bool
 Notice = Callable[[str], None]

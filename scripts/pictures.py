@@ -120,7 +120,7 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise RenderError(f"matplotlib is needed ({error}); python -m pip install -e '.[plots]' installs it") from error
+        raise RenderError(f"matplotlib is needed ({error}); to install it: python -m pip install matplotlib") from error
     return Figure((width, height), layout="constrained")
 
 

@@ -1,4 +1,4 @@
-"""Train presets of models/mnist_mlp.py, and print the README's table of what they reach, in Markdown.
+"""Train presets of models/mnist_mlp.py, and print the guide's table of what they reach, in Markdown.
 
 Every run is a run of train.py in its own folder, DIR/NAME-SEED; the table is saved as DIR/table.md. Runs that are in
 DIR already are resumed, and not repeated if they are finished. The training accuracy is measured during the last epoch,

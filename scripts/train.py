@@ -106,16 +106,17 @@ def print_epoch(run: Run) -> None:
     )
 
 
-def print_result(run: Run, folder: Path) -> None:
-    """Print the time and, last, the accuracy on the test images, or on those held out if there are none.
-
-    Of a run that held images out, this is the network of the best epoch, which other scripts use, too.
-    """
+def choose_weights(run: Run, folder: Path) -> None:
+    """Print the time; of a run that held images out, take the network of the best epoch, as other scripts do."""
     seconds = run.progress["seconds"]
     print(f"training time: {seconds:.1f} s ({run.progress['epoch'] * len(run.images) / seconds:,.0f} images/s)")
     if run.config.validation_split:
         run.model.load_state_dict(checkpoint.load(folder / "best.safetensors")["model"])
         print(f"weights: those of epoch {run.best_epoch}, the best by validation accuracy, as in best.safetensors")
+
+
+def print_accuracy(run: Run) -> None:
+    """Print the accuracy on the test images, or on those held out if there are none."""
     name, images, labels = run.judged()
     correct = evaluate(run.model, images, labels)
     print(f"{name} accuracy: {correct / len(images):.2%} ({correct}/{len(images)})", flush=True)
@@ -127,8 +128,8 @@ def draw(run: Run, folder: Path) -> None:
         notices = draw_run(run, folder)
     except Exception as error:  # an optional package in an unknown state may raise anything
         reason = " ".join(str(error).split()) or repr(error)
-        later = f"train.py --resume {shlex.quote(str(folder))} draws them later"
-        notices = [f"pictures of the run are missing: {reason}; {later}"]
+        later = f"python {sys.argv[0]} --resume {shlex.quote(str(folder))}"
+        notices = [f"no pictures of the run: {reason}; to draw them later: {later}"]
     for notice in notices if sys.stderr else []:
         print(f"train.py: {in_one_line(notice)}", file=sys.stderr)
 
@@ -144,9 +145,10 @@ def main(arguments: list[str] | None = None) -> int:
             if new and parsed.draw:
                 draw_step(run).render(folder / f"graph.{parsed.draw}")
             train(run, folder)
-        print_result(run, folder)
+        choose_weights(run, folder)
         if not parsed.no_pictures:
             draw(run, folder)
+        print_accuracy(run)  # last, where it is looked for
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("train.py", error)
     except Interrupted as stop:

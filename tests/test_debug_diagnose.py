@@ -1243,17 +1243,14 @@ def test_the_graph_is_freed():
 # What is no parameter
 
 
-class Holder:
-    """An object that is no module."""
-
-
 class Hiding(nn.Module):
+    """A method is no container: nobody looks for a module behind it."""
+
     def __init__(self, w):
-        self.hidden = Holder()
-        self.hidden.layer, self.last = w.network(20, 8), w.network(8, 5)
+        self.hidden, self.last = w.network(20, 8).forward, w.network(8, 5)
 
     def forward(self, x):
-        return self.last(np.tanh(self.hidden.layer(x)))
+        return self.last(np.tanh(self.hidden(x)))
 
 
 def test_what_a_model_learns_with_but_does_not_find_is_an_error():
@@ -1262,7 +1259,7 @@ def test_what_a_model_learns_with_but_does_not_find_is_an_error():
         findings = diagnose(model, functional.cross_entropy, World().classes(), optimizer).findings
         assert [(finding.check, finding.severity) for finding in findings] == [("parameters", "error")] * 2
         assert "uses a Tensor of shape (8, 20) that requires grad, but is no parameter" in findings[0].message
-    model.layer = model.hidden.layer
+    model.layer = model.hidden.__self__
     assert not diagnose(model, functional.cross_entropy, World().classes()).findings
 
 

@@ -93,9 +93,19 @@ def test_without_matplotlib_a_run_goes_on_and_says_what_to_install(settings, tmp
     result = python("-c", code, SCRIPTS, TRAIN, *settings, "--out", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     assert result.stdout.splitlines()[-1].startswith("test accuracy: ")
-    assert "python -m pip install -e '.[plots]'" in result.stderr
+    assert "to install it: python -m pip install matplotlib; " in result.stderr
     assert result.stderr.count("\n") == 1
     assert files(tmp_path / "run") == FILES
+
+
+def test_the_accuracy_is_the_last_line_also_after_a_notice(settings, tmp_path):
+    run = run_script("train.py", *settings, "--no-pictures", "--out", tmp_path / "run")
+    (tmp_path / "run" / "confusion.png").mkdir()
+    command = [sys.executable, TRAIN, "--resume", tmp_path / "run"]
+    resumed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=True)
+    *_, notice, last = resumed.stdout.splitlines()
+    assert "confusion.png" in notice
+    assert last == run.stdout.splitlines()[-1]
 
 
 def test_a_picture_that_cannot_be_written_is_named_and_the_result_stands(settings, tmp_path):

@@ -21,8 +21,8 @@ import os, signal, subprocess, sys
 for name in "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "readline":
     sys.modules[name] = None
 for module, names in {
-    os: "fchmod fchown chown lchown O_DIRECTORY O_NOFOLLOW O_NONBLOCK O_CLOEXEC fork forkpty getuid geteuid getgid "
-    "getegid getpgid setpgid getpgrp killpg setsid getsid mkfifo mknod sched_getaffinity sysconf nice pread pwrite "
+    os: "fchmod fchown chown lchown O_DIRECTORY O_NOFOLLOW O_NONBLOCK fork forkpty getuid geteuid getgid "
+    "getegid getpgid setpgid getpgrp killpg setsid getsid mkfifo mknod sched_getaffinity nice pread pwrite "
     "statvfs sync fdatasync getloadavg setuid setgid ttyname tcgetpgrp wait3 wait4",
     signal: "SIGHUP SIGALRM SIGUSR1 SIGUSR2 SIGQUIT SIGPIPE SIGCHLD SIGTSTP SIGCONT setitimer alarm pause "
     "sigwait pthread_kill pthread_sigmask siginterrupt",

@@ -8,6 +8,8 @@
 array([1.        , 5.43656366])
 """
 
+__docformat__ = "google"
+
 import importlib
 from types import ModuleType
 

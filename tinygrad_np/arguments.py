@@ -1,19 +1,26 @@
-"""What arguments share: numbers, integers and seeds in every form that NumPy has them, and the check of a range."""
+"""What arguments share: their types; numbers, integers and seeds as NumPy has them; the check of a range."""
 
 from __future__ import annotations
 
 import numbers
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any, NewType
 
 import numpy as np
 
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 
-__all__ = ["Seed", "integer", "number", "random_generator", "require"]
+__all__ = ["ArrayLike", "DTypeLike", "Seed", "integer", "number", "random_generator", "require"]
 
-Seed = np.random.Generator | np.random.BitGenerator | np.random.SeedSequence | int | None
-"""What randomness can come from. An int, NumPy's or Python's, always gives the same numbers; None gives fresh ones."""
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+
+    Seed = np.random.Generator | np.random.BitGenerator | np.random.SeedSequence | int | None
+    """What randomness can come from. An int, NumPy's or Python's, always gives the same numbers; None gives fresh ones.
+    """
+else:  # names alone, for the reference: spelled out, each would fill lines of a signature
+    ArrayLike, DTypeLike, Seed = (NewType(name, Any) for name in ("ArrayLike", "DTypeLike", "Seed"))
+    ArrayLike.__module__ = DTypeLike.__module__ = "numpy.typing"
 
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:

@@ -92,6 +92,8 @@ def gradients(
             )
         if create_graph and gradient is not None and not isinstance(gradient, Tensor):  # a constant
             gradient = Tensor(gradient)
+        elif isinstance(gradient, Tensor) and not create_graph:  # while it is traced
+            gradient = state.get().trace.plain(gradient)
         results.append(gradient)
     return results[0] if isinstance(inputs, Tensor) else results
 

@@ -51,11 +51,13 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         ShapeError: NumPy refused the shapes of the arrays.
     """
     made_of = COMPOSITES.get(function)
-    if made_of is not None and holds_tracked([*args, *kwargs.values()]):
-        if RULES[function].keywords:
-            kwargs = named(function, RULES[function], (), kwargs)
-        return made_of(*args, **kwargs)
-    if len(args) > 1 or function in WRITERS or not WRITING.isdisjoint(kwargs):
+    if made_of is not None:
+        trace = state.get().trace
+        if holds_tracked([*args, *kwargs.values()]) or (trace is not None and function in WRITERS):
+            if RULES[function].keywords:
+                kwargs = named(function, RULES[function], (), kwargs)
+            return (made_of if trace is None else trace.ours(made_of))(*args, **kwargs)
+    if len(args) > harmless(function) or (kwargs and not WRITING.isdisjoint(kwargs)):
         target = written_to(function, args, kwargs)
         if target is not None and not holds_tracked([*args, *kwargs.values()]):
             return writing(function, args, kwargs, target)
@@ -78,20 +80,25 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
 
 
 @cache
-def names_if_writing(function: Callable[..., Any]) -> Sequence[str]:
-    """The names of the positional arguments of a function that may write to one of them; none of other functions."""
+def positional(function: Callable[..., Any]) -> list[str]:
+    """The names of the arguments that can be given by position."""
+    parameters = signature(function).parameters.items()
+    return [name for name, p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+@cache
+def harmless(function: Callable[..., Any]) -> int:
+    """How many arguments can be given by position without any of them letting the function write to an array."""
     if isinstance(function, np.ufunc):  # Tensor.__array_ufunc__ looks after these
-        return ()
-    parameters = signature(function).parameters
-    positional = [name for name, p in parameters.items() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return () if WRITING.isdisjoint(parameters) and function not in WRITERS else positional
+        return 2**31
+    names = positional(function)
+    places = [names.index(name) for name in WRITING.intersection(names)]
+    return -1 if function in WRITERS else min(places, default=2**31)
 
 
 def written_to(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The array that a call writes to: `out`, or its first argument; None if it writes to none."""
-    names = names_if_writing(function)
-    if not names:
-        return kwargs.get("out")
+    names = positional(function)
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     overwrites = given.get("overwrite_input") or (function is np.nan_to_num and not given.get("copy", True))
     return given.get(names[0] if overwrites or function in WRITERS else "out")

@@ -12,6 +12,8 @@ before the JSON covers the JSON and the arrays, and tells a damaged file from a 
 this entry, and are read as a flat dict of arrays. The same contents make the same bytes.
 """
 
+__docformat__ = "google"
+
 import json
 import os
 import zlib

@@ -10,6 +10,8 @@ The names are JAX's; who comes from HIPS autograd finds `elementwise_grad`, `hes
 
 from __future__ import annotations
 
+__docformat__ = "google"
+
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -70,8 +72,8 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
 def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """As `grad`, but returns the pair of the function's value and its gradient.
 
-    Raises, when called:
-        ShapeError: the function's value is no scalar.
+    Raises:
+        ShapeError: when called, as for what follows: the function's value is no scalar.
         DTypeError: it is complex.
         ArgumentTypeError: it is no array or number, but for example None; or, with `has_aux`, no pair.
         ArgumentError: there is no argument at one of the positions, or one of them comes twice.
@@ -187,8 +189,9 @@ def jacobian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[.
     holomorphic; of a real value, the rows are gradients as `grad` gives them. If value or argument are trees, there
     is a tree of the argument's structure for each leaf of the value; for several positions a tuple of these.
 
-    Raises, when called:
-        ArgumentError: there is no argument at one of the positions, or one of them comes twice.
+    Raises:
+        ArgumentError: when called, as for what follows: there is no argument at one of the positions, or one comes
+            twice.
         DTypeError: a complex value that is no holomorphic function of a complex argument.
 
     >>> jacobian(lambda x: x**2)(np.array([1.0, 2.0]))

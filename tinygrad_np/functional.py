@@ -7,19 +7,20 @@ the batch, C the number of classes, `...` any axes.
 
 from __future__ import annotations
 
+__docformat__ = "google"
+
 import inspect
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
-from tinygrad_np.arguments import Seed, random_generator
+from tinygrad_np.arguments import ArrayLike, DTypeLike, Seed, random_generator
 from tinygrad_np.calls import stacked
 from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
-from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
 from tinygrad_np.tensor import Tensor, plain_array
 from tinygrad_np.writes import written
 
@@ -47,7 +48,10 @@ Array = TypeVar("Array", bound=Tensor | np.ndarray)
 
 def as_array(x: Any) -> Any:
     """The same array or Tensor, or the one that a list or a number stands for."""
-    return x if isinstance(x, (Tensor, np.ndarray)) else plain_array(stacked(x))
+    if isinstance(x, (Tensor, np.ndarray)):
+        return x
+    x = stacked(x)
+    return x if isinstance(x, Tensor) else plain_array(x)
 
 
 def real_array(x: Any, function: str) -> Any:
@@ -56,7 +60,9 @@ def real_array(x: Any, function: str) -> Any:
     Raises:
         DTypeError: x is complex.
     """
-    if np.iscomplexobj(x := as_array(x)):
+    if not isinstance(x, (Tensor, np.ndarray)):
+        x = as_array(x)
+    if np.iscomplexobj(x):
         raise DTypeError(
             f"{function} takes real numbers, but was given dtype {x.dtype}; apply it to np.real(x) and np.imag(x), or "
             "to np.absolute(x)"
@@ -85,7 +91,7 @@ def weight_vjp(g: Any, out: Any, x: Any, weight: Any, bias: Any = None) -> Any:
     lambda g, out, x, weight, bias=None: np.add.reduce(in_single(g if g.ndim == 2 else rows(g))),
 )
 def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | np.ndarray | None = None) -> Tensor:
-    """The affine map x @ weight.T + bias.
+    """The affine map x @ weight.T + bias, $x W^T + b$.
 
     Args:
         x: shape (..., in_features).
@@ -97,8 +103,12 @@ def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | n
 
     Raises:
         ShapeError: x has another number of features than weight.
+        ArgumentTypeError: x is a list or something else: its dtype would be anybody's guess.
     """
-    x = as_array(x)
+    if not isinstance(x, (Tensor, np.ndarray)):
+        raise ArgumentTypeError(
+            f"linear takes arrays and Tensors, but was given a {type(x).__name__}; write np.array(x, dtype=np.float32)"
+        )
     if x.ndim == 0 or x.shape[-1] != weight.shape[-1]:
         raise ShapeError(
             f"the input has shape {x.shape}, but the weight of shape {weight.shape} "
@@ -149,7 +159,9 @@ def layer_norm(
     bias: Tensor | np.ndarray | None = None,
     eps: float = 1e-5,
 ) -> Array:
-    """Standardise over the last axes, then scale and shift.
+    r"""Standardise over the last axes, then scale and shift.
+
+    $$ \frac{x - \mu}{\sqrt{\sigma^2 + \text{eps}}} \cdot \text{weight} + \text{bias} $$
 
     Source: Ba, Kiros & Hinton, "Layer normalization" (2016), equation 4; eps is PyTorch's.
 
@@ -182,7 +194,9 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Array:
-    """Standardise each feature over the batch, then scale and shift.
+    r"""Standardise each feature over the batch, then scale and shift.
+
+    $$ \frac{x - \mu}{\sqrt{\sigma^2 + \text{eps}}} \cdot \text{weight} + \text{bias} $$
 
     In training the statistics are the batch's, and the running ones, used in evaluation, move towards them by
     `momentum`, in place. The running variance is the unbiased one, as in PyTorch.
@@ -278,10 +292,12 @@ _GELU_SCALE = float(np.sqrt(2 / np.pi))
 
 
 def gelu(x: Array) -> Array:
-    """x times the normal distribution function of x, in the tanh approximation.
+    r"""x times the normal distribution function of x, in the tanh approximation.
 
-    Source: Hendrycks & Gimpel, "Gaussian error linear units" (2016), section 2:
-    0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))). PyTorch calls it gelu(approximate="tanh").
+    $$ \tfrac12 x \left(1 + \tanh\left(\sqrt{2 / \pi} \left(x + 0.044715\, x^3\right)\right)\right) $$
+
+    Source: Hendrycks & Gimpel, "Gaussian error linear units" (2016), section 2. PyTorch calls it
+    `gelu(approximate="tanh")`.
     """
     x = real_array(x, "gelu")
     # Beyond -10 and 10, tanh is -1 and 1 in any precision. There the cube could overflow, and infinity times 0 arise.
@@ -292,14 +308,14 @@ def gelu(x: Array) -> Array:
 
 @differentiable(lambda g, out, x: g * (out * (1 - out)))
 def sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)), and the same as exp(x) / (1 + exp(x)) where x < 0, so that no exponential can overflow."""
+    """The logistic function $1 / (1 + e^{-x})$, as $e^x / (1 + e^x)$ where x < 0: no exponential can overflow."""
     x = real_array(x, "sigmoid")
     return logistic(x)
 
 
 @differentiable(lambda g, out, x: g * sigmoid(x))
 def softplus(x: Array) -> Array:
-    """log(1 + exp(x)), as max(x, 0) + log(1 + exp(-|x|)), which cannot overflow."""
+    r"""A smooth ReLU, $\log(1 + e^x)$, as $\max(x, 0) + \log(1 + e^{-|x|})$, which cannot overflow."""
     x = real_array(x, "softplus")
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
@@ -326,7 +342,9 @@ def softmax_vjp(g: Any, out: Any, x: Any, axis: Any = -1) -> Any:
 
 @differentiable(softmax_vjp)
 def softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
-    """exp(x) / sum(exp(x)) over an axis, with the maximum subtracted first. Same shape as x.
+    r"""exp(x) / sum(exp(x)) over an axis, with the maximum subtracted first. Same shape as x.
+
+    $$ \text{softmax}(x)_i = \frac{e^{x_i}}{\sum_j e^{x_j}} $$
 
     Elements of inf share the probability equally. Where all are -inf, it is NaN.
 
@@ -340,7 +358,10 @@ def softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
 
 @differentiable(lambda g, out, x, axis=-1: g - np.exp(out) * np.sum(in_single(g), axis=axis, keepdims=True))
 def log_softmax(x: Array, axis: int | tuple[int, ...] = -1) -> Array:
-    """x - log(sum(exp(x))) over an axis, with the maximum subtracted first. Same shape as x."""
+    r"""The logarithm of softmax over an axis, with the maximum subtracted first. Same shape as x.
+
+    $$ \log \text{softmax}(x)_i = x_i - \log \sum_j e^{x_j} $$
+    """
     x = real_array(x, "log_softmax")
     shifted, _ = _below_maximum(x, axis)
     with np.errstate(divide="ignore"):  # the logarithm of 0, if there is nothing to sum
@@ -355,7 +376,9 @@ def logsumexp_vjp(g: Any, out: Any, x: Any, axis: Any = None, keepdims: bool = F
 
 @differentiable(logsumexp_vjp)
 def logsumexp(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Array:
-    """log(sum(exp(x))) over axes, with the maximum subtracted first. By default over all axes, as NumPy's reductions.
+    r"""log(sum(exp(x))) over axes, with the maximum subtracted first. By default over all axes, as NumPy's reductions.
+
+    $$ \log \sum_j e^{x_j} $$
 
     Of nothing, or of nothing but -inf, it is -inf. Elements of inf share the derivative equally.
 
@@ -373,7 +396,9 @@ def logsumexp(x: Array, axis: int | tuple[int, ...] | None = None, keepdims: boo
 
 
 def cross_entropy(logits: Tensor | np.ndarray, target: ArrayLike | Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The mean over the batch of -sum_c target_c log softmax(logits)_c.
+    r"""The cross-entropy between the target and softmax(logits), its mean over the batch.
+
+    $$ -\frac{1}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} \text{target}_{nc} \log \text{softmax}(\text{logits})_{nc} $$
 
     Args:
         logits: shape (N, C), unnormalised: do not apply softmax first.

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
+from tinygrad_np.arguments import ArrayLike, DTypeLike
 from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
-from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.derivatives.table import CONSTANT, LEAF
 from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
 from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, NoDerivativeError, ShapeError, foreign_array
 from tinygrad_np.gradients import implied
@@ -395,6 +395,8 @@ class Tensor(Box):
                     f"numpy.{ufunc.__name__} cannot write the result of a Tensor that requires grad into an array with "
                     "out=; use the Tensor that it returns, or .detach() the inputs"
                 )
+            if (trace := state.get().trace) is not None:
+                trace.refuse_writing(ufunc)
             options = {name: plain(value) for name, value in kwargs.items()}
             results = getattr(ufunc, method)(*map(plain, args), out=plain(out), **options)
             for array in out:
@@ -419,10 +421,10 @@ class Tensor(Box):
                 f"numpy.{ufunc.__name__}.{method} has no rule in the derivative table, at least not with these "
                 "arguments; use another function, or .detach() the input"
             )
-        if traced(*args, *kwargs.values()):
+        if (trace := state.get().trace) is not None:
             if method == "at":
-                state.get().trace.refuse_writing(ufunc)
-            return apply(getattr(ufunc, method), args, kwargs)
+                trace.refuse_writing(ufunc.at)
+            return trace.apply(getattr(ufunc, method), args, kwargs, CONSTANT)
         result = getattr(ufunc, method)(*map(plain, args), **kwargs)
         if method == "at" and isinstance(args[0], Tensor):
             written(args[0].array)

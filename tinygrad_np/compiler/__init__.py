@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygrad_np import autograd
 from tinygrad_np.compiler.program import Program, ShapeChanged
-from tinygrad_np.compiler.trace import Trace
+from tinygrad_np.compiler.trace import Trace, UntraceableError
 from tinygrad_np.derivatives.table import PACK, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, backward, box
 from tinygrad_np.errors import ArgumentError, warn
@@ -39,8 +39,11 @@ def compile(function: Callable[..., Any]) -> Compiled:
     and buffers that the function finds elsewhere are read anew at each call. The result is recorded as one operation,
     whose derivative is the compiled backward pass.
 
-    Raises, when called:
-        TraceError: the function does what a program cannot repeat, such as asking for the value of an array.
+    Its method `source(*args)` gives the program as Python text that runs by itself, with nothing but NumPy; with
+    `planned=True`, as it is run, with the memory that it uses.
+
+    Raises:
+        TraceError: when called, if the function does what a program cannot repeat, such as asking for an array's value.
 
     >>> square = compile(lambda x: np.sum(x * x))
     >>> x = Tensor([1.0, 2.0], requires_grad=True)
@@ -59,6 +62,7 @@ class Compiled:
         self._function = function
         self._name = getattr(function, "__name__", type(function).__name__).replace("<lambda>", "compiled")
         self._programs: dict[Any, list[Traced]] = {}
+        self._untraceable: set[Any] = set()  # signatures with which the function itself has to run
         self._lock = threading.RLock()
         self._latest: Traced | None = None
         self._said = False
@@ -67,7 +71,7 @@ class Compiled:
         now = state.get()
         if now.trace is not None:  # part of another program
             return self._function(*args, **kwargs)
-        if now.watches:
+        if now.watches and not profiled():
             if not self._said:
                 warn(f"{self._name} runs without being compiled here, so that each of its calls can be seen")
             self._said = True
@@ -75,7 +79,7 @@ class Compiled:
         given: Any = args
         structure = None
         if kwargs or not ARRAYS.issuperset(map(type, args)):
-            given = list(leaves([args, kwargs]))
+            given = [np.asarray(leaf) if isinstance(leaf, np.generic) else leaf for leaf in leaves([args, kwargs])]
             structure = repr(map_leaves(lambda leaf: None, [args, kwargs]))
         key = (structure, bool(now.suspended), *map(kind, given))
         for traced in self._programs.get(key, ()):
@@ -83,7 +87,13 @@ class Compiled:
             if inputs is not None:
                 break
         else:
-            traced = self._trace(key, args, kwargs, given)
+            if key in self._untraceable:
+                return self._function(*args, **kwargs)
+            try:
+                traced = self._trace(key, args, kwargs, given)
+            except UntraceableError:
+                self._untraceable.add(key)
+                return self._function(*args, **kwargs)
             inputs = traced.inputs(given)
         try:
             return traced.run(inputs, now)
@@ -119,6 +129,12 @@ class Compiled:
                 "pass what varies as an array, and arrays of the same shape"
             )
         return traced
+
+
+def profiled() -> bool:
+    """Whether all that watch the calls can be told of those of a program; to others, the function itself is shown."""
+    watches = state.get().watches
+    return bool(watches) and all(hasattr(watch, "ran") for watch in watches)
 
 
 ARRAYS = frozenset([np.ndarray, Tensor])
@@ -165,6 +181,7 @@ class Traced:
             outs = [trace.reference(r) for r in followed]
         self.tracked = [isinstance(r, Box) and r.node is not None for r in followed]
         self.plain = [trace.is_plain(r) for r in followed]
+        self.is_complex = any(r.dtype.kind == "c" for r in (*followed, *(found[nodes[i]] for i in self.positions)))
         self.value = map_leaves(lambda leaf: None, value)
         self.constants = [FOLLOWED if trace.holds(r) else r for r in results]
         self.captured = [(read, variable.kind, node is not None) for variable, read, node in trace.captured]
@@ -208,7 +225,8 @@ class Traced:
         """Run the forward pass. Its results are Tensors made by one node, or arrays where the function gives those."""
         arrays, nodes = inputs
         buffers = self.program.workspace()
-        outs, saved = self.program.forward(*arrays, buffers)
+        forward = self.program.timed()[0] if now.watches else self.program.forward
+        outs, saved = forward(*arrays, buffers)
         if not self.positions:
             node, made = None, []
         else:
@@ -228,20 +246,26 @@ class Traced:
     def vjp(self, g: Any, out: Any, packed: Any, saved: Any, buffers: Any) -> Any:
         """The gradients of all inputs at once; if they are to be differentiated, those of the function itself."""
         parts = [g[i] if i in g else np.zeros_like(o) for i, o in enumerate(out)] if isinstance(g, Parts) else [g]
+        if self.is_complex:  # rules get the conjugates of the gradients that users see
+            parts = list(map(np.conj, parts))
         if type(packed[self.positions[0]]) is np.ndarray:
-            return Parts(zip(self.positions, self.program.backward(*parts, saved, buffers), strict=True))
+            backward = self.program.timed()[1] if profiled() else self.program.backward
+            gradients = backward(*parts, saved, buffers)
+            return Parts(zip(self.positions, map(np.conj, gradients) if self.is_complex else gradients, strict=True))
         outs = [r for r in leaves(self.call(packed[: len(self.arrays)])) if isinstance(r, Box) and r.node is not None]
         wanted = [packed[i] for i in self.positions]
         found = autograd.grad(outs, wanted, parts, create_graph=True, allow_unused=True)  # type: ignore[arg-type]
-        return Parts({i: gradient for i, gradient in zip(self.positions, found, strict=True) if gradient is not None})
+        pairs = [(i, gradient) for i, gradient in zip(self.positions, found, strict=True) if gradient is not None]
+        return Parts({i: np.conj(gradient) if self.is_complex else gradient for i, gradient in pairs})
 
 
 def argument_names(function: Callable[..., Any], args: Any, kwargs: Any) -> list[str]:
     """A name for each leaf of the arguments."""
     try:
-        positional = list(inspect.signature(function).bind(*args, **kwargs).arguments)
+        parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):
-        positional = []
+        parameters = {}.values()
+    positional = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)][: len(args)]
     pairs = [
         *zip([*positional, *(f"x{i}" for i in range(len(positional), len(args)))], args, strict=False),
         *kwargs.items(),

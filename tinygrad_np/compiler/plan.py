@@ -110,11 +110,10 @@ def owners(calls: Sequence[Call], given: Iterable[Variable]) -> dict[Variable, V
 def takes_out(call: Call, made: Variable) -> bool:
     """Whether a call can write its result to memory that is given to it."""
     assert made.array is not None
-    ufunc = (
-        isinstance(call.function, np.ufunc) or (call.function is MASKED and made.dtype in INTEGERS)
-    ) and not call.kwargs
+    function = call.function
+    ufunc = isinstance(function, np.ufunc) or function is np.dot or (function is MASKED and made.dtype in INTEGERS)
     reduction = call.function in REDUCTIONS and set(call.kwargs) <= {"axis", "keepdims"} and len(call.args) == 1
-    return (ufunc or reduction) and made.array.ndim > 0 and made.array.flags.c_contiguous
+    return ((ufunc and not call.kwargs) or reduction) and made.array.ndim > 0 and made.array.flags.c_contiguous
 
 
 def spare_operand(
@@ -127,7 +126,7 @@ def spare_operand(
     untouched: set[Variable],
 ) -> Variable | None:
     """An argument that nothing reads any more, of the result's shape and dtype, if the call works by elements."""
-    if call.function is not MASKED and getattr(call.function, "signature", "") is not None:
+    if call.function is np.dot or (call.function is not MASKED and getattr(call.function, "signature", "") is not None):
         return None
     for arg in call.args:
         if (

@@ -20,12 +20,16 @@ from tinygrad_np.errors import TraceError, users_line
 from tinygrad_np.recording import state, tracing
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["Call", "Trace", "Variable", "variables_in"]
+__all__ = ["Call", "Trace", "UntraceableError", "Variable", "variables_in"]
 
 STATIC: frozenset[Any] = frozenset([np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.min_scalar_type]).union(
     [np.common_type, np.iscomplexobj, np.isrealobj, np.may_share_memory, np.shares_memory]
 )
 """Functions whose results depend on shapes and dtypes alone, which are the same at every call of a program."""
+
+
+class UntraceableError(Exception):
+    """A function of ours, on the way, asks for values: what called it runs without being compiled."""
 
 
 class Variable:
@@ -230,6 +234,8 @@ class Trace:
             if out is None:
                 self.calls.append(Call(function, *references, [], False))
             return out
+        if isinstance(out, str):
+            self.refuse_any("printing")
         several = isinstance(out, (tuple, list))
         arrays = [self.own(array) for array in (out if several else [out])]
         name = getattr(getattr(function, "func", function), "__name__", "value").strip("_<>")
@@ -291,6 +297,17 @@ class Trace:
             return items if isinstance(value, list) else tuple(items)
         return box(value, None) if isinstance(value, np.ndarray) and id(value) in self.variables else value
 
+    def ours(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of ours that has to be traced into. If it cannot be, nor can the user's function."""
+
+        def traced(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return function(*args, **kwargs)
+            except TraceError as error:
+                raise UntraceableError from error
+
+        return traced
+
     # Backward passes
 
     def origin(self, node: Node) -> Call | None:
@@ -309,7 +326,7 @@ class Trace:
     def derivative(self, rule: Any, vjp: Callable[..., Any], create_graph: bool) -> Callable[..., Any]:
         """A VJP that is written down: as the calls it is made of or, if it cannot take Tensors, as a whole."""
         if create_graph or rule is ITEM or rule is PACK:  # the latter two only pass gradients on
-            return vjp
+            return self.ours(vjp)
 
         def derived(*args: Any, **kwargs: Any) -> Any:
             args = tuple(map(self.detached, args))
@@ -331,10 +348,13 @@ class Trace:
 
     def refuse(self, value: Box, taken: str) -> None:
         if self.follows(value):
-            raise TraceError(
-                f"{taken} of a value that changes from call to call would fix it in the compiled function, {place()}; "
-                "use NumPy's functions, such as numpy.where for a choice, or do this outside of the function"
-            )
+            self.refuse_any(taken)
+
+    def refuse_any(self, taken: str) -> None:
+        raise TraceError(
+            f"{taken} of a value that changes from call to call would fix it in the compiled function, {place()}; "
+            "use NumPy's functions, such as numpy.where for a choice, or do this outside of the function"
+        )
 
     def refuse_writing(self, function: Callable[..., Any]) -> None:
         raise TraceError(

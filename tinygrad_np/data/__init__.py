@@ -12,6 +12,8 @@ nothing is ever unpickled.
         ...
 """
 
+__docformat__ = "google"
+
 from tinygrad_np.data.csv import load_csv
 from tinygrad_np.data.dataset import Dataset, Unlabelled
 from tinygrad_np.data.distortions import distort

@@ -1,7 +1,5 @@
 """The `Dataset` that the readers return, and the checks that its arrays pass before anyone trains on them."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Tools for finding out what is wrong: anomalies, diagnoses, profiles, summaries and checks of derivatives."""
 
+__docformat__ = "google"
+
 from tinygrad_np.debug.anomaly import detect_anomaly
 from tinygrad_np.debug.diagnosis import Diagnosis, Finding, diagnose
 from tinygrad_np.debug.gradcheck import gradcheck, gradgradcheck

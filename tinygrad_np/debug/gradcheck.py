@@ -7,6 +7,8 @@ and a rounding error of order 1e-16 / eps, which is why float64 is required (Noc
 2006, section 8.1).
 """
 
+__docformat__ = "google"
+
 from collections.abc import Callable, Sequence
 from typing import Any
 

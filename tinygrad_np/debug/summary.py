@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+__docformat__ = "google"
+
 import contextlib
 import inspect
 import math
@@ -11,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tinygrad_np import functional
+from tinygrad_np.arguments import DTypeLike
 from tinygrad_np.debug.profile import owners
 from tinygrad_np.debug.tables import aligned, in_bytes, in_html
 from tinygrad_np.derivatives.products import index_lists

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import constant, derivative, differentiable, filled
+from tinygrad_np.derivatives.table import constant, derivative, differentiable, filled, known
 
 # Precision
 
@@ -307,7 +307,7 @@ derivative(np.nan_to_num, nan_to_num_vjp)
 
 # Constant almost everywhere
 
-constant(np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, np.fix, np.floor_divide, np.signbit)
+constant(np.floor, np.ceil, np.trunc, np.rint, np.round, np.around, known(np, "fix"), np.floor_divide, np.signbit)
 constant(np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift, np.bitwise_count)
 constant(np.less, np.less_equal, np.greater, np.greater_equal, np.equal, np.not_equal, np.isclose, np.allclose)
 constant(np.logical_and, np.logical_or, np.logical_not, np.logical_xor, np.array_equal, np.array_equiv, np.isin)

@@ -154,9 +154,9 @@ def composite(function: Callable[..., Any], of_others: Callable[..., Any]) -> No
         rule.keywords = frozenset(_argument_names(of_others))
 
 
-def constant(*functions: Callable[..., Any]) -> None:
+def constant(*functions: Callable[..., Any] | None) -> None:
     """Say of functions that they are constant almost everywhere: their results are plain arrays."""
-    RULES.update(dict.fromkeys(functions, CONSTANT))
+    RULES.update(dict.fromkeys(filter(None, functions), CONSTANT))
 
 
 def differentiable(*vjps: Vjp | None, residuals: bool = False) -> Callable[[F], F]:

@@ -1,5 +1,7 @@
 """Networks: modules that hold parameters, layers, losses, and initialisers. Names and defaults are PyTorch's."""
 
+__docformat__ = "google"
+
 from tinygrad_np.nn import init
 from tinygrad_np.nn.containers import ModuleDict, ModuleList, Sequential
 from tinygrad_np.nn.layers import (

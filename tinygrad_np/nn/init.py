@@ -8,6 +8,8 @@ a paper need such a weight, and raise a `ShapeError` for other shapes; the rest 
 
 from __future__ import annotations
 
+__docformat__ = "google"
+
 import math
 from typing import Any
 
@@ -68,7 +70,7 @@ def zeros_(tensor: Tensor) -> None:
 
 
 def xavier_uniform_(tensor: Tensor, generator: Seed = None) -> None:
-    """Uniform within sqrt(6 / (fan_in + fan_out)) of 0, for tanh and sigmoid.
+    r"""Uniform within $\sqrt{6 / (\text{fan in} + \text{fan out})}$ of 0, for tanh and sigmoid.
 
     Source: Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010),
     equation 16.
@@ -78,7 +80,7 @@ def xavier_uniform_(tensor: Tensor, generator: Seed = None) -> None:
 
 
 def xavier_normal_(tensor: Tensor, generator: Seed = None) -> None:
-    """Normal with variance 2 / (fan_in + fan_out), for tanh and sigmoid.
+    r"""Normal with variance $2 / (\text{fan in} + \text{fan out})$, for tanh and sigmoid.
 
     Source: Glorot & Bengio (2010), equation 12.
     """
@@ -86,7 +88,7 @@ def xavier_normal_(tensor: Tensor, generator: Seed = None) -> None:
 
 
 def kaiming_uniform_(tensor: Tensor, generator: Seed = None) -> None:
-    """Uniform with variance 2 / fan_in, for ReLU and its relatives.
+    r"""Uniform with variance $2 / \text{fan in}$, for ReLU and its relatives.
 
     Source: He et al., "Delving deep into rectifiers" (2015), equation 10.
     """
@@ -95,12 +97,12 @@ def kaiming_uniform_(tensor: Tensor, generator: Seed = None) -> None:
 
 
 def kaiming_normal_(tensor: Tensor, generator: Seed = None) -> None:
-    """Normal with variance 2 / fan_in, for ReLU and its relatives. Source: He et al. (2015), equation 10."""
+    r"""Normal with variance $2 / \text{fan in}$, for ReLU and its relatives. Source: He et al. (2015), equation 10."""
     normal_(tensor, 0, math.sqrt(2 / fans(tensor)[0]), generator)
 
 
 def pytorch_default_(tensor: Tensor, fan_in: int, generator: Seed = None) -> None:
-    """Uniform within 1 / sqrt(fan_in) of 0, for weight and bias alike.
+    r"""Uniform within $1 / \sqrt{\text{fan in}}$ of 0, for weight and bias alike.
 
     Source: PyTorch's `Linear.reset_parameters`, which follows LeCun et al., "Efficient BackProp" (1998), section 4.6,
     up to a factor of sqrt(3) in the bound.

@@ -8,10 +8,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import DTypeLike
 
 from tinygrad_np import functional
-from tinygrad_np.arguments import Seed, integer, number, random_generator, require
+from tinygrad_np.arguments import DTypeLike, Seed, integer, number, random_generator, require
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import init

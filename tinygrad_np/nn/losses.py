@@ -4,10 +4,9 @@ Shapes: N is the batch, C the number of classes, `...` any axes.
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from tinygrad_np import functional
-from tinygrad_np.arguments import number
+from tinygrad_np.arguments import ArrayLike, number
 from tinygrad_np.nn.module import Module
 from tinygrad_np.tensor import Tensor
 

@@ -17,8 +17,8 @@ from types import GeneratorType, MappingProxyType, ModuleType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
 
+from tinygrad_np.arguments import ArrayLike, DTypeLike
 from tinygrad_np.errors import (
     ArgumentError,
     ArgumentTypeError,

@@ -9,6 +9,8 @@ Nothing here knows how a gradient was made: a parameter is an array with a `.gra
     optimizer.zero_grad()
 """
 
+__docformat__ = "google"
+
 from tinygrad_np.optim import schedules
 from tinygrad_np.optim.averaging import ema_update_
 from tinygrad_np.optim.clip import clip_grad_norm_

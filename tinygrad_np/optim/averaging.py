@@ -18,9 +18,10 @@ Array = np.ndarray[Any, Any]
 
 
 def ema_update_(averages: Iterable[Tensor | Array], params: Iterable[Tensor | Array], decay: float, step: int) -> None:
-    """Update the exponential moving averages of parameters in place, after a step of training.
+    r"""Update the exponential moving averages of parameters in place, after a step of training.
 
-        a = d a + (1 - d) p, d = min(decay, (1 + step) / (10 + step))
+    $$ a \leftarrow d \, a + (1 - d) \, p, \qquad
+       d = \min\left(\text{decay}, \frac{1 + \text{step}}{10 + \text{step}}\right) $$
 
     Source: Polyak & Juditsky, "Acceleration of Stochastic Approximation by Averaging" (1992), with weights that fade,
     as in Tarvainen & Valpola, "Mean teachers are better role models" (2017), section 3. At first d is smaller, as in

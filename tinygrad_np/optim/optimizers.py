@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from tinygrad_np.arguments import number, require
+from tinygrad_np.arguments import ArrayLike, number, require
 from tinygrad_np.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -43,35 +43,30 @@ Adam on float32, half as many are slower by a sixth, and two or four times as ma
 class Optimizer(ABC):
     """Base class of the optimizers. They update `.data` in place: a parameter keeps its array object.
 
-    Attributes:
-        params: the parameters, in the order given.
+    Args:
+        params: any iterable of leaf Tensors that require grad, real floating point, of any shapes. Frozen parameters of
+            a module are skipped, for as long as they are frozen.
         lr: the learning rate, a finite number >= 0. Set it at any time, for example from a schedule.
         weight_decay: adds weight_decay * p to each gradient, which is the gradient of the penalty weight_decay / 2
             |p|^2. AdamW decays in its own way.
+        state_names: the names of what the rule remembers for each parameter: one array of the parameter's shape and
+            dtype each, zeros at first.
+
+    Raises:
+        ArgumentError: no parameter can be trained, one comes twice or is no leaf, or a number is out of range.
+        ArgumentTypeError: `params` is no iterable, or a number is something else.
+        DTypeError: a parameter is complex.
     """
 
     params: list[Tensor]
+    """The parameters, in the order given."""
+
     weight_decay: float
 
     decoupled = False
     """Whether the rule applies `weight_decay` itself."""
 
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float, state_names: Sequence[str]) -> None:
-        """Check the arguments and make the state.
-
-        Args:
-            params: any iterable of leaf Tensors that require grad, real floating point, of any shapes. Frozen
-                parameters of a module are skipped, for as long as they are frozen.
-            lr: the learning rate, >= 0.
-            weight_decay: >= 0.
-            state_names: the names of what the rule remembers for each parameter: one array of the parameter's shape
-                and dtype each, zeros at first.
-
-        Raises:
-            ArgumentError: no parameter can be trained, one comes twice or is no leaf, or a number is out of range.
-            ArgumentTypeError: `params` is no iterable, or a number is something else.
-            DTypeError: a parameter is complex.
-        """
         self.lr = lr
         self.weight_decay = number("weight_decay", weight_decay)
         require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a finite number >= 0")
@@ -225,11 +220,16 @@ set_spellings(Optimizer, OPTIMIZER)
 
 
 class SGD(Optimizer):
-    """Stochastic gradient descent, with PyTorch's momentum and Nesterov momentum.
+    r"""Stochastic gradient descent, with PyTorch's momentum and Nesterov momentum.
 
-        g = g + weight_decay p
-        b = momentum b + g                      remembered as `momentum`, if momentum > 0
-        p = p - lr b                            or, with nesterov, p - lr (g + momentum b)
+    $$ g \leftarrow g + \text{weight decay} \cdot p $$
+
+    $$ b \leftarrow \text{momentum} \cdot b + g $$
+
+    $$ p \leftarrow p - \text{lr} \cdot b, \quad \text{or with nesterov} \quad
+       p \leftarrow p - \text{lr} \, (g + \text{momentum} \cdot b) $$
+
+    b is remembered, as `momentum`, if momentum > 0.
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); Sutskever et al., "On the
     importance of initialization and momentum in deep learning" (2013), section 2. As in PyTorch, b sums gradients, and
@@ -281,12 +281,15 @@ class SGD(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam: steps of about `lr` in every coordinate, from running means of the gradient and of its square.
+    r"""Adam: steps of about `lr` in every coordinate, from running means of the gradient and of its square.
 
-        g = g + weight_decay p
-        m = beta1 m + (1 - beta1) g             remembered as `exp_avg`
-        v = beta2 v + (1 - beta2) g^2           remembered as `exp_avg_sq`
-        p = p - lr m_hat / (sqrt(v_hat) + eps), m_hat = m / (1 - beta1^t), v_hat = v / (1 - beta2^t)
+    $$ g \leftarrow g + \text{weight decay} \cdot p $$
+
+    $$ m \leftarrow \beta_1 m + (1 - \beta_1) \, g, \qquad v \leftarrow \beta_2 v + (1 - \beta_2) \, g^2 $$
+
+    $$ p \leftarrow p - \text{lr} \cdot \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \text{eps}} $$
+
+    t counts steps from 1; m and v are remembered, as `exp_avg` and `exp_avg_sq`.
 
     Source: Kingma & Ba, "Adam: A Method for Stochastic Optimization" (2015), Algorithm 1, with its defaults.
 
@@ -334,7 +337,9 @@ class Adam(Optimizer):
 
 
 class AdamW(Adam):
-    """Adam with the decay decoupled from the gradient: first p = p - lr weight_decay p, then Adam's step.
+    r"""Adam with the decay decoupled from the gradient.
+
+    First $p \leftarrow p - \text{lr} \cdot \text{weight decay} \cdot p$, then Adam's step.
 
     Source: Loshchilov & Hutter, "Decoupled Weight Decay Regularization" (2019), Algorithm 2. As in PyTorch, the decay
     is multiplied by `lr`, and is 0.01 by default. The state has Adam's names and meaning.
@@ -365,12 +370,17 @@ class AdamW(Adam):
 
 
 class RMSprop(Optimizer):
-    """RMSprop: the gradient divided by its running root mean square, with momentum as in PyTorch.
+    r"""RMSprop: the gradient divided by its running root mean square, with momentum as in PyTorch.
 
-        g = g + weight_decay p
-        v = alpha v + (1 - alpha) g^2           remembered as `square_avg`
-        b = momentum b + g / (sqrt(v) + eps)    remembered as `momentum`, if momentum > 0
-        p = p - lr b
+    $$ g \leftarrow g + \text{weight decay} \cdot p $$
+
+    $$ v \leftarrow \alpha v + (1 - \alpha) \, g^2 $$
+
+    $$ b \leftarrow \text{momentum} \cdot b + \frac{g}{\sqrt{v} + \text{eps}} $$
+
+    $$ p \leftarrow p - \text{lr} \cdot b $$
+
+    v is remembered, as `square_avg`, and b, as `momentum`, if momentum > 0.
 
     Source: Tieleman & Hinton, "Neural Networks for Machine Learning" (2012), lecture 6.5; the defaults are PyTorch's.
 

@@ -11,6 +11,8 @@ Steps count from 0. A step is whatever the caller counts, batches or epochs. A s
 last value from then on. A step below 0, or one that is no integer, raises an `ArgumentError`.
 """
 
+__docformat__ = "google"
+
 import math
 from collections.abc import Callable
 

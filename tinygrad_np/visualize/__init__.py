@@ -6,6 +6,8 @@ and a page to explore.
 
 from __future__ import annotations
 
+__docformat__ = "google"
+
 import os
 from functools import cached_property
 from pathlib import Path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -107,7 +108,8 @@ def _own_steps(setup: Setup, start: Snapshot) -> Iterator[Finding]:
 
 def _take_step(setup: Setup) -> None:
     assert setup.train_step is not None
-    with watched(None):
+    with watched(None), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a step without gradients, whose cause is found out here
         setup.train_step(setup.inputs, setup.targets)
 
 
