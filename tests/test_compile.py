@@ -1270,7 +1270,7 @@ def test_hooks_scopes_and_names_remain():
 
 
 @pytest.mark.filterwarnings("ignore:.*runs without being compiled")
-@pytest.mark.parametrize("inside", [debug.detect_anomaly, debug.profile, debug.trace])
+@pytest.mark.parametrize("inside", [debug.detect_anomaly, debug.trace])
 def test_under_debug_the_function_itself_runs(inside):
     f, runs = counted(lambda x: np.sum(np.tanh(x)))
     x = Tensor(normal(3), requires_grad=True)
