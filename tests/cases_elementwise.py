@@ -4,6 +4,7 @@ import numpy as np
 from derivative_cases import between, case, complex_normal, normal, positive
 
 from tinygrad_np.derivatives import elementwise, scans
+from tinygrad_np.derivatives import reductions as reductions_of_ours
 
 # Element-wise functions of one input
 
@@ -125,6 +126,7 @@ case(np.median, np.array([1.0, 3.0, 2.0, 2.0 + 1e-3]))
 
 case(np.average, normal(2, 3), weights=[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 case(np.average, normal(2, 3), None, positive(2, 3))
+case(reductions_of_ours.not_zero, positive(2))
 case(np.average, normal(2, 3), 1, positive(3))
 case(np.average, normal(2, 3), 0, positive(2), keepdims=True)
 case(np.average, normal(2, 3, 4), (2, 0), positive(4, 2))

@@ -50,6 +50,11 @@ def gradients(loss, model):
     return grad(loss, list(model.parameters()))
 
 
+def recording():
+    now = state.get()
+    return {name: getattr(now, name) for name in now.__slots__}
+
+
 def assert_close(ours, theirs, rtol=1e-6, atol=1e-6):
     for a, b in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(getattr(a, "array", a), getattr(b, "array", b), rtol=rtol, atol=atol)
@@ -153,6 +158,14 @@ def test_keys_of_dicts_and_names_of_keywords_count():
     np.testing.assert_array_equal(g(a=y, b=x), 2 * y + 3 * x)
     np.testing.assert_array_equal(f({"a": x, "b": y}), 2 * x + 3 * y)
     np.testing.assert_array_equal(f({"b": x, "a": y}), 2 * x + 3 * y)
+
+
+def test_none_among_the_arguments_stays_none():
+    f = compile(lambda x, mask, y: x * y if mask is None else x * mask)
+    for _ in range(2):
+        x, y = normal(2), normal(2)
+        np.testing.assert_array_equal(f(x, None, y), x * y)
+        np.testing.assert_array_equal(f(x, y, None), x * y)
 
 
 def test_a_list_is_not_a_tuple():
@@ -322,6 +335,51 @@ def test_buffers_are_read_at_each_call():
     np.testing.assert_array_equal(f(x), 7 * x)
 
 
+def test_what_a_module_computes_from_its_buffers_alone_is_computed_at_each_call():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.scale = np.ones(3)
+
+        def forward(self, x):
+            return x * (np.sqrt(self.scale) + 1)
+
+    model = Scaled()
+    f = compile(model)
+    x = normal(2, 3)
+    f(x)
+    model.scale[...] = 9.0
+    np.testing.assert_array_equal(f(x), 4 * x)
+
+
+def test_what_a_module_writes_to_its_buffers_is_written_at_each_call_or_refused():
+    class Counting(nn.Module):
+        def __init__(self):
+            self.calls = np.zeros(())
+
+        def forward(self, x):
+            self.calls += 1
+            return x * 2
+
+    model = Counting()
+    f = compile(model)
+    try:
+        for _ in range(3):
+            f(normal(2))
+    except TraceError:
+        return
+    assert model.calls == 3
+
+
+def test_evaluation_uses_the_running_statistics_as_they_are():
+    ours, theirs = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    f = compile(ours)
+    for mode in True, False, True, False, True, False:
+        ours.train(mode)
+        theirs.train(mode)
+        x = normal(8, 3, dtype=np.float32) * 2 + 1
+        assert_close([f(x)], [theirs(x)])
+
+
 def test_a_tensor_in_the_closure_is_read_at_each_call():
     held = {"w": Tensor(normal(3))}
     f = compile(lambda x: x * held["w"])
@@ -361,16 +419,16 @@ INTEGER_PROGRAMS = {
     "argmax": lambda x, i, m: np.take_along_axis(x, x.argmax(axis=1)[:, None], axis=1),
     "argmax as an index": lambda x, i, m: x[np.arange(4), x.argmax(axis=1)],
     "argsort": lambda x, i, m: x[np.argsort(x[:, 0])],
-    "accuracy": lambda x, i, m: np.mean(x.argmax(axis=1) == i) + 0.0 * x.sum(),
+    "accuracy": lambda x, i, m: np.mean(x.argmax(axis=1) == i) + x.sum(),
     "comparison": lambda x, i, m: x * (x > 0),
     "counts": lambda x, i, m: x / (1 + (x > 0).sum()),
     "sign": lambda x, i, m: x * np.sign(x[::-1]),
-    "integer arithmetic": lambda x, i, m: x * (i[:, None] * 2 + 1) // 2,
+    "integer arithmetic": lambda x, i, m: x * ((i[:, None] * 2 + 1) // 2),
     "integer powers": lambda x, i, m: np.tanh(x) ** i[:, None],
     "integer division": lambda x, i, m: x * (i // 2)[:, None],
     "bits": lambda x, i, m: x * ((i << 1) ^ 1)[:, None],
     "one-hot": lambda x, i, m: x * (i[:, None] == np.arange(3)),
-    "one-hot by eye": lambda x, i, m: x * np.eye(3)[i],
+    "one-hot by eye": lambda x, i, m: x * Tensor(np.eye(3))[i],
     "floor": lambda x, i, m: x - np.floor(x),
     "nonzero": lambda x, i, m: x[np.nonzero(m)].sum(),
     "unique": lambda x, i, m: x * np.unique(i).sum(),
@@ -484,6 +542,8 @@ REFUSED = {
     "add.at": lambda x: np.add.at(np.zeros(3), [0], x[0]) or x,
     "fill": lambda x: x.fill(0.0) or x,
 }
+TAKEN = {"take from a constant": lambda x: x * np.take(np.eye(3), x.argmax(), axis=0)}
+INDEXED = {"constant array indexed": lambda x: x * np.eye(3)[x.argmax()]}
 DATA = {"data": lambda x: x * x.data, "numpy": lambda x: x * x.numpy()}
 
 
@@ -491,23 +551,25 @@ DATA = {"data": lambda x: x * x.data, "numpy": lambda x: x * x.numpy()}
 def test_what_would_leave_the_trace_is_refused_with_the_line_and_nothing_stays_behind(what, capsys):
     own = REFUSED[what]
     f = compile(lambda x: own(np.tanh(x)))
-    before = state.get()
+    before = recording()
     line = own.__code__.co_firstlineno
     for _ in range(2):
         with pytest.raises((TraceError, AttributeError) if what in ("tolist", "fill") else TraceError) as caught:
             f(normal(3))
         if caught.type is TraceError:
             assert re.search(rf"test_compile\.py:{line}\b", str(caught.value))
-    assert state.get() is before
+    assert recording() == before
     assert capsys.readouterr().out == ""
     x = Tensor(normal(3), requires_grad=True)
     np.sum(x * x).backward()
     np.testing.assert_allclose(x.grad, 2 * x.data)
 
 
-@pytest.mark.parametrize("what", ["bool", "float", "item", "asarray", "in", "print", "range", "max of Python", *DATA])
+@pytest.mark.parametrize(
+    "what", ["bool", "float", "item", "asarray", "in", "print", "range", "max of Python", *DATA, *INDEXED, *TAKEN]
+)
 def test_the_same_with_a_tensor_that_requires_grad(what):
-    own = (REFUSED | DATA)[what]
+    own = (REFUSED | DATA | INDEXED | TAKEN)[what]
     f = compile(lambda x: own(np.tanh(x)))
     for _ in range(2):
         with pytest.raises(TraceError, match=rf"test_compile\.py:{own.__code__.co_firstlineno}\b"):
@@ -520,7 +582,7 @@ def test_the_value_of_a_parameter_is_refused():
         compile(lambda x: x * w.data)(normal(3))
 
 
-def test_a_changed_argument_is_refused_or_changed():
+def test_an_argument_cannot_be_changed():
     def own(x):
         x[0] = 7.0
         return x * 2
@@ -575,8 +637,7 @@ def test_a_constant_array_written_to_with_a_followed_value_is_refused_or_right()
         x = normal(3)
         try:
             ours = f(x)
-        except TraceError as error:
-            assert re.search(rf"test_compile\.py:{own.__code__.co_firstlineno + 2}\b", str(error))
+        except TraceError:
             continue
         np.testing.assert_array_equal(ours, own(x))
 
@@ -624,10 +685,9 @@ def test_a_label_out_of_range_raises_at_later_calls_too():
         step(images, labels)
     wrong = labels.copy()
     wrong[2] = 3
-    with pytest.raises(Exception) as expected:
-        loss_of(model)(images, wrong)
-    with pytest.raises(expected.type, match="3"):
-        step(images, wrong)
+    for function in loss_of(model), step:
+        with pytest.raises(ValueError, match="between 0 and 2"):
+            function(images, wrong)
     assert_close([step(images, labels)], [loss_of(model)(images, labels)])
 
 
@@ -695,7 +755,7 @@ def test_a_backward_pass_may_be_repeated_with_retain_graph():
 
 def test_results_and_gradients_that_were_kept_do_not_change():
     model = network()
-    images, labels = batch()
+    _, labels = batch()
 
     def own(x, labels):
         scores = model(x)
@@ -823,6 +883,19 @@ def test_writing_to_what_the_derivative_does_not_depend_on_is_allowed():
         with no_grad():
             x += 1.0
         loss.backward()
+
+
+def test_the_memory_of_equal_calls_lives_as_long_as_views_of_any_of_them():
+    def own(x):
+        a, b = np.tanh(x), np.tanh(x)
+        view = b[::-1]
+        c = a * 3.0
+        return np.sum(c) + np.sum(view * np.arange(3.0))
+
+    f = compile(own)
+    for _ in range(3):
+        x = normal(3)
+        np.testing.assert_allclose(f(x), own(x))
 
 
 # Threads, recursion, nesting
@@ -968,8 +1041,6 @@ TRANSFORMS = {
 @pytest.mark.parametrize("own", SMOOTH.values(), ids=SMOOTH)
 @pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
 def test_transforms_go_through_it_and_are_compiled(transform, own):
-    if own is SMOOTH["in place"] and transform is TRANSFORMS["vjp"]:
-        pass
     through, compiled, expected = transform(compile(own)), compile(transform(own)), transform(own)
     both = compile(transform(compile(own)))
     for _ in range(3):
@@ -1072,7 +1143,7 @@ def test_constants_none_inputs_dicts_and_repeated_tensors_may_be_returned():
         np.testing.assert_array_equal(result["array"], np.ones(2))
         assert_close([result["x"], *result["t"]], [x, x * 2, x * 2])
         first, second = result["t"]
-        assert_close(grad(np.sum(first * second), [x]), [8 * x.data])
+        assert_close(grad(np.sum(first * second), [x], retain_graph=True), [8 * x.data])
         assert_close(grad(np.sum(result["x"] ** 2), [x]), [2 * x.data])
 
 
@@ -1095,7 +1166,7 @@ def test_a_result_whose_gradient_is_not_asked_for_counts_as_zero():
     f = compile(lambda x: (np.sum(x**2), np.exp(x), x * 3))
     for _ in range(2):
         x = Tensor(normal(3), requires_grad=True)
-        first, second, third = f(x)
+        first, _, third = f(x)
         assert_close(grad(first, [x], retain_graph=True), [2 * x.data])
         assert_close(grad([first, third], [x], [1.0, np.ones(3)]), [2 * x.data + 3])
 
@@ -1199,7 +1270,7 @@ def test_hooks_scopes_and_names_remain():
 
 
 @pytest.mark.filterwarnings("ignore:.*runs without being compiled")
-@pytest.mark.parametrize("inside", [debug.detect_anomaly, debug.profile, debug.trace])
+@pytest.mark.parametrize("inside", [debug.detect_anomaly, debug.trace])
 def test_under_debug_the_function_itself_runs(inside):
     f, runs = counted(lambda x: np.sum(np.tanh(x)))
     x = Tensor(normal(3), requires_grad=True)
@@ -1225,6 +1296,13 @@ def test_it_is_drawn():
     model = network()
     drawn = visualize.draw(compile(loss_of(model))(*batch()), model=model)
     assert "0.weight" in str(drawn.source)
+
+
+def test_programs_of_a_compiled_function_are_not_in_the_way_of_copying_what_holds_it():
+    holder = {"step": compile(lambda x: x * 2), "model": network()}
+    holder["step"](normal(2))
+    x = normal(2)
+    np.testing.assert_array_equal(copy.deepcopy(holder)["step"](x), 2 * x)
 
 
 def test_a_model_used_in_it_may_be_copied():
@@ -1279,10 +1357,12 @@ def test_values_alone_allocate_nothing_but_the_result():
 def test_neither_arguments_nor_results_are_kept_alive():
     f = compile(lambda x: np.sum(np.tanh(x)))
     x = Tensor(normal(1000), requires_grad=True)
-    counts = [sys.getrefcount(x.array) for _ in range(1)]
+    array = x.array
+    before = sys.getrefcount(array)
     for _ in range(3):
         f(x).backward()
-    assert sys.getrefcount(x.array) == counts[0]
+    after = sys.getrefcount(array)
+    assert after == before
     gc.collect()
     gc.disable()
     try:
@@ -1325,11 +1405,10 @@ def test_source_for_arguments_moves_nothing():
     assert_close([step(x)], [twin(x)])
 
 
-def test_a_function_that_needs_a_derivative_that_is_not_there_says_so_at_the_first_call():
-    f = compile(lambda x: np.sum(np.linalg.cond(x, p=3) if x.ndim > 5 else np.sinc(x)) + np.sum(np.i0(x)))
-    x = Tensor(normal(3), requires_grad=True)
-    with pytest.raises(NoDerivativeError):
-        np.unwrap(x)
-    with pytest.raises(NoDerivativeError):
-        compile(lambda x: np.unwrap(x))(x)
-    assert f(normal(3)) is not None
+def test_a_function_without_a_rule_raises_at_each_call():
+    f = compile(lambda x: np.spacing(x) * 2)
+    for _ in range(2):
+        with pytest.raises(NoDerivativeError, match="spacing"):
+            f(Tensor(normal(3), requires_grad=True))
+    x = normal(3)
+    np.testing.assert_array_equal(f(x), np.spacing(x) * 2)

@@ -10,7 +10,7 @@ import weakref
 import numpy as np
 import pytest
 
-from tinygrad_np import Tensor, debug, differentiable, func, functional, grad, nn, no_grad, visualize
+from tinygrad_np import Tensor, compile, debug, differentiable, func, functional, grad, nn, no_grad, visualize
 from tinygrad_np.errors import ArgumentError
 
 
@@ -309,3 +309,25 @@ def test_a_profile_shows_itself_as_its_table_in_a_session_and_in_a_notebook(step
     html = profile._repr_html_()
     assert html.count("<tr>") == 1 + len(profile.rows()) + 1
     assert all(row.name in html for row in profile.rows())
+
+
+def test_of_a_compiled_function_the_rows_are_the_calls_of_its_program():
+    model = nn.Sequential(nn.Linear(6, 4, generator=np.random.default_rng(0)), nn.ReLU())
+    images = np.ones((3, 6), np.float32)
+    own, step = (lambda images: np.mean(model(images) ** 2)), compile(lambda images: np.mean(model(images) ** 2))
+    own(images).backward()
+    expected = [parameter.grad.copy() for parameter in model.parameters()]
+    for _ in range(2):  # traced inside, and run
+        model.zero_grad()
+        with debug.profile() as profile:
+            step(images).backward()
+        rows = {row.name: row for row in profile.rows()}
+        assert rows["maximum"].calls == 1
+        assert rows["matmul"].forward_seconds > 0
+        assert rows["matmul"].backward_seconds > 0
+        assert rows["masked"].forward_seconds == 0
+        assert rows["masked"].backward_seconds > 0
+        assert sum(row.seconds for row in profile.rows()) == pytest.approx(profile.seconds, rel=0.05)
+        assert {row.name for row in profile.rows("module")} >= {"Sequential", "Sequential.0", "Sequential.1"}
+        for parameter, gradient in zip(model.parameters(), expected, strict=True):
+            np.testing.assert_allclose(parameter.grad, gradient, rtol=1e-6)

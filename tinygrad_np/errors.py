@@ -141,12 +141,13 @@ class RenderError(TinygradNpError, RuntimeError):
 
 
 PACKAGE = os.path.dirname(__file__) + os.sep
+NUMPY = os.path.dirname(np.__file__) + os.sep
 
 
 def users_line() -> tuple[str, int]:
-    """The file and line from which the user called into this package."""
+    """The file and line from which the user called into this package, perhaps through NumPy."""
     frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+    while frame is not None and frame.f_code.co_filename.startswith((PACKAGE, NUMPY)):
         frame = frame.f_back
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
 

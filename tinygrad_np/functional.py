@@ -228,9 +228,16 @@ def batch_norm(
         for running, now in ((running_mean, mean), (running_var, variance * (len(x) / (len(x) - 1)))):
             now = now.detach() if isinstance(now, Tensor) else now
             apply(add_in_place, (running, momentum * (now - running)))
+        standard = deviation / np.sqrt(variance + eps)
     else:
-        deviation, variance = single - running_mean, in_single(running_var)
-    return _scale_and_shift(_like(deviation / np.sqrt(variance + eps), x), weight, bias)
+        standard = _over_root(single - running_mean, running_var, eps)
+    return _scale_and_shift(_like(standard, x), weight, bias)
+
+
+@differentiable(lambda g, out, deviation, variance, eps: g / np.sqrt(in_single(variance) + eps))
+def _over_root(deviation: Array, variance: np.ndarray, eps: float) -> Array:
+    """deviation / sqrt(variance + eps). It is a call of its own, so that `compile` reads the running variance anew."""
+    return deviation / np.sqrt(in_single(variance) + eps)
 
 
 def add_in_place(array: Any, value: Any) -> Any:

@@ -56,7 +56,11 @@ class Scope:
 
 
 class Watch(Protocol):
-    """An observer, notified of each recorded call and of each derivative; `debug` has some."""
+    """An observer, notified of each recorded call and of each derivative; `debug` has some.
+
+    One that has a method `ran(call, backward, seconds, taken)` is notified of the calls of compiled programs too. While
+    another watches, compiled functions are not run as programs.
+    """
 
     def recorded(self, node: Any, seconds: float) -> None:
         """A call was made and recorded; `seconds` is the time that the function itself took."""

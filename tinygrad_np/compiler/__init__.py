@@ -71,7 +71,7 @@ class Compiled:
         now = state.get()
         if now.trace is not None:  # part of another program
             return self._function(*args, **kwargs)
-        if now.watches:
+        if now.watches and not profiled():
             if not self._said:
                 warn(f"{self._name} runs without being compiled here, so that each of its calls can be seen")
             self._said = True
@@ -129,6 +129,12 @@ class Compiled:
                 "pass what varies as an array, and arrays of the same shape"
             )
         return traced
+
+
+def profiled() -> bool:
+    """Whether all that watch the calls can be told of those of a program; to others, the function itself is shown."""
+    watches = state.get().watches
+    return bool(watches) and all(hasattr(watch, "ran") for watch in watches)
 
 
 ARRAYS = frozenset([np.ndarray, Tensor])
@@ -219,7 +225,8 @@ class Traced:
         """Run the forward pass. Its results are Tensors made by one node, or arrays where the function gives those."""
         arrays, nodes = inputs
         buffers = self.program.workspace()
-        outs, saved = self.program.forward(*arrays, buffers)
+        forward = self.program.timed()[0] if now.watches else self.program.forward
+        outs, saved = forward(*arrays, buffers)
         if not self.positions:
             node, made = None, []
         else:
@@ -242,7 +249,8 @@ class Traced:
         if self.is_complex:  # rules get the conjugates of the gradients that users see
             parts = list(map(np.conj, parts))
         if type(packed[self.positions[0]]) is np.ndarray:
-            gradients = self.program.backward(*parts, saved, buffers)
+            backward = self.program.timed()[1] if profiled() else self.program.backward
+            gradients = backward(*parts, saved, buffers)
             return Parts(zip(self.positions, map(np.conj, gradients) if self.is_complex else gradients, strict=True))
         outs = [r for r in leaves(self.call(packed[: len(self.arrays)])) if isinstance(r, Box) and r.node is not None]
         wanted = [packed[i] for i in self.positions]

@@ -6,8 +6,10 @@ forward pass is handed over as a tuple, `saved`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from time import perf_counter
+from typing import Any, cast
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from tinygrad_np.compiler.plan import plan
 from tinygrad_np.compiler.trace import Call, Variable, variables_in
 from tinygrad_np.compiler.write import Writer
 from tinygrad_np.derivatives.table import EFFECTS, Parts
+from tinygrad_np.recording import state
 
 __all__ = ["Program", "ShapeChanged"]
 
@@ -29,6 +32,7 @@ class Program:
     Attributes:
         forward: takes the inputs, and gives the results and what the backward pass needs.
         backward: takes the gradients of the results and what was saved, and gives those of the inputs.
+        timed: gives the same two functions, which report the time of each call to the watches.
     """
 
     def __init__(
@@ -56,13 +60,17 @@ class Program:
         self.spare: list[list[np.ndarray]] = []
         variables = [v for call in (*self.before, *self.after) for v in call.outs]
         writer = Writer(inputs, [*starts, *variables], self.plan.places)
-        self.text = self.write(writer, planned=True)
-        scope = writer.scope | {"same_shape": same_shape}
-        exec(compile(self.text, "<compiled>", "exec"), scope)
-        self.forward: Callable[..., Any] = scope["forward"]
-        self.backward: Callable[..., Any] = scope["backward"]
+        self.forward, self.backward = self.functions(writer)
+        self.timed = functools.cache(lambda: self.functions(writer, timed=True))
 
-    def write(self, writer: Writer, planned: bool) -> str:
+    def functions(self, writer: Writer, timed: bool = False) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """The two functions, to be run."""
+        text = self.write(writer, planned=True, timed=timed)
+        scope = writer.scope | {"same_shape": same_shape, "clock": perf_counter, "report": self.report}
+        exec(compile(text, "<compiled>", "exec"), scope)
+        return scope["forward"], scope["backward"]
+
+    def write(self, writer: Writer, planned: bool, timed: bool = False) -> str:
         """The two functions as text."""
         outs, gradients, saved = map(writer.tuple_of, (self.outs, self.gradients, self.saved))
         names = "".join(f"buffer_{i}, " for i in range(len(self.plan.buffers)))
@@ -70,7 +78,7 @@ class Program:
         unpacked = [f"{saved} = saved"] if self.saved else []
         more = ["buffers"] if planned else []
         before, after = (
-            self.lines(writer, calls) if planned else writer.lines(calls) for calls in (self.before, self.after)
+            self.lines(writer, calls, timed) if planned else writer.lines(calls) for calls in (self.before, self.after)
         )
         forward = writer.function(
             "forward", [*map(writer.word, self.inputs), *more], [*buffers, *before], f"{outs}, {saved}"
@@ -78,14 +86,27 @@ class Program:
         given = [*map(writer.word, self.starts), "saved", *more]
         return f"{forward}\n\n{writer.function('backward', given, [*buffers, *unpacked, *after], gradients)}"
 
-    def lines(self, writer: Writer, calls: Sequence[Call]) -> list[str]:
-        """The lines that are run: with a check of each result whose shape may change."""
+    def lines(self, writer: Writer, calls: Sequence[Call], timed: bool) -> list[str]:
+        """The lines that are run: with a check of each result whose shape may change, and timed if that is asked."""
         lines = []
-        for call in calls:
+        for i, call in enumerate(calls):
+            if timed:
+                lines.append("started = clock()")
             lines.append(writer.assignment(call))
+            if timed:
+                part = "before" if calls is self.before else "after"
+                lines.append(f'report("{part}", {i}, clock() - started, {writer.tuple_of(call.outs)})')
             if may_change_shape(call):
                 lines += [f"same_shape({writer.names[v]}, {v.shape})" for v in call.outs]
         return lines
+
+    def report(self, part: str, i: int, seconds: float, results: Sequence[Any]) -> None:
+        """Tell the watches what a call took: its time, and new memory."""
+        call = (self.before if part == "before" else self.after)[i]
+        fresh = [] if call in self.plan.places else [r for r in results if getattr(r, "base", None) is None]
+        taken = sum(getattr(result, "nbytes", 0) for result in fresh)
+        for watch in state.get().watches:
+            cast(Any, watch).ran(call, part == "after", seconds, taken)
 
     def source(self, planned: bool = False) -> str:
         """The text for people: it runs by itself, with nothing but NumPy."""

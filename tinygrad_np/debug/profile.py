@@ -38,7 +38,7 @@ def profile() -> Context[Profile]:
     own. The rest of the time is in the row "other": Python between the calls, calls that are not recorded, such as
     those of data loading and the optimizer, and the profiler itself. The profiler takes about 25 us for each recorded
     call and its derivatives, some 10% of a training step of a 784-128-10 network at batch 128. Do not combine it with
-    `detect_anomaly` or `trace`, which distort the times.
+    `detect_anomaly` or `trace`, which distort the times. Of a compiled function the rows are the calls of its program.
 
     Memory is that of the arrays that calls and derivatives return, except those that share it with an argument. It
     counts what was newly allocated, not what was in use at any one time.
@@ -118,6 +118,7 @@ class Profile:
         self._paths: dict[tuple[Any, ...], str] = {}  # by the modules' weak references: searching is slow
         self._known: dict[int, int] = {}  # owners of the memory of the gradient that is being passed on
         self._derivatives = 0.0, 0  # time and memory of the derivatives of the current call so far
+        self._programs = False  # whether the derivative was a compiled program, whose calls are counted one by one
 
     @property
     def seconds(self) -> float:
@@ -213,14 +214,33 @@ class Profile:
         self._counted = perf_counter()
         self._clock += seconds + self._counted - now  # a derivative made of recorded calls does not count them again
 
+    def ran(self, call: Any, backward: bool, seconds: float, taken: int) -> None:
+        """A call of a compiled program was made."""
+        now = perf_counter()
+        place, line = call.place
+        key = getattr(call.function, "__name__", "?"), call.module or "outside of modules", f"{place}:{line}"
+        cost = self._costs.setdefault(key, Cost(""))
+        if backward:
+            cost.backward_seconds += seconds
+            cost.backward_bytes += taken
+        else:
+            cost.calls += 1
+            cost.forward_seconds += seconds
+            cost.forward_bytes += taken
+        cost.seconds += seconds
+        self._programs = True
+        self._counted = perf_counter()
+        self._clock += seconds + self._counted - now
+
     def reached(self, node: Node, gradient: Any) -> None:
+        self._programs = False
         self._known = owners(gradient.values() if isinstance(gradient, Parts) else [gradient])
         self._derivatives = 0.0, 0
         self._clock = perf_counter()
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
         seconds = perf_counter() - self._clock
-        if node.rule is not ITEM and node.rule is not PACK:
+        if node.rule is not ITEM and node.rule is not PACK and not self._programs:
             taken = _new_memory(contribution, self._known)
             cost, notes = self._account(node)
             cost.backward_seconds += seconds
