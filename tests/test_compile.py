@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tinygrad_np import Tensor, compile, debug, differentiable, func, functional, grad, nn, no_grad, optim, visualize
-from tinygrad_np.errors import AnomalyError, GraphError, NoDerivativeError, ShapeError, TraceError
+from tinygrad_np.errors import AnomalyError, ArgumentTypeError, GraphError, NoDerivativeError, ShapeError, TraceError
 from tinygrad_np.recording import state
 
 GENERATOR = np.random.default_rng(0)
@@ -217,10 +217,12 @@ def test_numpys_scalars_change_without_another_program():
     assert len(runs) == 1
 
 
-def test_an_argument_that_cannot_be_hashed_gives_a_clear_error_or_runs():
+def test_an_argument_whose_changes_would_not_be_noticed_is_refused():
     f = compile(lambda x, options: x * len(options))
-    np.testing.assert_array_equal(f(np.ones(2), {"a", "b"}), [2.0, 2.0])
-    np.testing.assert_array_equal(f(np.ones(2), {"a", "b", "c"}), [3.0, 3.0])
+    with pytest.raises(ArgumentTypeError, match=r"'a'.*tuple"):
+        f(np.ones(2), {"a"})
+    np.testing.assert_array_equal(f(np.ones(2), frozenset("ab")), [2.0, 2.0])
+    np.testing.assert_array_equal(f(np.ones(2), frozenset("abc")), [3.0, 3.0])
 
 
 def test_a_function_without_array_arguments_runs_at_every_call():
@@ -854,7 +856,7 @@ def test_inputs_are_not_written_to():
 def test_an_input_overwritten_before_backward_raises():
     f = compile(lambda x, w: np.sum(np.tanh(x * w)))
     w = Tensor(normal(3), requires_grad=True)
-    x = Tensor(normal(3))
+    x = Tensor(normal(3), requires_grad=True)
     for _ in range(2):
         loss = f(x, w)
         with no_grad():
@@ -1316,7 +1318,7 @@ def test_a_model_used_in_it_may_be_copied():
     assert not np.allclose(step(images, labels).data, loss_of(twin)(images, labels).data)
 
 
-def test_after_the_second_call_a_step_allocates_no_more_than_it_hands_out():
+def test_after_the_second_call_a_step_allocates_what_it_hands_out_and_what_its_loss_does():
     model = nn.Sequential(nn.Linear(500, 400, generator=0), nn.ReLU(), nn.Linear(400, 300, generator=1))
     step = compile(loss_of(model))
     images, labels = normal(200, 500, dtype=np.float32), GENERATOR.integers(0, 300, 200)
@@ -1334,7 +1336,7 @@ def test_after_the_second_call_a_step_allocates_no_more_than_it_hands_out():
         tracemalloc.stop()
     assert len(found) == 4
     assert now - before < handed_out + 20_000
-    assert peak - before < handed_out + 50_000
+    assert peak - before < handed_out + 200 * 300 * 4 + 50_000  # the gradient that cross_entropy leaves behind
 
 
 def test_values_alone_allocate_nothing_but_the_result():
@@ -1412,3 +1414,66 @@ def test_a_function_without_a_rule_raises_at_each_call():
             f(Tensor(normal(3), requires_grad=True))
     x = normal(3)
     np.testing.assert_array_equal(f(x), np.spacing(x) * 2)
+
+
+SCALE = 2.0
+
+
+def scaled(x):
+    return x * SCALE
+
+
+def test_what_changes_outside_of_the_function_is_noticed():
+    global SCALE
+    factor = 3.0
+
+    def own(x):
+        return scaled(x) * factor + np.sum(model(x))
+
+    model, f = nn.Linear(2, 2, generator=0), compile(own)
+    x = normal(2, dtype=np.float32)
+    np.testing.assert_array_equal(f(x).data, own(x).data)
+    factor = 4.0
+    np.testing.assert_array_equal(f(x).data, own(x).data)
+    SCALE = 5.0
+    np.testing.assert_array_equal(f(x).data, own(x).data)
+    model = nn.Linear(2, 2, generator=1)
+    np.testing.assert_array_equal(f(x).data, own(x).data)
+    model.bias = None
+    np.testing.assert_array_equal(f(x).data, own(x).data)
+
+
+def test_numbers_and_lists_that_a_module_holds_may_change():
+    class Scaled(nn.Module):
+        def __init__(self):
+            self.factor, self.shifts = 2.0, [1.0]
+
+        def forward(self, x):
+            return x * self.factor + self.shifts[0]
+
+    model = Scaled()
+    f, x = compile(model), Tensor(normal(2))
+    np.testing.assert_array_equal(f(x), model(x))
+    model.factor = 3.0
+    np.testing.assert_array_equal(f(x), model(x))
+    model.shifts[0] = 4.0
+    np.testing.assert_array_equal(f(x), model(x))
+
+
+def test_a_module_that_counts_its_calls_is_refused():
+    class Counting(nn.Module):
+        def __init__(self):
+            self.calls = 0
+
+        def forward(self, x):
+            self.calls += 1
+            return x * 2
+
+    with pytest.raises(TraceError, match="Counting changes its attribute calls"):
+        compile(Counting())(Tensor(normal(2)))
+
+
+def test_zeros_of_either_sign_are_different_numbers():
+    f = compile(lambda x, zero: np.copysign(x, zero))
+    np.testing.assert_array_equal(f(np.ones(2), 0.0), np.ones(2))
+    np.testing.assert_array_equal(f(np.ones(2), -0.0), -np.ones(2))

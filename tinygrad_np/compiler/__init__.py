@@ -7,9 +7,11 @@ is the text, and here it is run.
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import inspect
 import threading
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -17,10 +19,10 @@ import numpy as np
 
 from tinygrad_np import autograd
 from tinygrad_np.compiler.program import Program, ShapeChanged
-from tinygrad_np.compiler.trace import Trace, UntraceableError
+from tinygrad_np.compiler.trace import Attributes, Trace, UntraceableError
 from tinygrad_np.derivatives.table import PACK, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, backward, box
-from tinygrad_np.errors import ArgumentError, warn
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, warn
 from tinygrad_np.recording import state, tracing
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.tree import leaves, map_leaves, unflatten
@@ -100,6 +102,12 @@ class Compiled:
         except ShapeChanged:  # of a value, which the program cannot follow
             return self._function(*args, **kwargs)
 
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self if instance is None else types.MethodType(self, instance)
+
+    def __deepcopy__(self, memo: Any) -> Compiled:
+        return Compiled(copy.deepcopy(self._function, memo))
+
     def source(self, *args: Any, planned: bool = False, **kwargs: Any) -> str:
         """The program as Python text that runs by itself, with nothing but NumPy.
 
@@ -138,7 +146,7 @@ def profiled() -> bool:
 
 
 ARRAYS = frozenset([np.ndarray, Tensor])
-FOLLOWED = object()  # stands for a result of the program among constants
+FOLLOWED = object()  # stands for an array of the program among constants
 
 
 def kind(leaf: Any) -> Any:
@@ -147,14 +155,60 @@ def kind(leaf: Any) -> Any:
         return leaf.shape, leaf.dtype, leaf.strides
     if isinstance(leaf, Tensor):
         return leaf.shape, leaf.dtype, leaf.array.strides, leaf.node is not None
+    if isinstance(leaf, (float, complex)):
+        return type(leaf), repr(leaf)  # which tells 0.0 from -0.0, and nan is equal to nan
+    try:
+        hash(leaf)
+    except TypeError as error:
+        raise ArgumentTypeError(
+            f"a compiled function takes arrays, Tensors, numbers, strings and the like, but not {leaf!r}, whose "
+            "changes it would not notice; pass its items in a tuple"
+        ) from error
     return type(leaf), leaf
+
+
+class Surroundings:
+    """What a function, and the user's functions that it calls, find outside of their arguments: other than arrays."""
+
+    def __init__(self, function: Any) -> None:
+        self.cells: list[tuple[Any, Any]] = []
+        self.globals: list[tuple[dict[str, Any], str, Any]] = []
+        known: set[int] = set()
+        functions = [function]
+        while functions:
+            function = functions.pop()
+            function = inspect.unwrap(getattr(function, "__func__", function))
+            if id(function) in known or not inspect.isfunction(function):
+                continue
+            known.add(id(function))
+            ours = function.__module__.startswith("tinygrad_np.")
+            names = () if ours else function.__code__.co_names
+            found = [(function.__globals__, n, function.__globals__[n]) for n in names if n in function.__globals__]
+            cells = [(cell, cell.cell_contents) for cell in function.__closure__ or () if filled(cell)]
+            self.globals += found
+            self.cells += cells
+            functions += [value for *_, value in found] + [value for _, value in cells]
+
+    def holds(self) -> bool:
+        return all(cell.cell_contents is value for cell, value in self.cells) and all(
+            variables.get(name) is value for variables, name, value in self.globals
+        )
+
+
+def filled(cell: Any) -> bool:
+    """Whether the variable has a value yet."""
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True
 
 
 class Traced:
     """One program, and what it takes to run it.
 
     Attributes:
-        leaves: the leaves of the arguments, with None for arrays.
+        leaves: the leaves of the arguments, with `FOLLOWED` for arrays.
         positions: of those inputs of the program that get a gradient.
         constants: the leaves of the function's value that do not depend on its arguments.
         tracked, plain: for each result of the program, whether it has a gradient, and whether it is an array.
@@ -162,7 +216,7 @@ class Traced:
 
     def __init__(self, function: Any, name: str, args: Any, kwargs: Any, given: list[Any]) -> None:
         self.function, self.structure = function, map_leaves(lambda leaf: None, [args, kwargs])
-        self.leaves = [None if isinstance(leaf, (np.ndarray, Tensor)) else leaf for leaf in given]
+        self.leaves = [FOLLOWED if isinstance(leaf, (np.ndarray, Tensor)) else leaf for leaf in given]
         self.arrays = [i for i, leaf in enumerate(given) if isinstance(leaf, (np.ndarray, Tensor))]
         trace = Trace()
         names = argument_names(function, args, kwargs)
@@ -185,7 +239,7 @@ class Traced:
         self.value = map_leaves(lambda leaf: None, value)
         self.constants = [FOLLOWED if trace.holds(r) else r for r in results]
         self.captured = [(read, variable.kind, node is not None) for variable, read, node in trace.captured]
-        self.modules = list(trace.modules.values())
+        self.guards: list[Attributes | Surroundings] = [*trace.guards(), Surroundings(function)]
         variables = [trace.reference(tensor) for tensor in inputs] + [variable for variable, _, _ in trace.captured]
         self.program = Program(trace.calls, boundary, variables, outs, starts, gradients)
         self.rule = Rule(name, (self.vjp,))
@@ -194,14 +248,13 @@ class Traced:
     def call(self, inputs: list[Any]) -> Any:
         """Call the function itself, with other arrays in the place of those that it was traced with."""
         arrays = iter(inputs)
-        args, kwargs = unflatten(self.structure, [next(arrays) if leaf is None else leaf for leaf in self.leaves])
+        args, kwargs = unflatten(self.structure, [next(arrays) if leaf is FOLLOWED else leaf for leaf in self.leaves])
         return self.function(*args, **kwargs)
 
     def inputs(self, given: Any) -> Any:
         """The arrays that the program takes, and their nodes; None if it was traced for something else."""
-        for module, training in self.modules:
-            if module.training is not training:
-                return None
+        if not all(guard.holds() for guard in self.guards):
+            return None
         arrays: list[Any] = []
         nodes: list[Any] = []
         for i in self.arrays:
@@ -215,7 +268,11 @@ class Traced:
         for read, expected, tracked in self.captured:
             value = read()
             array, node = (value.array, value.node) if isinstance(value, Box) else (value, None)
-            if (array.shape, array.dtype, array.strides) != expected or (node is not None) is not tracked:
+            if (
+                not isinstance(array, np.ndarray)
+                or (array.shape, array.dtype, array.strides) != expected
+                or (node is not None) is not tracked
+            ):
                 return None
             arrays.append(array)
             nodes.append(node)
@@ -241,14 +298,15 @@ class Traced:
         tensors = iter(made)
         kinds = zip(outs, self.tracked, self.plain, strict=True)
         values = iter([next(tensors) if t and node else np.asarray(o) if p else box(o, None) for o, t, p in kinds])
-        return unflatten(self.value, [next(values) if c is FOLLOWED else c for c in self.constants])
+        constants = [c.copy() if isinstance(c, np.ndarray) else c for c in self.constants]
+        return unflatten(self.value, [next(values) if c is FOLLOWED else c for c in constants])
 
     def vjp(self, g: Any, out: Any, packed: Any, saved: Any, buffers: Any) -> Any:
         """The gradients of all inputs at once; if they are to be differentiated, those of the function itself."""
         parts = [g[i] if i in g else np.zeros_like(o) for i, o in enumerate(out)] if isinstance(g, Parts) else [g]
         if self.is_complex:  # rules get the conjugates of the gradients that users see
             parts = list(map(np.conj, parts))
-        if type(packed[self.positions[0]]) is np.ndarray:
+        if not isinstance(packed[self.positions[0]], Box):
             backward = self.program.timed()[1] if profiled() else self.program.backward
             gradients = backward(*parts, saved, buffers)
             return Parts(zip(self.positions, map(np.conj, gradients) if self.is_complex else gradients, strict=True))

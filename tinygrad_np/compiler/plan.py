@@ -8,8 +8,8 @@ that is handed out, to the user or from the forward pass to the backward pass, i
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from tinygrad_np.writes import owner as memory
 __all__ = ["Plan", "plan"]
 
 MASKED: Any = inspect.unwrap(masked)
+Buffer: TypeAlias = tuple[tuple[int, ...], np.dtype[Any], Literal["C", "F"]]
 REDUCTIONS = (np.sum, np.max, np.min, np.prod)
 
 
@@ -30,12 +31,12 @@ class Plan:
     Attributes:
         places: for each call whose result is written to memory that is there, that memory: a variable whose last reader
             it is, or the number of a buffer.
-        buffers: the shape and dtype of each buffer.
+        buffers: the shape, dtype and order of each buffer.
     """
 
     def __init__(self) -> None:
         self.places: dict[Call, Variable | int] = {}
-        self.buffers: list[tuple[tuple[int, ...], np.dtype[Any]]] = []
+        self.buffers: list[Buffer] = []
 
 
 def plan(
@@ -44,6 +45,7 @@ def plan(
     given: Iterable[Variable],
     saved: Iterable[Variable],
     out: Iterable[Variable],
+    same: Mapping[Variable, Variable],
 ) -> Plan:
     """Plan the memory of the calls of the two passes.
 
@@ -51,9 +53,10 @@ def plan(
         given: the variables that come from outside, whose memory is the user's.
         saved: those that the backward pass reads.
         out: those that are handed out.
+        same: for the results of calls that were dropped as repeated, those that stand for them.
     """
     calls = [*before, *after]
-    owner = owners(calls, given)
+    owner = owners(calls, given, same)
     kept = {owner[v] for v in (*given, *out)}
     until: dict[Variable, int] = {}
     for i, call in enumerate(calls):
@@ -74,12 +77,14 @@ def plan(
                 if made in kept:  # then the memory is handed out after all, and must be fresh
                     release(result, home, made)
             elif made not in kept:
-                fitting = [b for b in free if result.buffers[b] == (made.shape, made.dtype)]
+                assert made.array is not None
+                buffer: Buffer = made.shape, made.dtype, "C" if made.array.flags.c_contiguous else "F"
+                fitting = [b for b in free if result.buffers[b] == buffer]
                 number = fitting[0] if fitting else len(result.buffers)
                 if fitting:
                     free.remove(number)
                 else:
-                    result.buffers.append((made.shape, made.dtype))
+                    result.buffers.append(buffer)
                 result.places[call] = home[made] = number
         for variable in [v for v in home if until[v] <= i and v not in read_later]:
             free.append(home.pop(variable))
@@ -94,16 +99,24 @@ def release(result: Plan, home: dict[Variable, int], made: Variable) -> None:
         del result.places[first]
 
 
-def owners(calls: Sequence[Call], given: Iterable[Variable]) -> dict[Variable, Variable]:
+def owners(
+    calls: Sequence[Call], given: Iterable[Variable], same: Mapping[Variable, Variable]
+) -> dict[Variable, Variable]:
     """For each variable the one that owns its memory: itself, unless it is a view."""
     of_memory: dict[int, Variable] = {}
     found: dict[Variable, Variable] = {}
+    dropped: dict[Variable, list[Variable]] = {}
+    for other, variable in same.items():
+        dropped.setdefault(variable, []).append(other)
     constants = Variable(np.empty(0), "constant", "", False)  # owns what is not the program's
     for array in arrays([[call.args, list(call.kwargs.values())] for call in calls]):
         of_memory[id(memory(array))] = constants
     for variable in (*given, *(v for call in calls for v in call.outs)):
         assert variable.array is not None
         found[variable] = of_memory.setdefault(id(memory(variable.array)), variable)
+        for other in dropped.get(variable, ()):  # of which there may be views
+            assert other.array is not None
+            of_memory.setdefault(id(memory(other.array)), found[variable])
     return found
 
 
@@ -113,7 +126,7 @@ def takes_out(call: Call, made: Variable) -> bool:
     function = call.function
     ufunc = isinstance(function, np.ufunc) or function is np.dot or (function is MASKED and made.dtype in INTEGERS)
     reduction = call.function in REDUCTIONS and set(call.kwargs) <= {"axis", "keepdims"} and len(call.args) == 1
-    return ((ufunc and not call.kwargs) or reduction) and made.array.ndim > 0 and made.array.flags.c_contiguous
+    return ((ufunc and not call.kwargs) or reduction) and made.array.ndim > 0 and made.array.flags.forc
 
 
 def spare_operand(
@@ -138,7 +151,9 @@ def spare_operand(
             and until[arg] == i
             and (arg.shape, arg.dtype) == (made.shape, made.dtype)
             and arg.array is not None
-            and arg.array.flags.c_contiguous
+            and made.array is not None
+            and arg.array.strides == made.array.strides
+            and arg.array.flags.forc
             and arg.array.flags.writeable
         ):
             return arg

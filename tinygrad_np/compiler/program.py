@@ -56,7 +56,7 @@ class Program:
         used = [v for call in self.after for v in variables_in([call.args, call.kwargs])] + list(gradients)
         self.saved = list(dict.fromkeys(v for v in used if v not in made))
         given = [*inputs, *starts]
-        self.plan = plan(self.before, self.after, given, self.saved, [*outs, *gradients])
+        self.plan = plan(self.before, self.after, given, self.saved, [*outs, *gradients], same)
         self.spare: list[list[np.ndarray]] = []
         variables = [v for call in (*self.before, *self.after) for v in call.outs]
         writer = Writer(inputs, [*starts, *variables], self.plan.places)
@@ -120,7 +120,7 @@ class Program:
         try:
             return Workspace(self.spare.pop(), self.spare)
         except IndexError:
-            return Workspace([np.empty(shape, dtype) for shape, dtype in self.plan.buffers], self.spare)
+            return Workspace([np.empty(*buffer) for buffer in self.plan.buffers], self.spare)
 
 
 class Workspace(list[np.ndarray]):

@@ -19,6 +19,7 @@ from tinygrad_np.engine import Box, Node, apply, box
 from tinygrad_np.errors import TraceError, users_line
 from tinygrad_np.recording import state, tracing
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.writes import owner
 
 __all__ = ["Call", "Trace", "UntraceableError", "Variable", "variables_in"]
 
@@ -75,6 +76,48 @@ class Call:
         self.place, self.module = users_line(), module_name()
 
 
+class Attributes:
+    """The attributes of a module, but for parameters and what else the program reads anew.
+
+    Attributes:
+        values: by name, with the items of those that are lists and dicts; compared by identity.
+        arrays: by name, with a copy; compared by value.
+    """
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+        attributes = [(name, value) for name, value in vars(module).items() if not isinstance(value, Box)]
+        arrays = [(name, value) for name, value in attributes if isinstance(value, np.ndarray)]
+        ours = type(module).__module__.startswith("tinygrad_np.")  # whose arrays are the program's inputs
+        self.arrays = [(name, array, array.copy()) for name, array in arrays if not ours]
+        others = [(name, value) for name, value in attributes if not isinstance(value, np.ndarray)]
+        self.values = [(name, value, items(value)) for name, value in others]
+        self.training = module.training
+
+    def changed(self) -> str | None:
+        """The name of an attribute that is not what it was."""
+        now = vars(self.module)
+        if self.module.training is not self.training:
+            return "training"
+        for name, value, within in self.values:
+            if now.get(name) is not value or (within and items(value) != within):
+                return name
+        for name, value, was in self.arrays:
+            if now.get(name) is not value or not np.array_equal(value, was, equal_nan=was.dtype.kind in "fc"):
+                return name
+        return None
+
+    def holds(self) -> bool:
+        return self.changed() is None
+
+
+def items(value: Any) -> list[int] | None:
+    """The identities of the items of a list or dict."""
+    if isinstance(value, (list, dict)):
+        return [*map(id, value.values() if isinstance(value, dict) else value)]
+    return None
+
+
 class Trace:
     """What has been traced so far: calls in order, and the variables by the identity of their arrays."""
 
@@ -82,7 +125,7 @@ class Trace:
         self.calls: list[Call] = []
         self.variables: dict[int, Variable] = {}
         self.captured: list[tuple[Variable, Callable[[], Any], Any]] = []  # with how to read it anew, and its node
-        self.modules: dict[int, tuple[Any, bool]] = {}  # that were called, and whether in training mode
+        self.modules: dict[int, Attributes] = {}  # of those that were called
         self.differentiated: Call | None = None  # the call whose derivative is being taken
         self.undo: list[Callable[[], Any]] = []  # the effects of tracing itself, the last one first
         self.arrays: set[int] = set()  # identities of what is an array outside of the trace, though a Tensor in it
@@ -115,6 +158,28 @@ class Trace:
         """Whether the function itself, without being compiled, has an array here."""
         array = unboxed(value)
         return id(array) in self.arrays or not self.variables[id(array)].is_tensor
+
+    def enter(self, module: Any) -> None:
+        """A module is called."""
+        if id(module) not in self.modules:
+            self.modules[id(module)] = Attributes(module)
+
+    def guards(self) -> list[Attributes]:
+        """What must be the same at every call of the program.
+
+        Raises:
+            TraceError: a module has changed its attributes while it was traced, which the program would not do.
+        """
+        read = {id(variable.array) for variable, _, _ in self.captured}
+        for attributes in self.modules.values():
+            attributes.arrays = [(n, array, was) for n, array, was in attributes.arrays if id(array) not in read]
+            changed = attributes.changed()
+            if changed:
+                raise TraceError(
+                    f"{type(attributes.module).__name__} changes its attribute {changed} when it is called, which a "
+                    "compiled function would do at its first call alone; do it outside of the function"
+                )
+        return list(self.modules.values())
 
     def forget(self) -> None:
         """Let go of all arrays."""
@@ -202,11 +267,6 @@ class Trace:
     def apply(self, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], rule: Any) -> Any:
         """What the engine does with a call, and besides write it down."""
         args, rule = list(args), rule if rule is not None else RULES.get(function)
-        scope = state.get().scope
-        while scope is not None:
-            module: Any = scope.module()
-            self.modules.setdefault(id(module), (module, module.training))
-            scope = scope.outer
         if function not in EFFECTS and not any(map(self.follows, (*args, *kwargs.values()))):
             with tracing(None):
                 return apply(function, args, kwargs, rule)
@@ -216,9 +276,14 @@ class Trace:
             out = self.written(function, args, kwargs, rule)
         if function in STATIC:
             return out
+
         # The engine records the call, with the result that is there already.
+        def stand_in(*arrays: Any, **options: Any) -> Any:
+            return out
+
+        stand_in.__name__ = getattr(function, "__name__", "function")
         with tracing(None):
-            result = apply(lambda *arrays, **options: out, args, kwargs, rule)
+            result = apply(stand_in, args, kwargs, rule)
         return result if rule is not None and rule is not CONSTANT else box(out, None)
 
     def written(
@@ -369,6 +434,12 @@ class Trace:
             raise TraceError(
                 f"a compiled function cannot change its arguments or what it finds elsewhere, {place()}; "
                 "change a copy, x = x.copy(), or do it outside of the function"
+            )
+        arrays = [other.array for other in self.variables.values() if other.array is not None]
+        if not variable.is_tensor and sum(owner(array) is owner(tensor.array) for array in arrays) > 1:
+            raise TraceError(
+                f"a compiled function cannot change an array of which there are views, {place()}; "
+                "take the views after the assignment, or of a copy"
             )
 
 

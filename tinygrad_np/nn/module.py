@@ -170,6 +170,8 @@ class Module:
         """
         outer = state.get()
         state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches, outer.inputs, outer.trace))
+        if outer.trace is not None:
+            outer.trace.enter(self)
         try:
             output: Tensor = self.forward(*inputs, **options)
             return output
