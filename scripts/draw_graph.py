@@ -48,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
         if parsed.run:
             file = find_checkpoint(parsed.run)
             run = restore(file)
-            print(f"weights: {describe(file)}")
+            print(f"weights: {in_one_line(describe(file))}")
         else:
             run = set_up(run_settings(parse_training_arguments(others)))
         with np.errstate(all="ignore"):  # non-finite values are red in the picture

@@ -126,7 +126,7 @@ def main(arguments: list[str] | None = None) -> int:
             print("\nimages of each class (rows) by the class they are seen as (columns)\n")
             print(confusion_table(confusion_matrix(labels, predictions, classes)))
         correct = np.count_nonzero(predictions == labels)
-        print("", *understood, sep="\n")
+        print("", *map(in_one_line, understood), sep="\n")
         print(f"{part} accuracy: {correct / len(labels):.2%} ({correct}/{len(labels)})", flush=True)
         if parsed.out:
             parsed.out.mkdir(parents=True, exist_ok=True)

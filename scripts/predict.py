@@ -73,11 +73,17 @@ def names(text: str) -> list[str]:
     return columns
 
 
+def tell(*notices: str) -> None:
+    """Print what is not an answer, such as which network is asked, on standard error."""
+    for notice in notices:
+        print(f"predict.py: {in_one_line(notice)}", file=sys.stderr)
+
+
 def line(name: str | Path, probabilities: np.ndarray) -> str:
     """What is printed for an image: its name, the likeliest class and the two runners-up, with their probabilities."""
     first, *others = np.argsort(-probabilities)[:3]
     followers = ", ".join(f"{k}: {probabilities[k]:.1%}" for k in others)
-    return f"{name}: {first}  {probabilities[first]:.1%}  ({followers})"
+    return f"{in_one_line(name)}: {first}  {probabilities[first]:.1%}  ({followers})"
 
 
 def in_blocks(image: np.ndarray) -> str:
@@ -111,7 +117,7 @@ def answer_file(file: Path, parsed: argparse.Namespace) -> int:
             + ("; if one of its columns holds labels, remove it" if features == sizes[0] + 1 else "")
         )
     inputs, understood = as_inputs(unlabelled.images, load_pixels(checkpoint), parsed.scale, file)
-    print(f"network: {describe(checkpoint)}", *unlabelled.notes, *understood, sep="\n")
+    tell(f"network: {describe(checkpoint)}", *unlabelled.notes, *understood)
     with np.errstate(all="ignore"):  # on data that it was not made for, a network may overflow
         probabilities = functional.softmax(predict(network, inputs))
     numbers = range(1, len(inputs) + 1) if unlabelled.numbers is None else unlabelled.numbers
@@ -129,7 +135,7 @@ def answer_pictures(parsed: argparse.Namespace) -> int:
 
     checkpoint = find_checkpoint(parsed.run)
     network, full_ink = load_network(checkpoint), load_full_ink(checkpoint)
-    print(f"network: {describe(checkpoint)}")
+    tell(f"network: {describe(checkpoint)}")
     status, answers = 0, {}
     for picture in itertools.chain.from_iterable(map(pictures_at, parsed.images)):
         guesses: list[str] = []
@@ -138,8 +144,7 @@ def answer_pictures(parsed: argparse.Namespace) -> int:
         except TinygradNpError as error:
             status = fail("predict.py", error)
             continue
-        for guess in guesses:
-            print(f"predict.py: {in_one_line(picture)}: {guess}", file=sys.stderr)
+        tell(*(f"{picture}: {guess}" for guess in guesses))
         found = probabilities(network, image, full_ink)
         print(line(picture, found))
         answers[picture] = int(found.argmax())
@@ -162,7 +167,8 @@ def write_table(names: Sequence[str], labels: Sequence[int], parsed: argparse.Na
     rows = csv.writer(text, lineterminator="\n")
     rows.writerows([*([header] if header else []), *zip(names, labels, strict=True)])
     write_atomically(parsed.out, text.getvalue())
-    print(f"{len(labels):,} answers in {parsed.out}, {f'as {chr(44).join(header)}' if header else 'without a header'}")
+    first_line = f"as {','.join(header)}" if header else "without a header"
+    print(in_one_line(f"{len(labels):,} answers in {parsed.out}, {first_line}"))
 
 
 def main(arguments: list[str] | None = None) -> int:

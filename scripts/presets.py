@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 import numpy as np  # noqa: E402
-from command_line import Parser, count, fail, path  # noqa: E402
+from command_line import Parser, count, fail, in_one_line, path  # noqa: E402
 from settings import PRESETS  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from stopping import APART, REQUESTS, ask_to_stop  # noqa: E402
@@ -112,7 +112,8 @@ def main(arguments: list[str] | None = None) -> int:
                 status = train(again if run else [*settings, "--out", str(folder)])
                 if status:
                     if status != 2:  # with 2, train.py has said what is wrong
-                        print(f"stopped; resume with the same command and --out {shlex.quote(str(parsed.out))}")
+                        out = f"--out {shlex.quote(str(parsed.out))}"
+                        print(in_one_line(f"stopped; resume with the same command and {out}"))
                     return status if status > 0 else 128 - status
                 run = restore(folder)
             _, images, labels = run.judged()

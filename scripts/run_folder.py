@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from command_line import in_one_line
 from filelock import lock_descriptor
 from stopping import REQUESTS
 from training_run import Run
@@ -68,12 +69,14 @@ def locked(folder: Path, by: str, wait: bool = False) -> Iterator[int]:
         try:
             free = lock_descriptor(descriptor, blocking=False)
         except OSError as error:  # such as on a network drive
-            print(f"{folder} cannot be locked ({error.strerror}); let no other {by} write to it", file=sys.stderr)
+            problem = f"{folder} cannot be locked ({error.strerror}); let no other {by} write to it"
+            print(in_one_line(problem), file=sys.stderr)
             free = True
         if not free and not wait:
             raise ArgumentError(f"another {by} is at work in {folder}; choose another folder with --out")
         if not free:
-            print(f"waiting until another {by}, or what a killed one has left running, ends in {folder}", flush=True)
+            blocker = f"another {by}, or what a killed one has left running, ends in {folder}"
+            print(in_one_line(f"waiting until {blocker}"), flush=True)
             lock_descriptor(descriptor)
         yield descriptor
     finally:

@@ -88,7 +88,7 @@ def advance(bar: tqdm, run: Run, loss: float, images: int) -> None:
 
 def print_start(run: Run, folder: Path) -> None:
     print(
-        *(f"{line}\n" for line in run.understood),
+        *(f"{in_one_line(line)}\n" for line in run.understood),
         f"network {'-'.join(map(str, run.sizes))}, {sum(p.size for p in run.model.parameters()):,} parameters; "
         f"{len(run.images):,} training images; run folder {in_one_line(folder)}",
         sep="",

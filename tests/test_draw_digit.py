@@ -196,7 +196,7 @@ def test_every_response_says_what_a_browser_may_do_with_it(server, changes):
 
 def test_more_connections_at_once_than_a_browser_makes_are_all_kept(run):
     draw_digit = imported("draw_digit")
-    server = draw_digit.Server(0, None)  # it accepts nothing yet
+    server = draw_digit.Server(0, None, 1.0)  # it accepts nothing yet
     connections = [socket.socket() for _ in range(50)]
     try:
         for connection in connections:
@@ -223,7 +223,7 @@ def test_more_connections_at_once_than_a_browser_makes_are_all_kept(run):
 def test_a_client_that_sends_byte_after_byte_is_not_waited_for_beyond_the_limit(start, monkeypatch):
     draw_digit = imported("draw_digit")
     monkeypatch.setattr(draw_digit.Handler, "timeout", 0.5)
-    with draw_digit.Server(0, None) as server:
+    with draw_digit.Server(0, None, 1.0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         with socket.create_connection(server.server_address) as connection:
             connection.sendall(start.format(host=f"127.0.0.1:{server.server_port}").encode())

@@ -46,9 +46,12 @@ def expected(run, inputs):
 
 
 def predict(*arguments):
+    """The lines of the answers, and the lines about how they were found, which are told on standard error."""
     result = run_script("predict.py", *arguments)
-    assert (result.returncode, result.stderr) == (0, "")
-    return result.stdout.splitlines()
+    assert result.returncode == 0, result.stderr
+    assert re.fullmatch(r"predict\.py: network: .*\n(predict\.py: (?!error).*\n)*", result.stderr)
+    told = [line.removeprefix("predict.py: ") for line in result.stderr.splitlines()]
+    return result.stdout.splitlines(), told
 
 
 def refusal(*arguments):
@@ -65,15 +68,15 @@ def rows(path):
 
 def test_two_commands_lead_from_kaggles_files_to_a_submission(run, tmp_path):
     test = write(tmp_path / "test.csv", PIXELS, flat(TESTS))
-    *lines, last = predict(run, test, "--out", tmp_path / "submission.csv")
+    lines, told = predict(run, test, "--out", tmp_path / "submission.csv")
     labels = expected(run, flat(TESTS) / np.float32(255))
     assert rows(tmp_path / "submission.csv") == [
         ["ImageId", "Label"],
         *([str(number), str(label)] for number, label in enumerate(labels, 1)),
     ]
     assert np.mean(labels == MNIST.test_labels[:50]) > 0.7
-    assert lines[0].startswith(f"network: {run} (best.safetensors, after ")
-    assert last == f"50 answers in {tmp_path / 'submission.csv'}, as ImageId,Label"
+    assert told[0].startswith(f"network: {run} (best.safetensors, after ")
+    assert lines == [f"50 answers in {tmp_path / 'submission.csv'}, as ImageId,Label"]
 
 
 def idx(array):
@@ -114,18 +117,18 @@ def test_files_of_images_in_other_forms_have_the_same_answers(form, run, tmp_pat
 def test_images_have_the_numbers_that_the_file_gives_to_them_and_the_header_is_a_flag(run, tmp_path):
     ids = 70000 - 3 * np.arange(50)
     test = write(tmp_path / "test.csv", "id," + PIXELS, ids, flat(TESTS))
-    lines = predict(run, test, "--out", tmp_path / "submission.csv", "--header", "id,digit")
+    _, told = predict(run, test, "--out", tmp_path / "submission.csv", "--header", "id,digit")
     header, *answers = rows(tmp_path / "submission.csv")
     assert header == ["id", "digit"]
     assert [int(row[0]) for row in answers] == ids.tolist()
     assert [int(row[1]) for row in answers] == expected(run, flat(TESTS) / np.float32(255))
-    assert "numbers of the images: those in this column" in lines
+    assert "numbers of the images: those in this column" in told
 
 
 def test_without_a_file_to_write_each_image_has_a_line(run, tmp_path):
-    lines = predict(run, write(tmp_path / "test.csv", PIXELS, flat(TESTS)))
+    lines, _ = predict(run, write(tmp_path / "test.csv", PIXELS, flat(TESTS)))
     labels = expected(run, flat(TESTS) / np.float32(255))
-    answers = [re.fullmatch(r"(\d+): (\d)  .*%  \(.*\)", line) for line in lines[-50:]]
+    answers = [re.fullmatch(r"(\d+): (\d)  .*%  \(.*\)", line) for line in lines]
     assert [(int(match[1]), int(match[2])) for match in answers] == list(enumerate(labels, 1))
 
 
@@ -135,8 +138,8 @@ def test_images_are_divided_by_what_the_run_divided_by(tmp_path):
     run_script("train.py", "--data", train, "--epochs", "2", "--no-pictures", "--out", tmp_path / "run")
     tests = np.minimum(digits[:40], 9)  # alone, they look as if they were to be divided by 9
     np.savez(tmp_path / "test.npz", tests)
-    lines = predict(tmp_path / "run", tmp_path / "test.npz", "--out", tmp_path / "answers.csv")
-    assert "pixels: whole numbers from 0 to 9, divided by 16" in lines
+    _, told = predict(tmp_path / "run", tmp_path / "test.npz", "--out", tmp_path / "answers.csv")
+    assert "pixels: whole numbers from 0 to 9, divided by 16" in told
     assert [int(row[1]) for row in rows(tmp_path / "answers.csv")[1:]] == expected(tmp_path / "run", tests / 16)
 
 
@@ -207,11 +210,11 @@ def pictures(tmp_path):
 
 
 def test_a_folder_of_pictures_is_answered_in_the_order_of_their_numbers(run, pictures, tmp_path):
-    lines = predict(run, pictures, "--out", tmp_path / "answers.csv")
+    lines, _ = predict(run, pictures, "--out", tmp_path / "answers.csv")
     header, *answers = rows(tmp_path / "answers.csv")
     assert header == ["ImageId", "Label"]
     assert [name for name, _ in answers] == [f"{number}.png" for number in range(12)]
-    assert [line.split("  ")[0] for line in lines[1:-1]] == [f"{pictures / name}: {label}" for name, label in answers]
+    assert [line.split("  ")[0] for line in lines[:-1]] == [f"{pictures / name}: {label}" for name, label in answers]
     assert np.mean([int(label) == truth for (_, label), truth in zip(answers, MNIST.test_labels, strict=False)]) > 0.6
 
 
@@ -219,8 +222,9 @@ def test_a_table_of_pictures_is_not_written_while_one_has_no_answer(run, picture
     (pictures / "letter.png").write_text("no picture")
     result = run_script("predict.py", run, pictures, "--out", tmp_path / "answers.csv")
     assert result.returncode == 2
-    assert "letter.png" in result.stderr.splitlines()[0]
-    assert "is not written" in result.stderr.splitlines()[1]
+    network, *errors = result.stderr.splitlines()
+    assert network.startswith("predict.py: network: ")
+    assert ["letter.png" in errors[0], "is not written" in errors[1]] == [True, True]
     assert not (tmp_path / "answers.csv").exists()
 
 

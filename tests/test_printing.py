@@ -125,6 +125,7 @@ def test_a_comparison_shows_names_and_settings(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps({"epochs": 1, "data": setting, EVIL: name}))
         (tmp_path / name / "metrics.jsonl").write_text(json.dumps(line) + "\n")
+        (tmp_path / name / "last.safetensors").touch()  # by it, the folder is that of a run
     plot = tmp_path / f"{EVIL}.png"
     result = run_script("compare.py", tmp_path / EVIL, tmp_path / "other", "--out", plot)
     assert result.returncode == 0, result.stderr
@@ -145,6 +146,20 @@ def test_training_shows_the_name_of_its_folder(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert_shown(result.stdout)
+
+
+def test_the_data_and_the_network_that_are_used_are_shown_by_their_names(tmp_path):
+    images, labels = np.random.default_rng(0).integers(0, 256, (20, 3, 3)), np.arange(20) % 2
+    np.savez(tmp_path / f"{EVIL}.npz", x=images, y=labels)
+    np.savez(tmp_path / "test.npz", images)
+    run, out = tmp_path / EVIL, tmp_path / f"{EVIL}.csv"
+    flags = ["--epochs", "1", "--hidden", "4", "--no-pictures"]
+    assert_shown(run_script("train.py", "--data", tmp_path / f"{EVIL}.npz", *flags, "--out", run).stdout)
+    assert_shown(run_script("evaluate.py", run, "--data", tmp_path / f"{EVIL}.npz", "--split", "train").stdout)
+    assert_shown(run_script("draw_graph.py", tmp_path / "graph.html", "--run", run).stdout)
+    result = run_script("predict.py", run, tmp_path / "test.npz", "--out", out, "--header", f"id,{EVIL}")
+    assert_shown(result.stdout)
+    assert_shown(result.stderr)
 
 
 def test_a_picture_is_shown_by_its_name(tmp_path):
