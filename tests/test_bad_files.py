@@ -818,7 +818,8 @@ MORE_VALUES = [
 MORE_VALUES += [[[]], {}, {"a": 1}, [{}], np.zeros(0), np.full((3, 9), np.nan, "f4"), np.zeros(3, bool), np.array(7)]
 
 
-@pytest.mark.parametrize("values", [VALUES, pytest.param(MORE_VALUES, marks=pytest.mark.slow)], ids=["few", "many"])
+@pytest.mark.slow
+@pytest.mark.parametrize("values", [VALUES, MORE_VALUES], ids=["few", "many"])
 def test_a_run_whose_checkpoint_says_something_else_goes_on_or_is_refused(values, run, tmp_path, capsys):
     """The checksum is right here, so it is not damage but made up."""
     _, contents = run

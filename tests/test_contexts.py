@@ -193,6 +193,7 @@ def interrupted_at_random(enter, seconds, interrupts):
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="the system has no timer that interrupts")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # how Python drops an interrupt
 @pytest.mark.parametrize("enter", [no_grad, debug.detect_anomaly, debug.profile, debug.trace])
 def test_an_interrupt_anywhere_leaves_the_context_as_it_was(enter):
     interrupts = []

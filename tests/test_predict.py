@@ -63,6 +63,7 @@ def difference(one, other):
 # ---- MNIST's form --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "picture",
     [
@@ -228,6 +229,7 @@ def of_bits(digit, bits):
     return Image.fromarray(levels.round().astype(np.uint16))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("picture", "guess"),
     [

@@ -126,6 +126,7 @@ def test_several_seeds_are_given_with_their_mean_and_range(small, tmp_path):
     assert rows(result.stdout)["equal-layers"][4] == f"{mean:.2f}% ({low:.2f} to {high:.2f})"
 
 
+@pytest.mark.slow
 def test_an_interrupted_table_is_resumed(small, tmp_path):
     arguments = ["tutorial", "--out", tmp_path, "--", "--data", small, "--epochs", "60", "--no-pictures"]
     process = subprocess.Popen(

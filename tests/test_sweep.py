@@ -193,6 +193,7 @@ def test_a_folder_without_a_sweep_or_with_a_damaged_one_is_refused_in_one_line(t
 # Failures, Ctrl-C and being killed
 
 
+@pytest.mark.slow
 def test_runs_that_find_the_disk_full_are_reported_and_tried_again_when_the_sweep_goes_on(tmp_path):
     no_room = [*with_room_for(20000), SWEEP]  # which is enough for the sweep's own files
     failed = run("--out", tmp_path / "sweep", "lr=0.1", "--", *TINY, program=no_room)

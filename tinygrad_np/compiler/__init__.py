@@ -181,7 +181,7 @@ class Surroundings:
             if id(function) in known or not inspect.isfunction(function):
                 continue
             known.add(id(function))
-            ours = function.__module__.startswith("tinygrad_np.")
+            ours = (function.__module__ or "").startswith("tinygrad_np.")
             names = () if ours else function.__code__.co_names
             found = [(function.__globals__, n, function.__globals__[n]) for n in names if n in function.__globals__]
             cells = [(cell, cell.cell_contents) for cell in function.__closure__ or () if filled(cell)]
