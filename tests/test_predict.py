@@ -95,8 +95,9 @@ def test_whatever_is_drawn_comes_to_20_pixels_with_its_mass_in_the_middle(way, w
     paper, ink = (230, 20) if dark else (20, 230)
     picture = Image.new("L", (width, height), paper)
     pen = ImageDraw.Draw(picture)
-    corners = [(x * width, y * height) for x, y in way]
     size = max(3, min(width, height) // 20)
+    # The ink stays off the edge: in 20 pixels it would reach it, cut off a side as a border does, and be refused.
+    corners = [tuple(np.clip((x * width, y * height), size, (width - size, height - size))) for x, y in way]
     pen.line(corners, ink, size)
     for x, y in corners:
         pen.ellipse((x - size / 2, y - size / 2, x + size / 2, y + size / 2), ink)
