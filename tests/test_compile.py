@@ -1477,3 +1477,27 @@ def test_zeros_of_either_sign_are_different_numbers():
     f = compile(lambda x, zero: np.copysign(x, zero))
     np.testing.assert_array_equal(f(np.ones(2), 0.0), np.ones(2))
     np.testing.assert_array_equal(f(np.ones(2), -0.0), -np.ones(2))
+
+
+def test_a_tensor_outside_may_be_another_at_every_call():
+    w = Tensor(normal(3), requires_grad=True)
+    f, runs = counted(lambda x: np.sum(x * w))
+    for _ in range(4):
+        x = normal(3)
+        (found,) = grad(f(x), [w])
+        np.testing.assert_array_equal(found, x)
+        np.testing.assert_array_equal(f(x).data, np.sum(x * w.data))
+        w = Tensor(w.data - 0.1 * found, requires_grad=True)
+    assert len(runs) == 1
+
+
+loss = 0.0
+
+
+def test_a_global_variable_with_the_name_of_an_attribute_does_not_count():
+    global loss
+    f, runs = counted(lambda x: x.sum() * len(str(type(x).loss if hasattr(type(x), "loss") else "")))
+    for value in range(3):
+        loss = float(value)
+        f(Tensor(normal(3)))
+    assert len(runs) == 1

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np import autograd
+from tinygrad_np.compiler.guards import Surroundings
 from tinygrad_np.compiler.program import Program, ShapeChanged
-from tinygrad_np.compiler.trace import Attributes, Trace, UntraceableError
+from tinygrad_np.compiler.trace import Trace, UntraceableError
 from tinygrad_np.derivatives.table import PACK, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, backward, box
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, warn
@@ -37,9 +38,11 @@ def compile(function: Callable[..., Any]) -> Compiled:
 
     The first call with a signature traces the function: the structure, shapes, dtypes and memory layouts of its
     arguments, what of them requires a gradient, and the training mode of the modules that it calls. Later calls run
-    the program. Numbers, strings and other arguments that are not arrays belong to the signature by value. Parameters
-    and buffers that the function finds elsewhere are read anew at each call. The result is recorded as one operation,
-    whose derivative is the compiled backward pass.
+    the program. Numbers, strings and other arguments that are not arrays belong to the signature by value. Parameters,
+    other Tensors and buffers that the function finds elsewhere are read anew at each call. When its variables or its
+    modules' attributes have changed, it is traced again. But what NumPy alone computes, of arrays that are neither
+    arguments nor Tensors, stays what it was at the first call. The result is recorded as one operation, whose
+    derivative is the compiled backward pass.
 
     Its method `source(*args)` gives the program as Python text that runs by itself, with nothing but NumPy; with
     `planned=True`, as it is run, with the memory that it uses.
@@ -167,43 +170,6 @@ def kind(leaf: Any) -> Any:
     return type(leaf), leaf
 
 
-class Surroundings:
-    """What a function, and the user's functions that it calls, find outside of their arguments: other than arrays."""
-
-    def __init__(self, function: Any) -> None:
-        self.cells: list[tuple[Any, Any]] = []
-        self.globals: list[tuple[dict[str, Any], str, Any]] = []
-        known: set[int] = set()
-        functions = [function]
-        while functions:
-            function = functions.pop()
-            function = inspect.unwrap(getattr(function, "__func__", function))
-            if id(function) in known or not inspect.isfunction(function):
-                continue
-            known.add(id(function))
-            ours = (function.__module__ or "").startswith("tinygrad_np.")
-            names = () if ours else function.__code__.co_names
-            found = [(function.__globals__, n, function.__globals__[n]) for n in names if n in function.__globals__]
-            cells = [(cell, cell.cell_contents) for cell in function.__closure__ or () if filled(cell)]
-            self.globals += found
-            self.cells += cells
-            functions += [value for *_, value in found] + [value for _, value in cells]
-
-    def holds(self) -> bool:
-        return all(cell.cell_contents is value for cell, value in self.cells) and all(
-            variables.get(name) is value for variables, name, value in self.globals
-        )
-
-
-def filled(cell: Any) -> bool:
-    """Whether the variable has a value yet."""
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
-
-
 class Traced:
     """One program, and what it takes to run it.
 
@@ -218,7 +184,7 @@ class Traced:
         self.function, self.structure = function, map_leaves(lambda leaf: None, [args, kwargs])
         self.leaves = [FOLLOWED if isinstance(leaf, (np.ndarray, Tensor)) else leaf for leaf in given]
         self.arrays = [i for i, leaf in enumerate(given) if isinstance(leaf, (np.ndarray, Tensor))]
-        trace = Trace()
+        trace = Trace(Surroundings(function))
         names = argument_names(function, args, kwargs)
         inputs = [trace.input(given[i], names[i]) for i in self.arrays]
         with tracing(trace), contextlib.ExitStack() as effects:
@@ -239,7 +205,7 @@ class Traced:
         self.value = map_leaves(lambda leaf: None, value)
         self.constants = [FOLLOWED if trace.holds(r) else r for r in results]
         self.captured = [(read, variable.kind, node is not None) for variable, read, node in trace.captured]
-        self.guards: list[Attributes | Surroundings] = [*trace.guards(), Surroundings(function)]
+        self.guards = trace.guards()
         variables = [trace.reference(tensor) for tensor in inputs] + [variable for variable, _, _ in trace.captured]
         self.program = Program(trace.calls, boundary, variables, outs, starts, gradients)
         self.rule = Rule(name, (self.vjp,))

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.compiler.guards import Attributes, Surroundings
 from tinygrad_np.derivatives.table import CONSTANT, EFFECTS, ITEM, PACK, RULES, Parts
 from tinygrad_np.engine import Box, Node, apply, box
 from tinygrad_np.errors import TraceError, users_line
@@ -76,52 +77,11 @@ class Call:
         self.place, self.module = users_line(), module_name()
 
 
-class Attributes:
-    """The attributes of a module, but for parameters and what else the program reads anew.
-
-    Attributes:
-        values: by name, with the items of those that are lists and dicts; compared by identity.
-        arrays: by name, with a copy; compared by value.
-    """
-
-    def __init__(self, module: Any) -> None:
-        self.module = module
-        attributes = [(name, value) for name, value in vars(module).items() if not isinstance(value, Box)]
-        arrays = [(name, value) for name, value in attributes if isinstance(value, np.ndarray)]
-        ours = type(module).__module__.startswith("tinygrad_np.")  # whose arrays are the program's inputs
-        self.arrays = [(name, array, array.copy()) for name, array in arrays if not ours]
-        others = [(name, value) for name, value in attributes if not isinstance(value, np.ndarray)]
-        self.values = [(name, value, items(value)) for name, value in others]
-        self.training = module.training
-
-    def changed(self) -> str | None:
-        """The name of an attribute that is not what it was."""
-        now = vars(self.module)
-        if self.module.training is not self.training:
-            return "training"
-        for name, value, within in self.values:
-            if now.get(name) is not value or (within and items(value) != within):
-                return name
-        for name, value, was in self.arrays:
-            if now.get(name) is not value or not np.array_equal(value, was, equal_nan=was.dtype.kind in "fc"):
-                return name
-        return None
-
-    def holds(self) -> bool:
-        return self.changed() is None
-
-
-def items(value: Any) -> list[int] | None:
-    """The identities of the items of a list or dict."""
-    if isinstance(value, (list, dict)):
-        return [*map(id, value.values() if isinstance(value, dict) else value)]
-    return None
-
-
 class Trace:
     """What has been traced so far: calls in order, and the variables by the identity of their arrays."""
 
-    def __init__(self) -> None:
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.surroundings = surroundings
         self.calls: list[Call] = []
         self.variables: dict[int, Variable] = {}
         self.captured: list[tuple[Variable, Callable[[], Any], Any]] = []  # with how to read it anew, and its node
@@ -164,7 +124,7 @@ class Trace:
         if id(module) not in self.modules:
             self.modules[id(module)] = Attributes(module)
 
-    def guards(self) -> list[Attributes]:
+    def guards(self) -> list[Attributes | Surroundings]:
         """What must be the same at every call of the program.
 
         Raises:
@@ -179,7 +139,7 @@ class Trace:
                     f"{type(attributes.module).__name__} changes its attribute {changed} when it is called, which a "
                     "compiled function would do at its first call alone; do it outside of the function"
                 )
-        return list(self.modules.values())
+        return [*self.modules.values(), self.surroundings]
 
     def forget(self) -> None:
         """Let go of all arrays."""
@@ -225,7 +185,7 @@ class Trace:
 
     def capture(self, tensor: Box, array: np.ndarray) -> None:
         """Make an input of a Tensor that the function has found elsewhere."""
-        read = self._reader(tensor) or (lambda: tensor)
+        read = self._reader(tensor) or self.surroundings.reader(tensor) or (lambda: tensor)
         variable = self.add(array, "captured", self._name_of(tensor), True)
         self.captured.append((variable, read, tensor.node))
 
