@@ -364,7 +364,12 @@ def describe(file: Path) -> str:
 
 def restore(path: Path) -> Run:
     """The run in a checkpoint, or, given its folder, in the last one there."""
-    path = path if path.is_file() else find_checkpoint(path, "last")
+    try:
+        path = path if path.is_file() else find_checkpoint(path, "last")
+    except ArgumentError as error:
+        if path.is_dir():  # the run may have been killed before its first checkpoint
+            raise ArgumentError(f"{error}, or start the run with --out {path}") from None
+        raise
     saved = checkpoint.load(path)
     with named_in_errors(path):
         config = argparse.Namespace(**saved["config"])

@@ -45,6 +45,8 @@ def test_what_is_no_folder_of_a_run_is_refused_in_the_same_words(script, problem
     result = run_script(script, *SCRIPTS[script](path, tmp_path))
     assert result.returncode == 2
     said = f"{path} is not the folder of a run: {problem}; give one that train.py has made"
+    if script == "train.py" and path.is_dir():  # which can be where a run begins
+        said += f", or start the run with --out {path}"
     assert result.stderr == f"{script}: error: {said}\n"
 
 
