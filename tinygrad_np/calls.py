@@ -24,6 +24,8 @@ __all__ = ["ancestors", "call", "holds_tracked", "leaves_behind", "plain", "stac
 
 WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
 
+SEQUENCES = (list, tuple, *FOREIGN)
+
 WRITING = frozenset(["out", "copy", "overwrite_input"])
 """The names of arguments by which other functions write to an array."""
 
@@ -62,11 +64,11 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         if target is not None and not holds_tracked([*args, *kwargs.values()]):
             return writing(function, args, kwargs, target)
     for value in kwargs.values():
-        if holds_tensor(value):
+        if isinstance(value, Box) or (isinstance(value, (list, tuple)) and holds_tensor(value)):
             args, kwargs = by_position(function, args, kwargs)
             break
     for arg in args:
-        if isinstance(arg, (list, tuple, *FOREIGN)):
+        if not isinstance(arg, Box) and isinstance(arg, SEQUENCES):
             args = [one_value(function, arg) for arg in args]
             break
     rule = RULES.get(function)
