@@ -85,6 +85,13 @@ def test_load_reads_the_same_mnist_from_its_directory(mnist):
         np.testing.assert_array_equal(loaded, expected)
 
 
+def test_load_mnist_finds_the_dataset_of_the_repository_that_the_package_is_in(monkeypatch, tmp_path):
+    assert len(data.load_mnist().train_images) == 60_000
+    monkeypatch.setattr("tinygrad_np.data.mnist.__file__", str(tmp_path / "site-packages/tinygrad_np/data/mnist.py"))
+    with pytest.raises(FileNotFoundError, match="pass the folder"):
+        data.load_mnist()
+
+
 def test_load_mnist_refuses_a_dataset_that_is_not_mnist(tmp_path):
     message = error_of(data.load_mnist, write_idx_directory(tmp_path))
     assert "train-images-idx3-ubyte" in message

@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,12 @@ MNIST_SHA256 = {
 }
 
 
-def load_mnist(directory: FilePath) -> Dataset:
+def load_mnist(directory: FilePath | None = None) -> Dataset:
     """Load MNIST, and check by its checksums that it is the published data to the last bit.
 
     Args:
-        directory: where the four IDX files are, plain or gzip'd.
+        directory: where the four IDX files are, plain or gzip'd. By default those of this package's repository, if it
+            was installed from a clone with `-e`.
 
     Returns:
         60,000 images for training and 10,000 for testing, uint8 of 28 x 28, with labels from 0 to 9.
@@ -47,6 +49,13 @@ def load_mnist(directory: FilePath) -> Dataset:
         MissingFileError: there is no such directory, or one of the four files is missing.
         DataError: a file is damaged or is not MNIST's.
     """
+    if directory is None:
+        directory = Path(__file__).parents[2] / "models" / "data" / "mnist"
+        if not directory.is_dir():
+            raise MissingFileError(
+                "tinygrad_np was installed without its repository, which has MNIST in models/data/mnist; pass the "
+                "folder of the four IDX files"
+            )
     return load_idx_directory(directory, MNIST_SHA256)
 
 
