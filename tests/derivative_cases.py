@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygrad_np import functional
 from tinygrad_np.derivatives.assignment import assign
-from tinygrad_np.derivatives.elementwise import masked
+from tinygrad_np.derivatives.elementwise import masked, one_minus_square
 from tinygrad_np.derivatives.shapes import scatter
 from tinygrad_np.derivatives.table import RULES
 
@@ -205,6 +205,8 @@ case(np.where, mask, normal(3), [1.0, 2.0, 3.0])
 case(masked, normal(2, 3), mask)
 case(masked, normal(3), mask)
 case(masked, normal(), mask)
+case(one_minus_square, normal(2, 3))
+case(one_minus_square, normal())
 case(masked, normal(), True)
 case(masked, complex_normal(2, 3), mask)
 

@@ -146,9 +146,15 @@ derivative(np.cos, lambda g, out, x: -g * np.sin(x))
 derivative(np.tan, lambda g, out, x: g * (1 + out * out))
 
 
+@differentiable(lambda g, out, x: g * (-2 * x))
+def one_minus_square(x):
+    """1 - x^2, by factors, which are exact near 1. Their own derivatives would cancel there."""
+    return (1 - x) * (1 + x)
+
+
 def cosine_of_arcsin(x):
-    """sqrt(1 - x^2), by factors, which are exact near 1. Of complex x two roots, for the product may overflow."""
-    return np.sqrt(1 - x) * np.sqrt(1 + x) if x.dtype.kind == "c" else np.sqrt((1 - x) * (1 + x))
+    """sqrt(1 - x^2). Of complex x two roots, for the product may overflow."""
+    return np.sqrt(1 - x) * np.sqrt(1 + x) if x.dtype.kind == "c" else np.sqrt(one_minus_square(x))
 
 
 derivative(np.arcsin, lambda g, out, x: g / cosine_of_arcsin(x))
@@ -180,7 +186,7 @@ derivative(np.cosh, lambda g, out, x: g * np.sinh(x))
 derivative(np.tanh, lambda g, out, x: g * (1 - out * out))
 derivative(np.arcsinh, arcsinh_vjp)
 derivative(np.arccosh, lambda g, out, x: g / (np.sqrt(x - 1) * np.sqrt(x + 1)))
-derivative(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x) if x.dtype.kind == "c" else g / ((1 - x) * (1 + x)))
+derivative(np.arctanh, lambda g, out, x: g / (1 - x) / (1 + x) if x.dtype.kind == "c" else g / one_minus_square(x))
 
 
 def sinc_vjp(g, out, x):
