@@ -1473,6 +1473,19 @@ def test_a_module_that_counts_its_calls_is_refused():
         compile(Counting())(Tensor(normal(2)))
 
 
+def test_a_table_indexed_by_labels_says_how_to_write_it():
+    labels = np.array([0, 2])
+    with pytest.raises(TraceError, match=r"Tensor\(table\)\[labels\]"):
+        compile(lambda labels: np.eye(3)[labels])(labels)
+    np.testing.assert_array_equal(compile(lambda labels: Tensor(np.eye(3))[labels])(labels), np.eye(3)[labels])
+
+
+def test_numbers_that_numpy_makes_python_s_are_converted():
+    g = compile(func.grad(lambda x: np.sum(np.imag(x) * 2.0) + x * x))
+    for x in np.array(2.0), np.array(3.0):
+        assert g(x) == 2 * x
+
+
 def test_zeros_of_either_sign_are_different_numbers():
     f = compile(lambda x, zero: np.copysign(x, zero))
     np.testing.assert_array_equal(f(np.ones(2), 0.0), np.ones(2))

@@ -379,6 +379,7 @@ class Trace:
         raise TraceError(
             f"{taken} of a value that changes from call to call would fix it in the compiled function, {place()}; "
             "use NumPy's functions, such as numpy.where for a choice, or do this outside of the function"
+            + ("; index a table as Tensor(table)[labels]" if taken == "numpy.asarray()" else "")
         )
 
     def refuse_writing(self, function: Callable[..., Any]) -> None:

@@ -94,6 +94,8 @@ class Writer:
             return f"{args[0]}.T"
         elif not options and function is getitem:
             return f"{args[0]}[{self.index(call.args[1])}]"
+        elif not options and function is np.astype and len(args) == 2 and call.outs[0].shape == ():
+            return f"np.array({args[0]}, {args[1]})"  # NumPy's functions of one number may give Python's
         elif not options and function in METHODS and len(args) == 2:
             return f"{args[0]}.{METHODS[function]}({args[1]})"
         elif not options and function in OPERATORS:
