@@ -1339,6 +1339,7 @@ def test_after_the_second_call_a_step_allocates_what_it_hands_out_and_what_its_l
     assert peak - before < handed_out + 200 * 300 * 4 + 50_000  # the gradient that cross_entropy leaves behind
 
 
+@pytest.mark.skipif(np.lib.NumpyVersion(np.__version__) < "2.3.0", reason="NumPy itself allocates to reduce")
 def test_values_alone_allocate_nothing_but_the_result():
     f = compile(lambda x, y: np.sum(np.tanh(x * y) + np.exp(x) * 2, axis=0))
     x, y = normal(1000, 10), normal(1000, 10)

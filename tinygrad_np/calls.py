@@ -22,7 +22,9 @@ from tinygrad_np.writes import written
 
 __all__ = ["ancestors", "call", "holds_tracked", "leaves_behind", "plain", "stacked"]
 
-WRITERS = frozenset([np.copyto, np.put, np.place, np.putmask, np.fill_diagonal, np.put_along_axis])
+WRITERS = {np.copyto: "dst", np.put: "a", np.putmask: "a", np.fill_diagonal: "a", np.place: "arr"}
+WRITERS[np.put_along_axis] = "arr"
+"""The functions that write to their first argument, and its name."""
 
 SEQUENCES = (list, tuple, *FOREIGN)
 
@@ -100,10 +102,12 @@ def harmless(function: Callable[..., Any]) -> int:
 
 def written_to(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     """The array that a call writes to: `out`, or its first argument; None if it writes to none."""
+    if function in WRITERS:
+        return args[0] if args else kwargs.get(WRITERS[function])
     names = positional(function)
     given = {**dict(zip(names, args, strict=False)), **kwargs}
     overwrites = given.get("overwrite_input") or (function is np.nan_to_num and not given.get("copy", True))
-    return given.get(names[0] if overwrites or function in WRITERS else "out")
+    return given.get(names[0] if overwrites else "out")
 
 
 def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: Any) -> Any:
