@@ -162,6 +162,7 @@ def run_with_kills(folder, moments):
     return kills
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_and_resumed_ends_as_if_it_had_never_stopped(undisturbed, tmp_path):
     generator = random.Random(0)
     moments = [generator.uniform(0, 0.15) for _ in range(3)]

@@ -123,6 +123,7 @@ def test_scripts_train_resume_evaluate_and_draw_without_a_posix_system(folder):
     assert sorted(os.listdir(folder / run)) == ["best.safetensors", "config.json", "last.safetensors", "metrics.jsonl"]
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_without_a_posix_system(folder):
     sweep = script("sweep", "lr=0.01,0.02", "--out", "my sweep", "--", "--epochs", "1", *SMALL)
     result = python(WITHOUT_POSIX + sweep, folder)

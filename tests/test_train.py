@@ -125,6 +125,7 @@ def test_a_run_interrupted_by_ctrl_c_and_resumed_ends_as_if_it_had_never_stopped
     assert without_times(tmp_path / "whole") == without_times(tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_prints_its_result_again(finished):
     folder, output = finished
     resumed = train("--resume", folder)
@@ -169,6 +170,7 @@ def test_training_stops_early_when_the_validation_accuracy_gets_no_better(tmp_pa
     assert len(history(tmp_path / "run")) == len(accuracies)
 
 
+@pytest.mark.slow
 def test_a_run_with_early_stop_that_is_resumed_stops_where_it_would_have(tmp_path):
     flags = ["--lr", "0.1", "--validation-split", "0.2", "--epochs", "60", "--early-stop", "3"]
     whole = train(*SMALL, *flags, "--out", tmp_path / "whole")

@@ -117,6 +117,7 @@ def test_the_model_in_a_checkpoint_is_the_average_and_that_is_what_is_judged(fin
         np.testing.assert_array_equal(array, saved["trained"][name])
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_in_the_middle_of_an_epoch_and_resumed_ends_as_if_it_had_never_stopped(finished, tmp_path):
     process = start(*SETTINGS, "--out", tmp_path / "run")
     wait_for_the_first_epoch(process)
