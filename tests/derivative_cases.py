@@ -12,6 +12,7 @@ import zlib
 from operator import getitem
 
 import numpy as np
+import pytest
 
 from tinygrad_np import functional
 from tinygrad_np.derivatives.assignment import assign
@@ -20,6 +21,31 @@ from tinygrad_np.derivatives.shapes import scatter
 from tinygrad_np.derivatives.table import RULES
 
 NUMPY = np.lib.NumpyVersion(np.__version__)
+
+
+def for_each_function(cases):
+    """Make one test for each function, which checks all its cases. One test for each case would add 2 ms each."""
+    functions = {}
+    for case in cases:
+        functions.setdefault(case.row, []).append(case)
+
+    def decorate(check):
+        def test(cases):
+            errors = []
+            for case in cases:
+                try:
+                    check(case)
+                except Exception as error:
+                    error.add_note(f"in the case {case}")
+                    errors.append(error)
+            if errors:
+                raise ExceptionGroup(f"{len(errors)} of {len(cases)} cases", errors)
+
+        test.__name__ = check.__name__
+        names = [function.__name__ for function in functions]
+        return pytest.mark.parametrize("cases", functions.values(), ids=names)(test)
+
+    return decorate
 
 
 class Random(np.lib.mixins.NDArrayOperatorsMixin):

@@ -4,49 +4,25 @@ Each is called three times, with other values of the same shapes, so that nothin
 program.
 """
 
-import warnings
-
 import cases_elementwise  # noqa: F401 (they add to CASES)
 import cases_linalg  # noqa: F401
 import cases_shapes  # noqa: F401
 import numpy as np
 import pytest
-from derivative_cases import CASES
+from derivative_cases import CASES, for_each_function
 
 from tinygrad_np import Tensor, compile, func, grad
 from tinygrad_np.derivatives.table import CONSTANT, RULES
 
+pytestmark = [  # what NumPy and the function itself say at the edges
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:the result does not depend"),
+    pytest.mark.filterwarnings("ignore:Arrays of 2-dimensional vectors"),
+]
+
 SMOOTH = [case for case in CASES if RULES[case.row] is not CONSTANT]
 REFUSED = [np.put_along_axis, np.array_str, np.array_repr, np.array2string]  # they write, or print values
 TRACED = [case for case in SMOOTH if case.row is not np.trim_zeros]  # whose shape depends on values: it is refused
-
-
-def for_each_function(cases):
-    """Make one test for each function, which checks all its cases."""
-    functions = {}
-    for case in cases:
-        functions.setdefault(case.row, []).append(case)
-
-    def decorate(check):
-        def test(cases):
-            errors = []
-            for case in cases:
-                try:
-                    with warnings.catch_warnings(), np.errstate(all="ignore"):
-                        warnings.filterwarnings("ignore", "the result does not depend")
-                        warnings.filterwarnings("ignore", "Arrays of 2-dimensional vectors")
-                        check(case)
-                except Exception as error:
-                    error.add_note(f"in the case {case}")
-                    errors.append(error)
-            if errors:
-                raise ExceptionGroup(f"{len(errors)} of {len(cases)} cases", errors)
-
-        test.__name__ = check.__name__
-        names = [function.__name__ for function in functions]
-        return pytest.mark.parametrize("cases", functions.values(), ids=names)(test)
-
-    return decorate
 
 
 def three_times(case):

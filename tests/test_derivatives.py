@@ -5,7 +5,7 @@ import cases_linalg  # noqa: F401
 import cases_shapes  # noqa: F401
 import numpy as np
 import pytest
-from derivative_cases import CASES, Case, complex_normal, normal
+from derivative_cases import CASES, Case, complex_normal, for_each_function, normal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
@@ -18,31 +18,6 @@ from tinygrad_np.errors import ArgumentError, DTypeError, GradcheckError, NoDeri
 SMOOTH = [case for case in CASES if RULES[case.row] is not CONSTANT]
 CONSTANTS = [case for case in CASES if RULES[case.row] is CONSTANT]
 ROWS = {function for function, rule in RULES.items() if rule is not CONSTANT}  # before tests add to them
-
-
-def for_each_function(cases):
-    """Make one test for each function, which checks all its cases. One test for each case would add 2 ms each."""
-    functions = {}
-    for case in cases:
-        functions.setdefault(case.row, []).append(case)
-
-    def decorate(check):
-        def test(cases):
-            errors = []
-            for case in cases:
-                try:
-                    check(case)
-                except Exception as error:
-                    error.add_note(f"in the case {case}")
-                    errors.append(error)
-            if errors:
-                raise ExceptionGroup(f"{len(errors)} of {len(cases)} cases", errors)
-
-        test.__name__ = check.__name__
-        names = [function.__name__ for function in functions]
-        return pytest.mark.parametrize("cases", functions.values(), ids=names)(test)
-
-    return decorate
 
 
 def leaves(inputs):
