@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, LEAF, PACK, RULES, Packed, Rule
+from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, LEAF, PACK, RULES, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply, toposort
 from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array, unexpected_keyword
 from tinygrad_np.recording import state
@@ -138,6 +138,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         items = map(plain, value)
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, Parts):
+        return Parts({i: plain(part) for i, part in value.items()})
     return value.array if isinstance(value, Box) else value
 
 

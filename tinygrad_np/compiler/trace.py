@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.calls import plain
 from tinygrad_np.compiler.guards import Attributes, Surroundings
 from tinygrad_np.derivatives.table import CONSTANT, EFFECTS, ITEM, PACK, RULES, Parts
 from tinygrad_np.engine import Box, Node, apply, box
@@ -95,7 +96,7 @@ class Trace:
 
     def input(self, leaf: Any, name: str) -> Tensor:
         """A Tensor that stands for an array or Tensor among the arguments."""
-        tensor = Tensor(unboxed(leaf).view(), requires_grad=isinstance(leaf, Box) and leaf.node is not None)
+        tensor = Tensor(plain(leaf).view(), requires_grad=isinstance(leaf, Box) and leaf.node is not None)
         self.add(tensor.array, "input", name, isinstance(leaf, Box))
         return tensor
 
@@ -116,7 +117,7 @@ class Trace:
 
     def is_plain(self, value: Any) -> bool:
         """Whether the function itself, without being compiled, has an array here."""
-        array = unboxed(value)
+        array = plain(value)
         return id(array) in self.arrays or not self.variables[id(array)].is_tensor
 
     def enter(self, module: Any) -> None:
@@ -254,7 +255,7 @@ class Trace:
         if function in EFFECTS:
             self.remember(args)
         with tracing(None):
-            out = function(*map(unboxed, args), **{name: unboxed(arg) for name, arg in kwargs.items()})
+            out = function(*map(plain, args), **{name: plain(arg) for name, arg in kwargs.items()})
         if function in STATIC or out is None:
             if out is None:
                 self.calls.append(Call(function, *references, [], False))
@@ -301,7 +302,7 @@ class Trace:
         before, known, captured = len(self.calls), dict(self.variables), len(self.captured)
         try:
             out = compute()
-            arrays = unboxed(out)
+            arrays = plain(out)
             several = arrays if isinstance(arrays, (list, tuple)) else [arrays]
             if all(id(array) in self.variables for array in several):
                 return arrays
@@ -419,18 +420,6 @@ def module_name() -> str:
 
 def place() -> str:
     return "at {}:{}".format(*users_line())
-
-
-def unboxed(value: Any) -> Any:
-    """Arrays in the place of Tensors."""
-    if isinstance(value, Box):
-        return value.array
-    if isinstance(value, Parts):
-        return Parts({i: unboxed(part) for i, part in value.items()})
-    if isinstance(value, (list, tuple)):
-        items = [unboxed(item) for item in value]
-        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
-    return value
 
 
 def variables_in(value: Any) -> list[Variable]:
