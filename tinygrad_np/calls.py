@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, LEAF, PACK, RULES, Packed, Parts, Rule
-from tinygrad_np.engine import NOTHING, Box, Node, apply, toposort
+from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, ITEM, LEAF, PACK, RULES, Packed, Parts, Rule
+from tinygrad_np.engine import NOTHING, Box, Node, apply, box, toposort
 from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array, unexpected_keyword
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
@@ -141,6 +141,25 @@ def plain(value: Any) -> Any:
     if isinstance(value, Parts):
         return Parts({i: plain(part) for i, part in value.items()})
     return value.array if isinstance(value, Box) else value
+
+
+def box_other(out: Any, node: Node | None) -> Any:
+    """The Tensor of a result that is no array of floats. Of several arrays each becomes one, with a node of its own."""
+    if isinstance(out, (tuple, list)):
+        items = [np.asarray(item) for item in out]
+        nodes = [node and Node(ITEM, [[]], {"i": i}, [node], item, node.scope) for i, item in enumerate(items)]
+        boxes = map(box, items, nodes)
+        return type(out)(*boxes) if hasattr(out, "_fields") else type(out)(boxes)
+    array = out if type(out) is np.ndarray else np.asarray(out)
+    if isinstance(out, FOREIGN) or (node is not None and array.dtype.kind not in "fcbiu"):
+        raise foreign_array(out, node and node.rule)
+    boxed = object.__new__(Box.kind)
+    boxed.array = array
+    boxed.node = node if array.dtype.kind in "fc" else None  # integers and booleans have no derivative
+    return boxed
+
+
+Box.other = staticmethod(box_other)
 
 
 def stacked(value: Any) -> Any:

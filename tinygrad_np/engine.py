@@ -18,18 +18,18 @@ Tensors, they are recorded as any other calls, which is how derivatives have der
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from operator import attrgetter
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import CONSTANT, ITEM, LEAF, RULES, Rule
-from tinygrad_np.errors import FOREIGN, explained, foreign_array, freed, no_derivative
+from tinygrad_np.derivatives.table import CONSTANT, LEAF, RULES, Rule
+from tinygrad_np.errors import explained, freed, no_derivative
 from tinygrad_np.gradients import conjugated, outline, owned, unbroadcast
 from tinygrad_np.recording import Scope, next_number, state
-from tinygrad_np.writes import check, since
+from tinygrad_np.writes import watches_of
 
 __all__ = ["NOTHING", "Box", "Node", "apply", "backward", "box", "toposort"]
 
@@ -54,9 +54,7 @@ class Node:
     # Nodes point only backwards, so there are no cycles: drop the loss, and the graph is freed at once.
     __slots__ = ("args", "grad", "kwargs", "name", "notes", "number", "out", "parents", "retains_grad", "rule", "scope")
 
-    def __init__(
-        self, rule: Rule, args: Any, kwargs: Mapping[str, Any], parents: Sequence[Any], out: Any, scope: Scope | None
-    ) -> None:
+    def __init__(self, rule: Rule, args: Any, kwargs: Any, parents: Any, out: Any, scope: Scope | None) -> None:
         self.rule, self.args, self.kwargs, self.parents, self.out = rule, args, kwargs, parents, out
         self.number, self.scope, self.retains_grad = next_number(), scope, False
         self.grad: np.ndarray | None = None
@@ -71,6 +69,7 @@ class Box:
     array: np.ndarray
     node: Node | None
     kind: type[Any]  # the class of results: Tensor
+    other: Callable[[Any, Node | None], Any]  # boxes several arrays, numbers, integers
 
 
 def apply(
@@ -87,8 +86,7 @@ def apply(
             node, arg = arg.node, arg.array
         arrays.append(arg)
         parents.append(node)
-        if node is not None:
-            tracked = True
+        tracked = tracked or node is not None
     if rule is None:
         rule = RULES.get(function)
     record = tracked and not now.suspended and rule is not CONSTANT
@@ -111,23 +109,12 @@ def apply(
 
 
 def box(out: Any, node: Node | None) -> Any:
-    """The Tensor of what a call returned. Of several arrays each becomes one, made by a node for that item."""
-    if type(out) is not ndarray:
-        if isinstance(out, (tuple, list)):
-            items = [np.asarray(item) for item in out]
-            made = [node and Node(ITEM, [[]], {"i": i}, [node], x, node.scope) for i, x in enumerate(items)]
-            boxes = map(box, items, made)
-            return type(out)(*boxes) if hasattr(out, "_fields") else type(out)(boxes)
-        if isinstance(out, FOREIGN):
-            raise foreign_array(out, node and node.rule)
-        out = np.asarray(out)
+    """The Tensor of the array that a call returned, and of other results what `calls.py` makes of them."""
+    if type(out) is not ndarray or out.dtype.kind not in "fc":
+        return Box.other(out, node)
     boxed = new(Box.kind)
     boxed.array = out
     boxed.node = node
-    if out.dtype.kind not in "fc":
-        boxed.node = None  # integers and booleans have no derivative
-        if node is not None and out.dtype.kind not in "biu":
-            raise foreign_array(out, node.rule)
     return boxed
 
 
@@ -169,8 +156,7 @@ def backward(
             if not needed.isdisjoint(node.parents):
                 needed.add(node)
     gradients, found = conjugated(starts), {}
-    watches, trace = state.get().watches, state.get().trace
-    stale = bool(nodes) and since(nodes[-1].number)  # something was written to since the first of these calls
+    watches, trace = watches_of(nodes), state.get().trace
     for node in nodes:
         # Every call that used this result is later, so its turn has been: the gradient is complete.
         g = gradients.pop(node, None)
@@ -185,8 +171,6 @@ def backward(
             raise freed(rule)
         for watch in watches:
             watch.reached(node, g)
-        if stale:
-            check(node, g)
         values = args if rule.positional else ()  # () for a pack, which may have thousands
         if trace is not None:
             values, out = trace.boxed(node, values, create_graph)

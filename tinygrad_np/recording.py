@@ -64,12 +64,15 @@ class Watch(Protocol):
 
     def recorded(self, node: Any, seconds: float) -> None:
         """A call was made and recorded; `seconds` is the time that the function itself took."""
+        return None
 
     def reached(self, node: Any, gradient: Any) -> None:
         """In a backward pass, the gradient with respect to the call's result is complete."""
+        return None
 
     def derived(self, node: Any, parent: Any, contribution: Any) -> None:
         """In a backward pass, the rule of `node` gave its contribution to the gradient of `parent`."""
+        return None
 
 
 class State:

@@ -8,15 +8,16 @@ and a backward pass looks at single calls only if anything was written since the
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np.derivatives.table import Parts
 from tinygrad_np.errors import GraphError, users_line
-from tinygrad_np.recording import next_number
+from tinygrad_np.recording import Watch, next_number, state
 
-__all__ = ["arrays", "check", "matters", "owner", "saved", "since", "written"]
+__all__ = ["arrays", "matters", "owner", "saved", "watches_of", "written"]
 
 
 class Write:
@@ -59,25 +60,32 @@ def forget(key: int, gone: weakref.ref[np.ndarray]) -> None:
         del WRITES[key]
 
 
-def since(number: int) -> bool:
-    """Whether anything was written after the node of this number was made."""
-    return LATEST[0] > number
+class Check(Watch):
+    """Makes sure that the arrays a call saved are still what they were, if its derivative depends on their values."""
+
+    def reached(self, node: Any, gradient: Any) -> None:
+        """Look at a call before its derivatives are computed.
+
+        Raises:
+            GraphError: an array was written to. The message names the call and, if it is known, the line that wrote.
+        """
+        for array in saved(node):
+            write = WRITES.get(id(owner(array)))
+            if write is not None and write.number > node.number and matters(node, gradient, array):
+                raise GraphError(
+                    f"an array of shape {array.shape} that {node.rule.name} saved for its derivative was overwritten "
+                    f"before backward(), by {':'.join(map(str, write.by))}; call backward() first, or compute a new "
+                    "array instead of writing in place"
+                )
 
 
-def check(node: Any, gradient: Any) -> None:
-    """Make sure that the arrays a call saved are still what they were, if its derivative depends on their values.
+CHECK = Check()
 
-    Raises:
-        GraphError: one was written to. The message names the call and, if it is known, the line that wrote.
-    """
-    for array in saved(node):
-        write = WRITES.get(id(owner(array)))
-        if write is not None and write.number > node.number and matters(node, gradient, array):
-            raise GraphError(
-                f"an array of shape {array.shape} that {node.rule.name} saved for its derivative was overwritten "
-                f"before backward(), by {':'.join(map(str, write.by))}; call backward() first, or compute a new array "
-                "instead of writing in place"
-            )
+
+def watches_of(nodes: Sequence[Any]) -> tuple[Watch, ...]:
+    """The context's watches for a backward pass; with a `Check` if there was a write since the first of the calls."""
+    watches = state.get().watches
+    return (*watches, CHECK) if nodes and LATEST[0] > nodes[-1].number else watches
 
 
 def saved(node: Any) -> list[np.ndarray]:
