@@ -17,7 +17,7 @@ from tinygrad_np.derivatives.table import Parts
 from tinygrad_np.errors import GraphError, users_line
 from tinygrad_np.recording import Watch, next_number, state
 
-__all__ = ["arrays", "matters", "owner", "saved", "watches_of", "written"]
+__all__ = ["arrays", "matters", "note", "owner", "saved", "watches_of", "written"]
 
 
 class Write:
@@ -25,8 +25,13 @@ class Write:
 
     __slots__ = ("by", "number", "owner")
 
-    def __init__(self, owner: weakref.ref[np.ndarray], number: int, by: Any) -> None:
-        self.owner, self.number, self.by = owner, number, by
+    def __init__(self, owner: weakref.ref[np.ndarray]) -> None:
+        self.owner, self.number = owner, 0
+
+    def again(self, by: Any) -> None:
+        """Note that the array was written to just now."""
+        self.by = by
+        self.number = LATEST[0] = next_number()
 
 
 WRITES: dict[int, Write] = {}  # by the identity of the array that owns the memory
@@ -42,16 +47,17 @@ def owner(array: np.ndarray) -> np.ndarray:
 
 def written(array: np.ndarray, by: tuple[Any, ...] | None = None) -> None:
     """Note that an array was written to: at the user's line that led here, or by what `by`, several words, says."""
-    if by is None:
-        by = users_line()
+    note(array).again(users_line() if by is None else by)
+
+
+def note(array: np.ndarray) -> Write:
+    """Where the writes to an array are noted."""
     own = owner(array)
-    key, number = id(own), next_number()
+    key = id(own)
     known = WRITES.get(key)
     if known is None or known.owner() is not own:
-        WRITES[key] = Write(weakref.ref(own, lambda gone: forget(key, gone)), number, by)
-    else:
-        known.number, known.by = number, by
-    LATEST[0] = number
+        known = WRITES[key] = Write(weakref.ref(own, lambda gone: forget(key, gone)))
+    return known
 
 
 def forget(key: int, gone: weakref.ref[np.ndarray]) -> None:
