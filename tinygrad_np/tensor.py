@@ -358,7 +358,10 @@ class Tensor(Box):
         if state.get().trace is None:
             self._stay("a gradient from backward(), which is not recorded,")
         start = np.asarray(implied(gradient, self.array), dtype=self.dtype)
-        found = backward({self.node: start}, None, retain_graph)
+        shortcut = self.node.rule.shortcut
+        found = None if shortcut is None or retain_graph else shortcut(self.node, start)
+        if found is None:
+            found = backward({self.node: start}, None, retain_graph)
         with ADDING:  # threads may add to the same parameters
             for leaf, more in found.items():
                 leaf.grad = more if leaf.grad is None else np.asarray(leaf.grad + more)

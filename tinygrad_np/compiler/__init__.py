@@ -21,12 +21,14 @@ from tinygrad_np import autograd
 from tinygrad_np.compiler.guards import Surroundings
 from tinygrad_np.compiler.program import Program, ShapeChanged
 from tinygrad_np.compiler.trace import Trace, UntraceableError
-from tinygrad_np.derivatives.table import PACK, Packed, Parts, Rule
+from tinygrad_np.derivatives.table import LEAF, PACK, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, backward, box
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, warn
+from tinygrad_np.gradients import outline
 from tinygrad_np.recording import state, tracing
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.tree import leaves, map_leaves, unflatten
+from tinygrad_np.writes import watches_of
 
 __all__ = ["Compiled", "compile"]
 
@@ -178,6 +180,7 @@ class Traced:
         positions: of those inputs of the program that get a gradient.
         constants: the leaves of the function's value that do not depend on its arguments.
         tracked, plain: for each result of the program, whether it has a gradient, and whether it is an array.
+        is_loss: whether the function's value is one Tensor with a gradient, and nothing else.
     """
 
     def __init__(self, function: Any, name: str, args: Any, kwargs: Any, given: list[Any]) -> None:
@@ -209,6 +212,10 @@ class Traced:
         variables = [trace.reference(tensor) for tensor in inputs] + [variable for variable, _, _ in trace.captured]
         self.program = Program(trace.calls, boundary, variables, outs, starts, gradients)
         self.rule = Rule(name, (self.vjp,))
+        self.is_loss = self.value is None and self.tracked == [True]
+        self.shapes = [(variable.shape, variable.dtype) for variable in variables]
+        if self.is_loss and self.positions and self.program.owns_gradients and not self.is_complex:
+            self.rule.shortcut = self.shortcut
         trace.forget()
 
     def call(self, inputs: list[Any]) -> Any:
@@ -250,22 +257,41 @@ class Traced:
         buffers = self.program.workspace()
         forward = self.program.timed()[0] if now.watches else self.program.forward
         outs, saved = forward(*arrays, buffers)
-        if not self.positions:
-            node, made = None, []
-        else:
-            made = [np.asarray(out) for out, tracked in zip(outs, self.tracked, strict=True) if tracked]
+        if self.positions:
             packed = Packed(arrays)
             if nodes.count(None) + len(self.positions) != len(nodes):  # some lead nowhere
                 nodes = [node if i in self.positions else None for i, node in enumerate(nodes)]
             pack = Node(PACK, packed, NOTHING, nodes, packed, now.scope)
+            made = [np.asarray(out) for out, tracked in zip(outs, self.tracked, strict=True) if tracked]
             whole = made[0] if len(made) == 1 else made
             node = Node(self.rule, [packed, saved, buffers], NOTHING, [pack, None, None], whole, now.scope)
+            if self.is_loss:
+                return box(whole, node)
             made = [box(whole, node)] if len(made) == 1 else box(made, node)
+        else:
+            node, made = None, []
         tensors = iter(made)
         kinds = zip(outs, self.tracked, self.plain, strict=True)
         values = iter([next(tensors) if t and node else np.asarray(o) if p else box(o, None) for o, t, p in kinds])
         constants = [c.copy() if isinstance(c, np.ndarray) else c for c in self.constants]
         return unflatten(self.value, [next(values) if c is FOLLOWED else c for c in constants])
+
+    def shortcut(self, node: Node, start: np.ndarray) -> dict[Node, np.ndarray] | None:
+        """The gradients of all leaves, from that of a program's only result: what the engine would come to.
+
+        None if the engine has to walk: there is more behind the program, somebody watches, or an array was overwritten.
+        """
+        (pack, _, _), args = node.parents, node.args
+        if args is None or node.retains_grad or watches_of([pack]):
+            return None
+        leaves = [pack.parents[i] for i in self.positions]
+        if not all(leaf.rule is LEAF for leaf in leaves) or len(set(leaves)) < len(leaves):
+            return None
+        _, saved, buffers = args
+        gradients = self.program.backward(start, saved, buffers)
+        node.args = pack.args = None
+        node.out, pack.out = outline(node.out), self.shapes
+        return dict(zip(leaves, gradients, strict=True))
 
     def vjp(self, g: Any, out: Any, packed: Any, saved: Any, buffers: Any) -> Any:
         """The gradients of all inputs at once; if they are to be differentiated, those of the function itself."""

@@ -34,9 +34,11 @@ class Plan:
         places: for each call whose result is written to memory that is there, that memory: a variable whose last reader
             it is, or the number of a buffer.
         buffers: the shape, dtype and order of each buffer.
+        owner: for each variable the one that owns its memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, owner: Mapping[Variable, Variable]) -> None:
+        self.owner = owner
         self.places: dict[Call, Variable | int] = {}
         self.buffers: list[Buffer] = []
 
@@ -66,7 +68,7 @@ def plan(
         for variable in (*call.outs, *variables_in([call.args, call.kwargs])):
             until[owner[variable]] = i
     read_later = {owner[v] for v in saved}
-    result = Plan()
+    result = Plan(owner)
     home: dict[Variable, int] = {}  # the buffer that holds an owner
     free: list[int] = []
     for i, call in enumerate(calls):

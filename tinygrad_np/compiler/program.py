@@ -32,6 +32,7 @@ class Program:
     Attributes:
         forward: takes the inputs, and gives the results and what the backward pass needs.
         backward: takes the gradients of the results and what was saved, and gives those of the inputs.
+        owns_gradients: whether each gradient is an array with memory of its own.
         timed: gives the same two functions, which report the time of each call to the watches.
     """
 
@@ -57,6 +58,8 @@ class Program:
         self.saved = list(dict.fromkeys(v for v in used if v not in made))
         given = [*inputs, *starts]
         self.plan = plan(self.before, self.after, given, self.saved, [*outs, *gradients], same)
+        own = [v for v in gradients if self.plan.owner[v] is v and isinstance(v.source, Call) and v.shape]
+        self.owns_gradients = len(set(own)) == len(gradients)
         self.spare: list[list[np.ndarray]] = []
         variables = [v for call in (*self.before, *self.after) for v in call.outs]
         writer = Writer(inputs, [*starts, *variables], self.plan.places)

@@ -50,14 +50,16 @@ class Rule:
         positional: how many arguments the VJPs take by position.
         keywords: the names of all arguments that the VJPs know.
         residuals: whether all results but the first are there for the VJPs alone; see `differentiable`.
+        shortcut: of a compiled program, gives the gradients of all leaves without the engine's walk, where it can.
     """
 
-    __slots__ = ("keywords", "name", "positional", "residuals", "vjps")
+    __slots__ = ("keywords", "name", "positional", "residuals", "shortcut", "vjps")
 
     def __init__(self, name: str, vjps: Sequence[Vjp | None], residuals: bool = False) -> None:
         self.name = name
         self.vjps = vjps
         self.residuals = residuals
+        self.shortcut: Callable[..., Any] | None = None
         self.positional = min((_positional(vjp) for vjp in vjps if vjp is not None), default=0)
         self.keywords = frozenset(name for vjp in vjps if vjp is not None for name in _argument_names(vjp)[2:])
 
