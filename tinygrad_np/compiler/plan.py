@@ -63,6 +63,8 @@ def plan(
     owner = owners(calls, given, same)
     kept = {owner[v] for v in (*given, *out)}
     by_columns = columns_first(calls, owner, kept)
+    copies = copied(calls, out)
+    owner |= {variable: variable for variable in copies}
     until: dict[Variable, int] = {}
     for i, call in enumerate(calls):
         for variable in (*call.outs, *variables_in([call.args, call.kwargs])):
@@ -73,7 +75,7 @@ def plan(
     free: list[int] = []
     for i, call in enumerate(calls):
         made = call.outs[0] if len(call.outs) == 1 and not call.several else None
-        if made is not None and owner[made] is made and takes_out(call, made):
+        if made is not None and owner[made] is made and (made in copies or takes_out(call, made)):
             untouched = kept | read_later if i >= len(before) else kept
             spare = spare_operand(call, made, i, until, owner, untouched)
             if spare is not None and (spare in by_columns) is (made in by_columns):
@@ -84,8 +86,8 @@ def plan(
                     release(result, home, made)
             elif made not in kept:
                 assert made.array is not None
-                order = made.array.flags.c_contiguous and made not in by_columns
-                buffer: Buffer = made.shape, made.dtype, "C" if order else "F"
+                by_rows = made in copies or (made.array.flags.c_contiguous and made not in by_columns)
+                buffer: Buffer = made.shape, made.dtype, "C" if by_rows else "F"
                 fitting = [b for b in free if result.buffers[b] == buffer]
                 number = fitting[0] if fitting else len(result.buffers)
                 if fitting:
@@ -98,9 +100,7 @@ def plan(
     return result
 
 
-def columns_first(
-    calls: Sequence[Call], owner: Mapping[Variable, Variable], kept: Iterable[Variable]
-) -> set[Variable]:
+def columns_first(calls: Sequence[Call], owner: Mapping[Variable, Variable], kept: Iterable[Variable]) -> set[Variable]:
     """The matrices whose columns, not rows, had better be contiguous: products with fewer rows than columns.
 
     NumPy computes `x @ y` into such memory as `y.T @ x.T`. BLAS then copies the larger operand in the cheaper way. With
@@ -116,10 +116,32 @@ def columns_first(
         if call.function is np.matmul:
             if made.shape[0] < made.shape[1]:
                 found.add(made)
-        elif is_elementwise(call) and any(arg in found and arg.shape == made.shape for arg in variables_in(call.args)):
-            found.add(made)
+        elif is_elementwise(call):
+            alike = {arg in found for arg in variables_in(call.args) if arg.shape == made.shape}
+            if alike == {True}:
+                found.add(made)
+            elif True in alike:  # mixed layouts cost more than they gain
+                return set()
     readers = [call for call in calls if not found.isdisjoint(owner[v] for v in variables_in([call.args, call.kwargs]))]
     return found if all(map(minds_no_layout, readers)) else set()
+
+
+def copied(calls: Sequence[Call], kept: Iterable[Variable]) -> set[Variable]:
+    """The transposed matrices that are the second factor of so many products that a copy by rows pays."""
+    uses: dict[Variable, list[bool]] = {}
+    for call in calls:
+        for i, arg in enumerate(variables_in([call.args, call.kwargs])):
+            uses.setdefault(arg, []).append(call.function in (np.matmul, np.dot) and arg is call.args[1] and i == 1)
+    transposed = [call.outs[0] for call in calls if call.function is np.transpose and len(call.args) == 1]
+    return {
+        made
+        for made in transposed
+        if made not in kept
+        and len(made.shape) == 2
+        and made.dtype.kind in "fc"
+        and len(uses[made]) >= 8
+        and all(uses[made])
+    }
 
 
 def is_elementwise(call: Call) -> bool:

@@ -90,6 +90,8 @@ class Writer:
         if call in self.places:
             place = self.places[call]
             options.append(f"out={f'buffer_{place}' if isinstance(place, int) else self.names[place]}")
+            if function is np.transpose:  # to be copied
+                return f"np.positive({args[0]}.T, {options[0]})"
         elif not options and function is np.transpose and len(args) == 1:
             return f"{args[0]}.T"
         elif not options and function is getitem:
