@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, pairwise
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from tinygrad_np.printing import printable
 
 __all__ = [
     "FOREIGN",
+    "PACKAGE",
     "AnomalyError",
     "ArgumentError",
     "ArgumentTypeError",
@@ -144,11 +145,17 @@ PACKAGE = os.path.dirname(__file__) + os.sep
 NUMPY = os.path.dirname(np.__file__) + os.sep
 
 
-def users_line() -> tuple[str, int]:
-    """The file and line from which the user called into this package, perhaps through NumPy."""
+def users_frame() -> FrameType | None:
+    """The frame in which the user called into this package, perhaps through NumPy."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith((PACKAGE, NUMPY)):
         frame = frame.f_back
+    return frame
+
+
+def users_line() -> tuple[str, int]:
+    """The file and line from which the user called into this package, perhaps through NumPy."""
+    frame = users_frame()
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
 
 
@@ -169,6 +176,27 @@ def warn(message: str) -> None:
     """Warn the user, at their line."""
     file, line = users_line()
     warnings.warn_explicit(message, UserWarning, file, line)
+
+
+class HeardHere:
+    """A pattern in Python's filter of warnings. It stands for what NumPy warns of in a line of this package, such as a
+    division by zero, and has that said at the user's line instead."""
+
+    def match(self, text: str) -> bool:
+        current, user = inspect.currentframe(), users_frame()
+        frame = current and current.f_back  # in which the warning came up
+        if frame is None or user is None or " encountered in " not in text:
+            return False
+        if not frame.f_code.co_filename.startswith(PACKAGE) or frame.f_code is HeardHere.match.__code__:
+            return False
+        variables = user.f_globals
+        registry = variables.setdefault("__warningregistry__", {})
+        file, line, module = user.f_code.co_filename, user.f_lineno, variables.get("__name__")
+        warnings.warn_explicit(text, RuntimeWarning, file, line, module, registry)
+        return True
+
+
+warnings.filters.insert(0, ("ignore", HeardHere(), RuntimeWarning, None, 0))  # type: ignore[attr-defined]
 
 
 # What the engine says

@@ -17,6 +17,7 @@ from tinygrad_np.compiler.plan import plan
 from tinygrad_np.compiler.trace import Call, Variable, variables_in
 from tinygrad_np.compiler.write import Writer
 from tinygrad_np.derivatives.table import EFFECTS, Parts
+from tinygrad_np.errors import PACKAGE
 from tinygrad_np.recording import state
 
 __all__ = ["Program", "ShapeChanged"]
@@ -70,7 +71,7 @@ class Program:
         """The two functions, to be run."""
         text = self.write(writer, planned=True, timed=timed)
         scope = writer.scope | {"same_shape": same_shape, "clock": perf_counter, "report": self.report}
-        exec(compile(text, "<compiled>", "exec"), scope)
+        exec(compile(text, f"{PACKAGE}<compiled>", "exec"), scope)
         return scope["forward"], scope["backward"]
 
     def write(self, writer: Writer, planned: bool, timed: bool = False) -> str:
