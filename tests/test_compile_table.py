@@ -119,3 +119,20 @@ def test_a_compiled_hessian_equals_the_hessian(case):
     compiled, own = compile(func.hessian(loss(case))), func.hessian(loss(case))
     for inputs in three_times(case):
         assert_equal(compiled(*inputs), own(*inputs))
+
+
+@for_each_function(TRACED)
+def test_the_text_runs_by_itself_and_gives_the_same(case):
+    compiled = compile(case)
+    outs, _, found = gradients(compiled, case.inputs)
+    scope = {}
+    exec(compiled.source(), scope)
+    results, saved = scope["forward"](*case.inputs)
+    compare(results, outs)
+    compare(scope["backward"](*map(weights, outs), saved), [gradient for gradient in found if gradient is not None])
+
+
+def compare(ours, theirs):
+    for x, y in zip(ours, [np.asarray(getattr(y, "array", y)) for y in theirs], strict=True):
+        scale = np.abs(y).max() if y.size else 0
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-10 * scale)

@@ -82,7 +82,10 @@ class Program:
         unpacked = [f"{saved} = saved"] if self.saved else []
         more = ["buffers"] if planned else []
         before, after = (
-            self.lines(writer, calls, timed) if planned else writer.lines(calls) for calls in (self.before, self.after)
+            self.lines(writer, calls, timed)
+            if planned
+            else writer.lines(calls, {*self.outs, *self.saved, *self.gradients})
+            for calls in (self.before, self.after)
         )
         forward = writer.function(
             "forward", [*map(writer.word, self.inputs), *more], [*buffers, *before], f"{outs}, {saved}"

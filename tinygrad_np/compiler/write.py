@@ -7,13 +7,15 @@ pass that one would write by hand, and runs by itself with nothing but NumPy.
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import inspect
 import itertools
 import keyword
+import linecache
 import math
 import re
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from operator import getitem
 from pathlib import Path
 from typing import Any
@@ -71,11 +73,14 @@ class Writer:
         left = f"{', '.join(targets)}{',' * (len(targets) == 1 and call.several)} = " if targets else ""
         return left + self.expression(call)
 
-    def lines(self, calls: Sequence[Call]) -> list[str]:
-        """The lines of the text for people: transposes where they are used, and what is known of each result."""
+    def lines(self, calls: Sequence[Call], named: Container[Variable]) -> list[str]:
+        """The lines of the text for people, with what is known of each result.
+
+        Transposes stand where they are used, but for those that are `named` elsewhere.
+        """
         lines = []
         for call in calls:
-            if call.function is np.transpose and len(call.args) == 1:
+            if call.function is np.transpose and len(call.args) == 1 and call.outs[0] not in named:
                 self.inlined[call.outs[0]] = self.expression(call)
                 continue
             known = [f"{v.shape} {v.dtype}" for v in call.outs[:1]] + [call.module] * bool(call.module)
@@ -163,7 +168,9 @@ class Writer:
         texts: dict[str, str] = {}
         for name, value in list(self.scope.items()):
             define(name, value, texts)
-        return "\n".join(["import math", "import operator", "", "import numpy as np", "", "", *texts.values()])
+        text = "\n".join(texts.values())
+        numbers = ["from numpy import inf, nan"] * bool(re.search(r"\b(inf|nan)\b", text))
+        return "\n".join(["import math", "import operator", "", "import numpy as np", *numbers, "", "", text])
 
 
 def define(name: str, value: Any, texts: dict[str, str]) -> None:
@@ -203,17 +210,29 @@ def define(name: str, value: Any, texts: dict[str, str]) -> None:
     texts[name] = text
 
 
+@functools.cache
+def syntax(file: str) -> list[Any]:
+    """The functions and lambdas in a file."""
+    tree = ast.parse("".join(linecache.getlines(file)))
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
+
+
 def definition(function: Any) -> Any:
-    """The syntax tree of a function, without what only readers and type checkers need; of a lambda, its expression."""
-    source = textwrap.dedent(inspect.getsource(function))
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a lambda within the arguments of a call that ends elsewhere
-        tree = ast.parse(source[source.index("lambda") :].rstrip().rstrip(",)"))
-    kind = ast.Lambda if function.__name__ == "<lambda>" else ast.FunctionDef
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    found = [n for n in ast.walk(tree) if isinstance(n, kind) and tuple(a.arg for a in n.args.args) == names]
-    node: Any = found[0]
+    """The syntax tree of a function, without what only readers and type checkers need."""
+    code = function.__code__
+    positions = set(code.co_positions())
+    for node in syntax(code.co_filename):
+        if isinstance(node, ast.FunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            if (node.name, first) == (function.__name__, code.co_firstlineno):
+                break
+        else:  # there may be several lambdas in a line
+            body = node.body
+            if (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset) in positions:
+                break
+    else:
+        raise OSError(f"{function.__name__} is not found in {code.co_filename}")
+    node = copy.deepcopy(node)
     if isinstance(node, ast.FunctionDef):
         node.decorator_list, node.returns = [], None
         if ast.get_docstring(node) is not None:
