@@ -13,6 +13,7 @@ from tinygrad_np import functional
 from tinygrad_np.arguments import DTypeLike, Seed, integer, number, random_generator, require
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
+from tinygrad_np.functional.layers import add_in_place
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
 from tinygrad_np.tensor import Tensor
@@ -281,7 +282,7 @@ class BatchNorm1d(Module):
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
         if self.training:
-            apply(functional.add_in_place, (self.num_batches_tracked, 1))
+            apply(add_in_place, (self.num_batches_tracked, 1))
         return out
 
     def extra_repr(self) -> str:

@@ -1,0 +1,42 @@
+"""The functions that networks need and NumPy lacks, each with its derivative beside it.
+
+They take arrays or Tensors. What overflows when written down naively (sigmoid, softplus, softmax and what is built on
+them) is computed in its stable form, and what sums or squares half precision does so in single precision. Shapes: N is
+the batch, C the number of classes, `...` any axes.
+"""
+
+from __future__ import annotations
+
+__docformat__ = "google"
+
+from tinygrad_np.functional.activations import (
+    gelu,
+    leaky_relu,
+    log_softmax,
+    logsumexp,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+)
+from tinygrad_np.functional.layers import batch_norm, dropout, layer_norm, linear
+from tinygrad_np.functional.losses import cross_entropy, mse_loss, nll_loss, one_hot
+
+__all__ = [
+    "batch_norm",
+    "cross_entropy",
+    "dropout",
+    "gelu",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsumexp",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "relu",
+    "sigmoid",
+    "softmax",
+    "softplus",
+]
