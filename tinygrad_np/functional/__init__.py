@@ -19,19 +19,24 @@ from tinygrad_np.functional.activations import (
     softmax,
     softplus,
 )
-from tinygrad_np.functional.layers import batch_norm, dropout, layer_norm, linear
+from tinygrad_np.functional.convolution import avg_pool2d, conv2d, max_pool2d
+from tinygrad_np.functional.layers import batch_norm, dropout, embedding, layer_norm, linear
 from tinygrad_np.functional.losses import cross_entropy, mse_loss, nll_loss, one_hot
 
 __all__ = [
+    "avg_pool2d",
     "batch_norm",
+    "conv2d",
     "cross_entropy",
     "dropout",
+    "embedding",
     "gelu",
     "layer_norm",
     "leaky_relu",
     "linear",
     "log_softmax",
     "logsumexp",
+    "max_pool2d",
     "mse_loss",
     "nll_loss",
     "one_hot",

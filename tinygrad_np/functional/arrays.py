@@ -46,17 +46,17 @@ def like(result: Any, x: Any) -> Any:
 
 
 @differentiable(None, None)
-def integers_below(array: Any, number: int) -> Any:
-    """Class indices, each checked to be an integer from 0 to number - 1."""
+def integers_below(array: Any, number: int, what: str = "class indices", of: str = "classes") -> Any:
+    """Indices, each checked to be an integer from 0 to number - 1. The two words are for messages."""
     if array.size == 0:
         return array.astype(int)
     if array.dtype.kind not in "iu":
         raise DTypeError(
-            f"class indices must be integers, but have dtype {array.dtype}; if they are whole numbers, use .astype(int)"
+            f"{what} must be integers, but have dtype {array.dtype}; if they are whole numbers, use .astype(int)"
         )
     if np.maximum.reduce(array.astype(np.uint64), axis=None) >= number:  # in which negative ones are huge
         raise ArgumentError(
-            f"class indices must be between 0 and {number - 1}, one for each of the {number} classes, "
+            f"{what} must be between 0 and {number - 1}, one for each of the {number} {of}, "
             f"but they go from {array.min()} to {array.max()}"
         )
     return array

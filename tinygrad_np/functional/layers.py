@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.arguments import Seed, random_generator
+from tinygrad_np.arguments import ArrayLike, Seed, integer, random_generator, require
 from tinygrad_np.derivatives.elementwise import in_single
 from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
-from tinygrad_np.functional.arrays import Array, as_array, like, real_array
+from tinygrad_np.functional.arrays import Array, as_array, integers_below, like, real_array
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
 
-__all__ = ["add_in_place", "batch_norm", "dropout", "layer_norm", "linear"]
+__all__ = ["add_in_place", "batch_norm", "dropout", "embedding", "layer_norm", "linear", "row"]
 
 
 def rows(x: Any) -> Any:
@@ -66,6 +66,47 @@ def linear(x: Tensor | np.ndarray, weight: Tensor | np.ndarray, bias: Tensor | n
     if bias is not None:
         out += bias
     return out
+
+
+def embedding(indices: ArrayLike | Tensor, weight: Tensor | np.ndarray, padding_idx: int | None = None) -> Tensor:
+    """The rows of a table at these indices.
+
+    Args:
+        indices: integers of shape (...).
+        weight: the table, shape (rows, features).
+        padding_idx: the index of a row that gets no gradient.
+
+    Returns:
+        Shape (..., features).
+
+    Raises:
+        ShapeError: the table has another number of axes than 2.
+        ArgumentError: an index is outside 0 ... rows - 1.
+        DTypeError: the indices are no integers.
+
+    >>> embedding([1, 0], np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array([[3., 4.],
+           [1., 2.]])
+    """
+    if weight.ndim != 2:
+        raise ShapeError(f"the table of an embedding has shape {weight.shape}, but should have shape (rows, features)")
+    indices = indices if isinstance(indices, Tensor) else np.asarray(indices)
+    rows = weight[integers_below(indices, len(weight), "the indices of an embedding", "rows")]
+    if padding_idx is None or not isinstance(rows, Tensor):
+        return rows
+    unlearned = np.expand_dims(indices == row(padding_idx, len(weight)), -1)
+    return np.where(unlearned, rows.detach(), rows)  # type: ignore[return-value]
+
+
+def row(padding_idx: int, rows: int) -> int:
+    """A row's index from 0 on: a negative one counts from the end, as in PyTorch.
+
+    Raises:
+        ArgumentError: there is no such row.
+    """
+    padding_idx = integer("padding_idx", padding_idx)
+    require(-rows <= padding_idx < rows, "padding_idx", padding_idx, f"the index of one of {rows} rows")
+    return padding_idx % rows
 
 
 def dropout(x: Array, p: float, generator: Seed, training: bool = True) -> Array:

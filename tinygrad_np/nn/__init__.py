@@ -4,10 +4,12 @@ __docformat__ = "google"
 
 from tinygrad_np.nn import init
 from tinygrad_np.nn.containers import ModuleDict, ModuleList, Sequential
+from tinygrad_np.nn.images import AvgPool2d, Conv2d, MaxPool2d
 from tinygrad_np.nn.layers import (
     GELU,
     BatchNorm1d,
     Dropout,
+    Embedding,
     Flatten,
     Identity,
     LayerNorm,
@@ -25,9 +27,12 @@ from tinygrad_np.nn.module import Module, Parameter
 
 __all__ = [
     "GELU",
+    "AvgPool2d",
     "BatchNorm1d",
+    "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Identity",
     "LayerNorm",
@@ -35,6 +40,7 @@ __all__ = [
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",
