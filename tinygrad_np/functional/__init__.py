@@ -21,16 +21,28 @@ from tinygrad_np.functional.activations import (
 )
 from tinygrad_np.functional.convolution import avg_pool2d, conv2d, max_pool2d
 from tinygrad_np.functional.layers import batch_norm, dropout, embedding, layer_norm, linear
-from tinygrad_np.functional.losses import cross_entropy, mse_loss, nll_loss, one_hot
+from tinygrad_np.functional.losses import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    nll_loss,
+    one_hot,
+    smooth_l1_loss,
+)
 
 __all__ = [
     "avg_pool2d",
     "batch_norm",
+    "binary_cross_entropy_with_logits",
     "conv2d",
     "cross_entropy",
     "dropout",
     "embedding",
     "gelu",
+    "huber_loss",
+    "l1_loss",
     "layer_norm",
     "leaky_relu",
     "linear",
@@ -42,6 +54,7 @@ __all__ = [
     "one_hot",
     "relu",
     "sigmoid",
+    "smooth_l1_loss",
     "softmax",
     "softplus",
 ]

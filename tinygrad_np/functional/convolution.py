@@ -175,9 +175,9 @@ def bias_vjp(
 @differentiable(image_vjp, weight_vjp, bias_vjp)
 def _conv2d(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any) -> Any:
     out = np.matmul(matrices(weight, groups), laid_out(x, weight, stride, padding, dilation, groups))
-    out = np.reshape(out, (len(weight), *places(x.shape, weight.shape[2:], stride, padding, dilation), len(x)))
     if bias is not None:
-        out += np.reshape(bias, (-1, 1, 1, 1))
+        out += np.reshape(bias, (groups, -1, 1))
+    out = np.reshape(out, (len(weight), *places(x.shape, weight.shape[2:], stride, padding, dilation), len(x)))
     return np.transpose(out, (3, 0, 1, 2))
 
 
@@ -271,9 +271,10 @@ def winners(x: Any, out: Any, size: Any, stride: Any, padding: Any, dilation: An
     If a maximum is NaN, it is the first NaN.
     """
     x, out = padded(x, padding, np.nan), out.transpose(1, 2, 3, 0)  # a margin that equals nothing
+    equal = same if np.isnan(out).any() else np.equal  # which takes a third of the time
     left = np.ones(out.shape, bool)
     for _, _, seen in shifts(size, stride, dilation, out.shape[1:3]):
-        won = same(x[seen], out) & left
+        won = equal(x[seen], out) & left
         left ^= won
         yield seen, won
 
@@ -288,7 +289,7 @@ def handed_back(values: Any, x: Any, out: Any, size: Any, stride: Any, padding: 
     (top, bottom), (left, right) = padding
     batch, channels, height, width = x.shape
     image = np.zeros((channels, height + top + bottom, width + left + right, batch), values.dtype)
-    values = values.transpose(1, 2, 3, 0)
+    values = np.ascontiguousarray(values.transpose(1, 2, 3, 0))
     for seen, won in winners(x, out, size, stride, padding, dilation):
         image[seen] += masked(values, won)
     return image[:, top : top + height, left : left + width].transpose(3, 0, 1, 2)
@@ -304,7 +305,11 @@ def picked(values: Any, x: Any, out: Any, size: Any, stride: Any, padding: Any, 
     return found.transpose(3, 0, 1, 2)
 
 
-@differentiable(lambda g, out, x, *geometry: handed_back(g, x, out, *geometry))
+def max_pool2d_vjp(g: Any, out: Any, x: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+    return handed_back(g, x, out, size, stride, padding, dilation)
+
+
+@differentiable(max_pool2d_vjp)
 def _max_pool2d(x: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Any:
     (_, _, first), *others = shifts(size, stride, dilation, places(x.shape, size, stride, padding, dilation))
     x = padded(x, padding, -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min)

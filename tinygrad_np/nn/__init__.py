@@ -22,19 +22,30 @@ from tinygrad_np.nn.layers import (
     Softplus,
     Tanh,
 )
-from tinygrad_np.nn.losses import CrossEntropyLoss, MSELoss, NLLLoss
+from tinygrad_np.nn.losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from tinygrad_np.nn.module import Module, Parameter
 
 __all__ = [
     "GELU",
     "AvgPool2d",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
     "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
     "Embedding",
     "Flatten",
+    "HuberLoss",
     "Identity",
+    "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
@@ -49,6 +60,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Tanh",
