@@ -205,9 +205,10 @@ def _cross_entropy(
     some = np.count_nonzero(ignored)
     indices = integers_below(np.where(ignored, 0, indices) if some else indices, len(x))
     # What a row's loss is multiplied by, as a whole and for its target, and what for every class.
-    shares: Any
-    total: Any
-    shares, peak, floor, total = 1.0, 1 - smoothing, smoothing / len(x), len(indices) - some
+    total: Any = len(indices) - some
+    shares: Any = 1.0
+    peak: Any = 1 - smoothing
+    floor: Any = smoothing / len(x)
     if weight is not None:
         weight = weight.astype(x.dtype)
         total = np.add.reduce(weight[indices], where=~ignored)
