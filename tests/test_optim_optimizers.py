@@ -16,50 +16,53 @@ from tinygrad_np.errors import ArgumentError, ArgumentTypeError, CheckpointError
 # after them.
 
 
-def reference_sgd(p, gradients, lr=1e-3, momentum=0, weight_decay=0, nesterov=False):
+def reference_sgd(p, gradients, lr=1e-3, momentum=0, weight_decay=0, nesterov=False, dampening=0):
     b = None
     for g in gradients:
         if weight_decay != 0:
             g = g + weight_decay * p
         if momentum != 0:
-            b = g if b is None else momentum * b + g
+            b = g if b is None else momentum * b + (1 - dampening) * g
             g = g + momentum * b if nesterov else b
         p = p - lr * g
     return p
 
 
-def reference_adam(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0):
-    m = v = np.zeros_like(p)
+def reference_adam(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=0, amsgrad=False):
+    m = v = largest = np.zeros_like(p)
     for t, g in enumerate(gradients, start=1):
         if weight_decay != 0:
             g = g + weight_decay * p
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g**2
         m_hat = m / (1 - betas[0] ** t)
-        v_hat = v / (1 - betas[1] ** t)
+        largest = np.maximum(largest, v)
+        v_hat = (largest if amsgrad else v) / (1 - betas[1] ** t)
         p = p - lr * m_hat / (np.sqrt(v_hat) + eps)
     return p
 
 
-def reference_adamw(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2):
-    m = v = np.zeros_like(p)
+def reference_adamw(p, gradients, lr=1e-3, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2, amsgrad=False):
+    m = v = largest = np.zeros_like(p)
     for t, g in enumerate(gradients, start=1):
         p = p - lr * weight_decay * p
         m = betas[0] * m + (1 - betas[0]) * g
         v = betas[1] * v + (1 - betas[1]) * g**2
         m_hat = m / (1 - betas[0] ** t)
-        v_hat = v / (1 - betas[1] ** t)
+        largest = np.maximum(largest, v)
+        v_hat = (largest if amsgrad else v) / (1 - betas[1] ** t)
         p = p - lr * m_hat / (np.sqrt(v_hat) + eps)
     return p
 
 
-def reference_rmsprop(p, gradients, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0):
-    v = b = np.zeros_like(p)
+def reference_rmsprop(p, gradients, lr=1e-2, alpha=0.99, eps=1e-8, weight_decay=0, momentum=0, centered=False):
+    v = b = m = np.zeros_like(p)
     for g in gradients:
         if weight_decay != 0:
             g = g + weight_decay * p
         v = alpha * v + (1 - alpha) * g**2
-        b = momentum * b + g / (np.sqrt(v) + eps)
+        m = alpha * m + (1 - alpha) * g
+        b = momentum * b + g / (np.sqrt(v - m**2 if centered else v) + eps)
         p = p - lr * b
     return p
 
@@ -77,12 +80,16 @@ CASES = [
     (optim.SGD, {"lr": 0.1, "weight_decay": 0.01}),
     (optim.SGD, {"lr": 0.1, "momentum": 0.9}),
     (optim.SGD, {"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.01}),
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9, "dampening": 0.3}),
     (optim.Adam, {}),
+    (optim.Adam, {"lr": 0.02, "betas": (0.5, 0.5), "amsgrad": True}),
     (optim.Adam, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
     (optim.Adam, {"betas": (0.0, 0.0)}),
     (optim.AdamW, {}),
     (optim.AdamW, {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-3, "weight_decay": 0.1}),
+    (optim.AdamW, {"lr": 0.02, "betas": (0.5, 0.5), "amsgrad": True}),
     (optim.RMSprop, {}),
+    (optim.RMSprop, {"alpha": 0.9, "eps": 1e-3, "centered": True, "momentum": 0.9}),
     (optim.RMSprop, {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}),
     (optim.RMSprop, {"momentum": 0.9, "weight_decay": 0.1}),
 ]
@@ -207,6 +214,136 @@ def test_a_numpy_float64_learning_rate_does_not_change_float32_arithmetic(optimi
     run(optimizer, one, gradients)
     run(other_optimizer, other, gradients)
     np.testing.assert_array_equal(one.data, other.data)
+
+
+# Groups of parameters
+
+GROUPS = [
+    (optim.SGD, {"lr": 0.1, "momentum": 0.9}, {"lr": 0.01, "momentum": 0.5, "weight_decay": 0.1}),
+    (optim.Adam, {"lr": 0.1}, {"lr": 0.3, "betas": (0.5, 0.9), "amsgrad": True}),
+    (optim.AdamW, {"lr": 0.1}, {"weight_decay": 0.0}),
+    (optim.RMSprop, {"lr": 0.01, "centered": True}, {"lr": 0.02, "momentum": 0.5}),
+]
+every_group = pytest.mark.parametrize(
+    ("optimizer_class", "arguments", "group"), GROUPS, ids=[kind.__name__ for kind, _, _ in GROUPS]
+)
+
+
+def grouped(optimizer_class, arguments, group, parameters):
+    """The first parameter in a group that sets nothing, the others in one with settings of its own."""
+    first, *others = parameters
+    return optimizer_class([{"params": [first]}, {"params": iter(others), **group}], **arguments)
+
+
+@every_group
+def test_groups_under_a_schedule_follow_pytorchs(optimizer_class, arguments, group):
+    torch = pytest.importorskip("torch")
+    ours = [parameter((7, 3), seed) for seed in range(3)]
+    theirs = [torch.tensor(p.data, requires_grad=True) for p in ours]
+    optimizer = grouped(optimizer_class, arguments, group, ours)
+    their_class = getattr(torch.optim, optimizer_class.__name__)
+    their_optimizer = grouped(their_class, arguments, group, theirs)
+    their_schedule = torch.optim.lr_scheduler.CosineAnnealingLR(their_optimizer, 10)
+    schedule = optim.schedules.cosine(arguments["lr"], 10)
+    for step, g in enumerate(gradients_for((7, 3), steps=9)):
+        for p, their_p in zip(ours, theirs, strict=True):
+            p.grad, their_p.grad = g, torch.tensor(g)
+        optimizer.lr = schedule(step)
+        optimizer.step()
+        their_optimizer.step()
+        their_schedule.step()
+    for p, their_p in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(p.data, their_p.detach().numpy(), rtol=1e-10, atol=1e-12)
+
+
+@every_group
+def test_a_group_moves_as_with_an_optimizer_of_its_own(optimizer_class, arguments, group):
+    together, apart = [[parameter(4, seed) for seed in range(3)] for _ in range(2)]
+    whole = grouped(optimizer_class, arguments, group, together)
+    parts = optimizer_class(apart[:1], **arguments), optimizer_class(apart[1:], **{**arguments, **group})
+    for g in gradients_for(4, steps=3):
+        for p in (*together, *apart):
+            p.grad = g
+        for optimizer in (whole, *parts):
+            optimizer.step()
+    assert [p.data.tolist() for p in together] == [p.data.tolist() for p in apart]
+
+
+@every_group
+def test_training_with_groups_resumed_from_a_state_continues_with_the_same_bits(optimizer_class, arguments, group):
+    ours = [parameter(4, seed) for seed in range(3)]
+    optimizer = grouped(optimizer_class, arguments, group, ours)
+
+    def go_on(optimizer, parameters):
+        for g in gradients_for(4, steps=3):
+            for i, p in enumerate(parameters):
+                p.grad = g * (i + 1)
+            optimizer.step()
+
+    go_on(optimizer, ours)
+    resumed = [Tensor(p.data.copy(), requires_grad=True) for p in ours]
+    resumed_optimizer = grouped(optimizer_class, arguments, group, resumed)
+    resumed_optimizer.load_state_dict(optimizer.state_dict())
+    copied, copied_optimizer = copy.deepcopy((ours, optimizer))
+    for parameters, its_optimizer in ((ours, optimizer), (resumed, resumed_optimizer), (copied, copied_optimizer)):
+        go_on(its_optimizer, parameters)
+        assert [p.data.tolist() for p in parameters] == [p.data.tolist() for p in ours]
+
+
+def test_setting_the_rate_keeps_those_of_groups_in_proportion_and_each_can_be_set_alone():
+    ps = [parameter(2), parameter(3)]
+    optimizer = optim.SGD([{"params": ps[:1], "lr": 0.01}, {"params": ps[1:]}], lr=0.1)
+    optimizer.lr = 0.05
+    assert [group.lr for group in optimizer.param_groups] == [0.005, 0.05]
+    for group in optimizer.param_groups:  # as users of PyTorch do
+        group["lr"] *= 2
+    assert [group.lr for group in optimizer.param_groups] == [0.01, 0.1]
+    assert [group["params"] for group in optimizer.param_groups] == [ps[:1], ps[1:]]
+
+
+def test_a_group_may_be_frozen_as_a_whole():
+    frozen, free = nn.Parameter([1.0], requires_grad=False), nn.Parameter([1.0])
+    optimizer = optim.SGD([{"params": [frozen]}, {"params": [free]}], lr=1.0)
+    free.grad = np.ones(1, np.float32)
+    optimizer.step()
+    assert [frozen.item(), free.item()] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: [{"lr": 0.1}], 'must be a dict with "params"'),
+        (lambda p: [{"params": [p]}, parameter(3)], 'must be a dict with "params"'),
+        (lambda p: [{"params": [p], "learning_rate": 0.1}], "learning_rate"),
+        (lambda p: [{"params": [p]}, {"params": [p]}], "parameter 1 is parameter 0 again"),
+        (lambda p: [{"params": [p], "lr": -1}], "lr must be a finite number >= 0"),
+        (lambda p: [{"params": p}], r"a single Tensor; pass \[parameter\]"),
+        (lambda p: [{"params": []}], "params is empty"),
+    ],
+)
+def test_groups_that_make_no_sense_are_refused(make, message):
+    with pytest.raises(ArgumentError, match=message):
+        optim.SGD(make(parameter(2)))
+
+
+def test_a_setting_of_groups_cannot_be_changed_for_all_at_once():
+    optimizer = optim.SGD([{"params": [parameter(2)]}], momentum=0.9)
+    with pytest.raises(ArgumentError, match=r"set it by optimizer.param_groups\[i\].momentum"):
+        optimizer.momentum = 0.5
+    optimizer.param_groups[0].momentum = 0.5
+    with pytest.raises(ArgumentError, match="'mometum' is no setting of SGD"):
+        optimizer.param_groups[0]["mometum"] = 0.5
+
+
+@pytest.mark.parametrize(("kind", "name"), [(optim.Adam, "amsgrad"), (optim.RMSprop, "centered")])
+def test_what_decides_about_the_state_cannot_be_changed_later(kind, name):
+    with pytest.raises(ArgumentError, match=f"{name} decides what is remembered"):
+        setattr(kind([parameter(2)]), name, True)
+
+
+def test_dampening_and_nesterov_exclude_each_other():
+    with pytest.raises(ArgumentError, match=r"dampening must be 0 for nesterov, but is 0\.1"):
+        optim.SGD([parameter(2)], momentum=0.9, nesterov=True, dampening=0.1)
 
 
 # What they leave alone

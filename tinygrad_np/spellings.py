@@ -82,7 +82,9 @@ MODULE: Mapping[str, str] = {
 }
 """What to write within or with a Module."""
 
-OPTIMIZER: Mapping[str, str] = {"param_groups": "set the learning rate by optimizer.lr = value"}
+OPTIMIZER: Mapping[str, str] = {
+    "param_groups": "set the learning rate by optimizer.lr = value; it is there with groups"
+}
 """What to write with an optimizer."""
 
 

@@ -24,6 +24,7 @@ import numpy as np
 
 from tinygrad_np.compiler.trace import Call, Variable
 from tinygrad_np.derivatives.elementwise import masked
+from tinygrad_np.functional.arrays import real_array
 
 __all__ = ["Writer"]
 
@@ -31,6 +32,13 @@ OPERATORS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/", np
 OPERATORS |= {np.greater: ">", np.greater_equal: ">=", np.less: "<", np.less_equal: "<=", np.equal: "=="}
 METHODS: dict[Any, str] = {np.reshape: "reshape", np.astype: "astype"}
 REDUCED: dict[Any, str] = {np.sum: "add", np.max: "maximum", np.min: "minimum", np.prod: "multiply"}
+
+
+SHORTER: dict[Any, str] = {
+    inspect.unwrap(masked): "(gradient, mask):\n    return np.where(mask, gradient, gradient.dtype.type(0))",
+    real_array: "(x, function):\n    return x",  # it is one already
+}
+"""What the text for people says instead of some functions of ours."""
 
 
 class Writer:
@@ -179,8 +187,8 @@ def define(name: str, value: Any, texts: dict[str, str]) -> None:
         return
     texts[name] = ""
     value = inspect.unwrap(value) if callable(value) else value
-    if value is inspect.unwrap(masked):
-        text = f"def {name}(gradient, mask):\n    return np.where(mask, gradient, gradient.dtype.type(0))\n\n"
+    if inspect.isfunction(value) and value in SHORTER:
+        text = f"def {name}{SHORTER[value]}\n\n"
     elif inspect.isfunction(value):
         function = definition(value)
         for other in sorted({node.id for node in ast.walk(function) if isinstance(node, ast.Name)}):
@@ -217,6 +225,13 @@ def syntax(file: str) -> list[Any]:
     return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.Lambda))]
 
 
+class Untyped(ast.NodeTransformer):
+    """Turns assignments with types into plain ones."""
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+        return ast.Assign([node.target], node.value, lineno=node.lineno) if node.value else None
+
+
 def definition(function: Any) -> Any:
     """The syntax tree of a function, without what only readers and type checkers need."""
     code = function.__code__
@@ -232,7 +247,7 @@ def definition(function: Any) -> Any:
                 break
     else:
         raise OSError(f"{function.__name__} is not found in {code.co_filename}")
-    node = copy.deepcopy(node)
+    node = Untyped().visit(copy.deepcopy(node))
     if isinstance(node, ast.FunctionDef):
         node.decorator_list, node.returns = [], None
         if ast.get_docstring(node) is not None:

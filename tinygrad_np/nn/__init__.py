@@ -4,10 +4,12 @@ __docformat__ = "google"
 
 from tinygrad_np.nn import init
 from tinygrad_np.nn.containers import ModuleDict, ModuleList, Sequential
+from tinygrad_np.nn.images import AvgPool2d, Conv2d, MaxPool2d
 from tinygrad_np.nn.layers import (
     GELU,
     BatchNorm1d,
     Dropout,
+    Embedding,
     Flatten,
     Identity,
     LayerNorm,
@@ -20,21 +22,36 @@ from tinygrad_np.nn.layers import (
     Softplus,
     Tanh,
 )
-from tinygrad_np.nn.losses import CrossEntropyLoss, MSELoss, NLLLoss
+from tinygrad_np.nn.losses import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    HuberLoss,
+    L1Loss,
+    MSELoss,
+    NLLLoss,
+    SmoothL1Loss,
+)
 from tinygrad_np.nn.module import Module, Parameter
 
 __all__ = [
     "GELU",
+    "AvgPool2d",
+    "BCEWithLogitsLoss",
     "BatchNorm1d",
+    "Conv2d",
     "CrossEntropyLoss",
     "Dropout",
+    "Embedding",
     "Flatten",
+    "HuberLoss",
     "Identity",
+    "L1Loss",
     "LayerNorm",
     "LeakyReLU",
     "Linear",
     "LogSoftmax",
     "MSELoss",
+    "MaxPool2d",
     "Module",
     "ModuleDict",
     "ModuleList",
@@ -43,6 +60,7 @@ __all__ = [
     "ReLU",
     "Sequential",
     "Sigmoid",
+    "SmoothL1Loss",
     "Softmax",
     "Softplus",
     "Tanh",

@@ -1,9 +1,9 @@
 """Initialisers: functions that fill a parameter's array in place. Names are PyTorch's.
 
 Each draws from the generator it is given, or from a new one of the seed it is given, so that a seed fixes the initial
-values. A weight has shape
-(out_features, in_features); its fan_in is in_features and its fan_out is out_features. The initialisers named after
-a paper need such a weight, and raise a `ShapeError` for other shapes; the rest take any shape.
+values. A weight has shape (out_features, in_features); its fan_in is in_features and its fan_out is out_features. That
+of a convolution has shape (out_channels, in_channels, rows, columns), and both are for one pixel of the image. The
+initialisers named after a paper need such a weight, and raise a `ShapeError` for other shapes; the rest take any shape.
 """
 
 from __future__ import annotations
@@ -34,18 +34,21 @@ def fans(tensor: Tensor) -> tuple[int, int]:
     """How many inputs each output of a weight has, and how many outputs each input.
 
     Args:
-        tensor: a weight of shape (out_features, in_features).
+        tensor: a weight of shape (out_features, in_features), or (out_channels, in_channels, rows, columns).
 
     Returns:
         fan_in and fan_out.
 
     Raises:
-        ShapeError: the tensor does not have two axes.
+        ShapeError: the tensor has another number of axes.
     """
-    if _checked(tensor).ndim != 2:
-        raise ShapeError(f"fans are defined for weights of shape (out_features, in_features), not {tensor.shape}")
-    fan_out, fan_in = tensor.shape
-    return fan_in, fan_out
+    if _checked(tensor).ndim not in (2, 4):
+        raise ShapeError(
+            "fans are defined for weights of shape (out_features, in_features) or (out_channels, in_channels, rows, "
+            f"columns), not {tensor.shape}"
+        )
+    fan_out, fan_in, *window = tensor.shape
+    return fan_in * math.prod(window), fan_out * math.prod(window)
 
 
 def _checked(tensor: Any) -> Tensor:
@@ -104,12 +107,12 @@ def kaiming_normal_(tensor: Tensor, generator: Seed = None) -> None:
 def pytorch_default_(tensor: Tensor, fan_in: int, generator: Seed = None) -> None:
     r"""Uniform within $1 / \sqrt{\text{fan in}}$ of 0, for weight and bias alike.
 
-    Source: PyTorch's `Linear.reset_parameters`, which follows LeCun et al., "Efficient BackProp" (1998), section 4.6,
-    up to a factor of sqrt(3) in the bound.
+    Source: PyTorch's `reset_parameters` of Linear and Conv2d, `kaiming_uniform_` with a = sqrt(5), which follows LeCun
+    et al., "Efficient BackProp" (1998), section 4.6, up to a factor of sqrt(3) in the bound.
 
     Args:
         tensor: a weight or a bias, any shape.
-        fan_in: the in_features of the layer, which the shape of a bias does not tell.
+        fan_in: how many inputs each output of the layer has, which the shape of a bias does not tell.
         generator: where the randomness comes from.
     """
     bound = 1 / math.sqrt(fan_in) if fan_in else 0

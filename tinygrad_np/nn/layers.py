@@ -10,9 +10,10 @@ import math
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.arguments import DTypeLike, Seed, integer, number, random_generator, require
+from tinygrad_np.arguments import ArrayLike, DTypeLike, Seed, integer, number, random_generator, require
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
+from tinygrad_np.functional.layers import add_in_place, row
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
 from tinygrad_np.tensor import Tensor
@@ -21,6 +22,7 @@ __all__ = [
     "GELU",
     "BatchNorm1d",
     "Dropout",
+    "Embedding",
     "Flatten",
     "Identity",
     "LayerNorm",
@@ -82,6 +84,49 @@ class Linear(Module):
     def extra_repr(self) -> str:
         out_features, in_features = self.weight.shape
         return f"{in_features}, {out_features}{'' if self.bias is not None else ', bias=False'}"
+
+
+class Embedding(Module):
+    """A row of a table for each index, from integers of shape (...) to shape (..., embedding_dim).
+
+    `weight`, the table, has shape (num_embeddings, embedding_dim). See `functional.embedding`.
+
+    Args:
+        num_embeddings, embedding_dim: at least 1.
+        padding_idx: the index of a row that starts at zeros and is not learned, for what only fills up a sequence.
+        generator: draws the initial values from the standard normal distribution, as in PyTorch; or the seed of one.
+        dtype: of the table.
+
+    Raises:
+        ArgumentError: a number is out of range; and when called, an index.
+        ArgumentTypeError: `generator` is neither a generator nor a seed.
+        DTypeError: when called, if the indices are no integers.
+
+    >>> Embedding(1000, 16)(np.array([[3, 1, 4], [1, 5, 9]])).shape
+    (2, 3, 16)
+    """
+
+    def __init__(
+        self,
+        num_embeddings: int,
+        embedding_dim: int,
+        padding_idx: int | None = None,
+        generator: Seed = None,
+        dtype: DTypeLike = np.float32,
+    ) -> None:
+        shape = integer("num_embeddings", num_embeddings, 1), integer("embedding_dim", embedding_dim, 1)
+        self.padding_idx = None if padding_idx is None else row(padding_idx, shape[0])
+        self.weight = Parameter(np.empty(shape, dtype), dtype=dtype)
+        init.normal_(self.weight, generator=generator)
+        if self.padding_idx is not None:
+            self.weight.detach()[self.padding_idx] = 0
+
+    def forward(self, indices: ArrayLike | Tensor) -> Tensor:
+        return functional.embedding(indices, self.weight, self.padding_idx)
+
+    def extra_repr(self) -> str:
+        padding = "" if self.padding_idx is None else f", padding_idx={self.padding_idx}"
+        return f"{', '.join(map(str, self.weight.shape))}{padding}"
 
 
 class Identity(Module):
@@ -281,7 +326,7 @@ class BatchNorm1d(Module):
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training, self.momentum, self.eps
         )
         if self.training:
-            apply(functional.add_in_place, (self.num_batches_tracked, 1))
+            apply(add_in_place, (self.num_batches_tracked, 1))
         return out
 
     def extra_repr(self) -> str:

@@ -34,6 +34,7 @@ from tinygrad_np.writes import Write, note
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
 Array = NDArray[Any]
+Params = Iterable[Tensor] | Iterable[Mapping[str, Any]]
 
 CHUNK = 131072
 """Elements updated at a time: enough to spread the cost of the calls, few enough for the cache. Measured on float32, a
@@ -43,9 +44,17 @@ quarter as many make SGD slower by an eighth to a quarter, and Adam by a twentie
 class Optimizer(ABC):
     """Base class of the optimizers. They update `.data` in place: a parameter keeps its array object.
 
+    Groups of parameters may have settings of their own, as in PyTorch:
+
+        optim.SGD([{"params": body.parameters(), "lr": 0.01}, {"params": head.parameters()}], lr=0.1, momentum=0.9)
+
+    What a group does not set is as for all. Such an optimizer is made of one for each group; they are its
+    `param_groups`, whose settings are attributes or, as in PyTorch, items. Setting `lr` of the whole, for example from
+    a schedule, keeps the rates of the groups in proportion; set `param_groups[0].lr` afterwards for one alone.
+
     Args:
         params: any iterable of leaf Tensors that require grad, real floating point, of any shapes. Frozen parameters of
-            a module are skipped, for as long as they are frozen.
+            a module are skipped, for as long as they are frozen. Or a list of groups, dicts with such "params".
         lr: the learning rate, a finite number >= 0. Set it at any time, for example from a schedule.
         weight_decay: adds weight_decay * p to each gradient, which is the gradient of the penalty weight_decay / 2
             |p|^2. AdamW decays in its own way.
@@ -53,7 +62,8 @@ class Optimizer(ABC):
             dtype each, zeros at first.
 
     Raises:
-        ArgumentError: no parameter can be trained, one comes twice or is no leaf, or a number is out of range.
+        ArgumentError: no parameter can be trained, one comes twice or is no leaf, a number is out of range, or a group
+            has unknown settings.
         ArgumentTypeError: `params` is no iterable, or a number is something else.
         DTypeError: a parameter is complex.
     """
@@ -61,23 +71,38 @@ class Optimizer(ABC):
     params: list[Tensor]
     """The parameters, in the order given."""
 
+    param_groups: "list[Optimizer]"
+    """One optimizer for each group of parameters, if there are groups."""
+
     weight_decay: float
+
+    _groups: "Sequence[Optimizer]" = ()
 
     decoupled = False
     """Whether the rule applies `weight_decay` itself."""
 
-    def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float, state_names: Sequence[str]) -> None:
+    def __init__(self, params: Params, lr: float, weight_decay: float, state_names: Sequence[str]) -> None:
         self.lr = lr
         self.weight_decay = number("weight_decay", weight_decay)
         require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a finite number >= 0")
-        self.params = _checked(params)
-        self._steps = [0] * len(self.params)
+        groups = _groups(params)
+        self.params = _checked([p for group in groups for p in group["params"]] if groups else params)
         self._state_names = state_names
+        self._chunks: list[tuple[Array, Array, list[Any], Write] | None] = [None] * len(self.params)
+        if groups:
+            of_all = {name: getattr(self, name) for name in self._settings()}
+            for group in groups:
+                require(group.keys() <= {"params", *of_all}, "the settings of a group", [*group], f"of {[*of_all]}")
+            self._groups = self.param_groups = [type(self)(**{**of_all, **group}) for group in groups]
+            self._at_first = self.lr, [group.lr for group in self.param_groups]
+            different = any(lr != self.lr for lr in self._at_first[1])
+            require(self.lr > 0 or not different, "lr", self.lr, "above 0, as groups have rates in proportion to it")
+            return
+        self._steps = [0] * len(self.params)
         self._state = [[np.zeros(p.size, p.dtype) for _ in state_names] for p in self.params]
         # Two arrays to compute in, shared by all parameters of a dtype.
         self._scratch = {dtype: np.empty((2, CHUNK), dtype) for dtype in {p.dtype for p in self.params}}
         self._made_for = [(p.shape, p.dtype) for p in self.params]
-        self._chunks: list[tuple[Array, Array, list[Any], Write] | None] = [None] * len(self.params)
 
     @property
     def lr(self) -> float:
@@ -89,11 +114,37 @@ class Optimizer(ABC):
         value = number("lr", value)
         require(0 <= value < math.inf, "lr", value, "a finite number >= 0")
         self._lr = value
+        if self._groups:
+            whole, rates = self._at_first
+            for group, rate in zip(self._groups, rates, strict=True):
+                group.lr = value if rate == whole else value * (rate / whole)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "lr" and self._groups and name in self._settings():
+            raise ArgumentError(
+                f"with groups of parameters, {name} is a setting of each; set it by optimizer.param_groups[i].{name}"
+            )
+        if name in ("amsgrad", "centered") and "_state" in vars(self):
+            raise ArgumentError(f"{name} decides what is remembered between steps; make another optimizer with it")
+        super().__setattr__(name, value)
+
+    def __getitem__(self, name: str) -> Any:
+        """The parameters, as "params", or a setting, by name, as in PyTorch's groups."""
+        return getattr(self, name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if name not in self._settings():
+            raise ArgumentError(f"{name!r} is no setting of {type(self).__name__}, which has {self._settings()}")
+        setattr(self, name, value)
+
+    def _settings(self) -> list[str]:
+        """The names of the arguments besides the parameters, as far as they are attributes."""
+        return [name for name in inspect.signature(type(self)).parameters if name != "params" and hasattr(self, name)]
 
     def __repr__(self) -> str:
-        names = [name for name in inspect.signature(type(self)).parameters if name != "params" and hasattr(self, name)]
-        settings = [f"{name}={getattr(self, name)!r}" for name in names]
-        return f"{type(self).__name__}({', '.join([f'{len(self.params)} parameters', *settings])})"
+        settings = [f"{name}={getattr(self, name)!r}" for name in self._settings()]
+        groups = f" in {len(self._groups)} groups" if self._groups else ""
+        return f"{type(self).__name__}({', '.join([f'{len(self.params)} parameters{groups}', *settings])})"
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_chunks": [None] * len(self.params)}  # a copy of a view is no view of the copy
@@ -125,8 +176,17 @@ class Optimizer(ABC):
             ShapeError: a parameter has another shape than when the optimizer was made.
             DTypeError: a parameter has another dtype than when the optimizer was made.
         """
-        lr, l2 = self.lr, 0.0 if self.decoupled else float(self.weight_decay)
-        by, updated = (f"{type(self).__name__}.step()", *users_line()), False
+        by = (f"{type(self).__name__}.step()", *users_line())
+        updated = [Optimizer._walk(group, by) for group in self._groups or [self]]
+        if not any(updated) and all(parameter.grad is None for parameter in self.params):
+            warn(
+                "none of the parameters has a gradient, so this step changes nothing; call backward() before it, after "
+                "zero_grad(). If the model was copied, or its parameters replaced, make an optimizer for the new ones"
+            )
+
+    def _walk(self, by: tuple[Any, ...]) -> bool:
+        """Update every parameter that has a gradient, and say whether there is any; `by` says who does."""
+        lr, l2, updated = self.lr, 0.0 if self.decoupled else float(self.weight_decay), False
         for i, parameter in enumerate(self.params):
             node = parameter.node  # None while it is frozen
             if node is None or node.grad is None:
@@ -148,11 +208,7 @@ class Optimizer(ABC):
                 data[...] = flat.reshape(data.shape)
             writes.again(by)
             updated = True
-        if not updated and all(parameter.grad is None for parameter in self.params):
-            warn(
-                "none of the parameters has a gradient, so this step changes nothing; call backward() before it, after "
-                "zero_grad(). If the model was copied, or its parameters replaced, make an optimizer for the new ones"
-            )
+        return updated
 
     @abstractmethod
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
@@ -180,6 +236,8 @@ class Optimizer(ABC):
             for each parameter i and each name that the optimizer documents, `name.i`, of the parameter's shape and
             dtype.
         """
+        if self._groups:
+            return _joined([group.state_dict() for group in self._groups])
         state: dict[str, Array] = {"step": np.array(self._steps, dtype=np.int64)}
         for i, (parameter, arrays) in enumerate(zip(self.params, self._state, strict=True)):
             for name, array in zip(self._state_names, arrays, strict=True):
@@ -213,6 +271,12 @@ class Optimizer(ABC):
                     f"{type(self).__name__} needs {expected[key].shape} and {expected[key].dtype}; "
                     "load it into an optimizer of the same parameters as the saved one"
                 )
+        if self._groups:
+            start = 0
+            for group in self._groups:
+                group.load_state_dict(_part(given, start, len(group.params)))
+                start += len(group.params)
+            return
         self._steps = given["step"].tolist()
         for i, arrays in enumerate(self._state):
             for name, array in zip(self._state_names, arrays, strict=True):
@@ -232,7 +296,8 @@ class SGD(Optimizer):
     $$ p \leftarrow p - \text{lr} \cdot b, \quad \text{or with nesterov} \quad
        p \leftarrow p - \text{lr} \, (g + \text{momentum} \cdot b) $$
 
-    b is remembered, as `momentum`, if momentum > 0.
+    With a dampening, g is multiplied by 1 - dampening where it is added to b, except at the first step. b is
+    remembered, as `momentum`, if momentum > 0.
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964); Sutskever et al., "On the
     importance of initialization and momentum in deep learning" (2013), section 2. As in PyTorch, b sums gradients, and
@@ -243,10 +308,11 @@ class SGD(Optimizer):
         lr: the learning rate, >= 0.
         momentum: at least 0 and less than 1.
         weight_decay: >= 0.
-        nesterov: whether to use Nesterov momentum, which needs a momentum above 0.
+        nesterov: whether to use Nesterov momentum, which needs a momentum above 0 and no dampening.
+        dampening: from 0 to 1.
 
     Raises:
-        ArgumentError: a number is out of range, or `nesterov` is set without momentum.
+        ArgumentError: a number is out of range, or `nesterov` is set without momentum or with dampening.
 
     >>> p = Tensor([1.0, 2.0], requires_grad=True)
     >>> optimizer = SGD([p], lr=0.5)
@@ -258,23 +324,25 @@ class SGD(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 1e-3,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
         nesterov: bool = False,
+        dampening: float = 0.0,
     ) -> None:
-        momentum = _share("momentum", momentum)
-        require(momentum > 0 or not nesterov, "momentum", momentum, "greater than 0 for nesterov")
-        super().__init__(params, lr, weight_decay, ["momentum"] if momentum else [])
-        self.momentum = momentum
-        self.nesterov = nesterov
+        self.momentum, self.nesterov = _share("momentum", momentum), nesterov
+        require(self.momentum > 0 or not nesterov, "momentum", self.momentum, "greater than 0 for nesterov")
+        self.dampening = number("dampening", dampening)
+        require(0 <= self.dampening <= 1, "dampening", self.dampening, "from 0 to 1")
+        require(not (nesterov and self.dampening), "dampening", self.dampening, "0 for nesterov")
+        super().__init__(params, lr, weight_decay, ["momentum"] if self.momentum else [])
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
         if self.momentum:
             (b,) = state
             b *= self.momentum
-            b += g
+            b += np.multiply(g, 1 - self.dampening, out=s) if self.dampening and t > 1 else g
             if self.nesterov:
                 np.multiply(b, self.momentum, out=s)
                 g = np.add(g, s, out=s)
@@ -292,9 +360,11 @@ class Adam(Optimizer):
 
     $$ p \leftarrow p - \text{lr} \cdot \frac{m / (1 - \beta_1^t)}{\sqrt{v / (1 - \beta_2^t)} + \text{eps}} $$
 
-    t counts steps from 1; m and v are remembered, as `exp_avg` and `exp_avg_sq`.
+    t counts steps from 1; m and v are remembered, as `exp_avg` and `exp_avg_sq`. With amsgrad, the largest v so far
+    takes the place of v in the last line, and is remembered as `max_exp_avg_sq`.
 
-    Source: Kingma & Ba, "Adam: A Method for Stochastic Optimization" (2015), Algorithm 1, with its defaults.
+    Source: Kingma & Ba, "Adam: A Method for Stochastic Optimization" (2015), Algorithm 1, with its defaults; amsgrad:
+    Reddi, Kale & Kumar, "On the Convergence of Adam and Beyond" (2018), in PyTorch's form.
 
     Args:
         params: the parameters, as for every `Optimizer`.
@@ -302,6 +372,7 @@ class Adam(Optimizer):
         betas: beta1 and beta2, each at least 0 and less than 1.
         eps: >= 0; keeps the division finite.
         weight_decay: >= 0.
+        amsgrad: whether steps may never become longer because gradients become smaller.
 
     Raises:
         ArgumentError: a number is out of range.
@@ -309,19 +380,20 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
     ) -> None:
         require(isinstance(betas, (tuple, list)) and len(betas) == 2, "betas", betas, "a pair of numbers")
         self.betas = _share("betas[0]", betas[0]), _share("betas[1]", betas[1])
-        self.eps = _eps(eps)
-        super().__init__(params, lr, weight_decay, ["exp_avg", "exp_avg_sq"])
+        self.eps, self.amsgrad = _eps(eps), amsgrad
+        super().__init__(params, lr, weight_decay, ["exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * bool(amsgrad)])
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
-        m, v = state
+        m, v, *largest = state
         beta1, beta2 = self.betas
 
         m *= beta1
@@ -330,6 +402,8 @@ class Adam(Optimizer):
         np.multiply(g, g, out=s)
         s *= 1 - beta2
         v += s
+        if largest:
+            v = np.maximum(largest[0], v, out=largest[0])
         # The paper's more efficient order (end of section 2): the corrections are folded into the scalars.
         correction = math.sqrt(1 - beta2**t)
         np.sqrt(v, out=s)
@@ -348,7 +422,7 @@ class AdamW(Adam):
     is multiplied by `lr`, and is 0.01 by default. The state has Adam's names and meaning.
 
     Args:
-        params, lr, betas, eps: as for `Adam`.
+        params, lr, betas, eps, amsgrad: as for `Adam`.
         weight_decay: >= 0.
 
     Raises:
@@ -359,13 +433,14 @@ class AdamW(Adam):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 1e-3,
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad)
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
         p *= 1 - lr * self.weight_decay
@@ -383,9 +458,11 @@ class RMSprop(Optimizer):
 
     $$ p \leftarrow p - \text{lr} \cdot b $$
 
-    v is remembered, as `square_avg`, and b, as `momentum`, if momentum > 0.
+    v is remembered, as `square_avg`, and b, as `momentum`, if momentum > 0. If it is centered, the square of the
+    running mean of g, remembered as `grad_avg`, is subtracted from v under the root: what is left is the variance.
 
-    Source: Tieleman & Hinton, "Neural Networks for Machine Learning" (2012), lecture 6.5; the defaults are PyTorch's.
+    Source: Tieleman & Hinton, "Neural Networks for Machine Learning" (2012), lecture 6.5; centered: Graves, "Generating
+    sequences with recurrent neural networks" (2013), equations 38 to 40. The rest and the defaults are PyTorch's.
 
     Args:
         params: the parameters, as for every `Optimizer`.
@@ -394,6 +471,7 @@ class RMSprop(Optimizer):
         eps: >= 0; keeps the division finite.
         weight_decay: >= 0.
         momentum: at least 0 and less than 1.
+        centered: whether to divide by the standard deviation of the gradient.
 
     Raises:
         ArgumentError: a number is out of range.
@@ -401,27 +479,37 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Params,
         lr: float = 1e-2,
         alpha: float = 0.99,
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         momentum: float = 0.0,
+        centered: bool = False,
     ) -> None:
         self.alpha, self.momentum, self.eps = _share("alpha", alpha), _share("momentum", momentum), _eps(eps)
-        super().__init__(params, lr, weight_decay, ["square_avg", "momentum"] if self.momentum else ["square_avg"])
+        self.centered = centered
+        names = {"square_avg": True, "momentum": self.momentum, "grad_avg": centered}
+        super().__init__(params, lr, weight_decay, [name for name, used in names.items() if used])
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
-        v, *momentum = state
+        v, *others = state
         v *= self.alpha
         np.multiply(g, g, out=s)
         s *= 1 - self.alpha
         v += s
-        np.sqrt(v, out=s)
+        if self.centered:
+            mean = others.pop()
+            mean *= self.alpha
+            mean += np.multiply(g, 1 - self.alpha, out=s)
+            np.subtract(v, np.multiply(mean, mean, out=s), out=s)
+            np.sqrt(np.maximum(s, 0, out=s), out=s)  # which rounding may have made negative
+        else:
+            np.sqrt(v, out=s)
         s += self.eps
         b = np.divide(g, s, out=s)
-        if momentum:
-            (b,) = momentum
+        if others:
+            (b,) = others
             b *= self.momentum
             b += s
         p -= np.multiply(b, lr, out=s)
@@ -439,17 +527,64 @@ def _eps(value: float) -> float:
     return value
 
 
-def _checked(params: Iterable[Tensor]) -> list[Tensor]:
-    """The parameters as a list, if each of them can be trained or is frozen, and comes once."""
+def _groups(params: Any) -> list[dict[str, Any]]:
+    """The groups with lists of their parameters; none if there is only a number of parameters."""
+    if not isinstance(params, (list, tuple)) or not any(isinstance(item, Mapping) for item in params):
+        return []
+    for group in params:
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise ArgumentError(
+                f'each group of parameters must be a dict with "params", but one is {group!r:.80}; write '
+                '[{"params": model.parameters(), "lr": 0.01}, ...]'
+            )
+    return [{**group, "params": _Checked(_listed(group["params"]))} for group in params]
+
+
+class _Checked(list[Tensor]):
+    """The parameters of a group, which are checked with all others."""
+
+
+def _joined(states: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """The states of the groups as one, with the parameters numbered through."""
+    joined = {"step": np.concatenate([state["step"] for state in states])}
+    start = 0
+    for state in states:
+        for key, array in state.items():
+            name, _, i = key.rpartition(".")
+            if name:
+                joined[f"{name}.{start + int(i)}"] = array
+        start += len(state["step"])
+    return joined
+
+
+def _part(joined: Mapping[str, Array], start: int, count: int) -> dict[str, Array]:
+    """The state of a group of so many parameters from a number on."""
+    part = {"step": joined["step"][start : start + count]}
+    for key, array in joined.items():
+        name, _, i = key.rpartition(".")
+        if name and start <= int(i) < start + count:
+            part[f"{name}.{int(i) - start}"] = array
+    return part
+
+
+def _listed(params: Any) -> list[Any]:
+    """The parameters as a list, if they come in an order."""
     if isinstance(params, Tensor):
         raise ArgumentError("params must be an iterable of parameters, but is a single Tensor; pass [parameter]")
     if not isinstance(params, Iterable) or isinstance(params, (set, frozenset)):  # the state is saved in their order
         raise ArgumentTypeError(
             f"params must be parameters in an order, but is a {type(params).__name__}; pass model.parameters()"
         )
+    return list(params)
+
+
+def _checked(params: Any) -> list[Tensor]:
+    """The parameters as a list, if each of them can be trained or is frozen, and comes once."""
+    if isinstance(params, _Checked):
+        return params
     checked: list[Tensor] = []
     seen: dict[int, int] = {}
-    for i, parameter in enumerate(params):
+    for i, parameter in enumerate(_listed(params)):
         if not isinstance(parameter, Tensor):
             raise ArgumentError(
                 f"params must be Tensors, but item {i} is a {type(parameter).__name__}; pass model.parameters()"

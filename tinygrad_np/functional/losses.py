@@ -1,0 +1,380 @@
+"""The losses, and the one-hot form of class indices. Their `reduction` is "mean", "sum", or "none" for all of them."""
+
+from __future__ import annotations
+
+__docformat__ = "google"
+
+from typing import Any
+
+import numpy as np
+
+from tinygrad_np.arguments import ArrayLike, DTypeLike, number, require
+from tinygrad_np.derivatives.elementwise import in_single
+from tinygrad_np.derivatives.table import differentiable
+from tinygrad_np.errors import ArgumentError, ShapeError
+from tinygrad_np.functional.activations import below_maximum, log_softmax, softmax, softmax_vjp, softplus
+from tinygrad_np.functional.arrays import as_array, integers_below, like, real_array
+from tinygrad_np.tensor import Tensor
+
+__all__ = [
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "huber_loss",
+    "l1_loss",
+    "mse_loss",
+    "nll_loss",
+    "one_hot",
+    "smooth_l1_loss",
+]
+
+
+# Classes
+
+USUAL = {"smoothing": 0, "ignore_index": -100, "reduction": "mean"}
+
+
+def cross_entropy(
+    logits: Tensor | np.ndarray,
+    target: ArrayLike | Tensor,
+    label_smoothing: float = 0.0,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    r"""The cross-entropy between the target and softmax(logits), its mean over the batch.
+
+    $$ -\frac{1}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} \text{target}_{nc} \log \text{softmax}(\text{logits})_{nc} $$
+
+    With class weights, the term of each class c is multiplied by its weight. For class indices the mean is then the
+    weighted one: the sum divided by the sum of the weights of the targets. All this is PyTorch's.
+
+    Args:
+        logits: shape (N, C), unnormalised: do not apply softmax first.
+        target: class indices, integers of shape (N,), or probabilities of shape (N, C).
+        label_smoothing: mixes the target with the uniform distribution: Szegedy et al., "Rethinking the Inception
+            architecture for computer vision" (2015), section 7.
+        weight: of each class, shape (C,), or None. Constants: they get no gradient.
+        ignore_index: a class index that marks rows which do not count.
+        reduction: "mean", "sum", or "none" for the cross-entropy of each row.
+
+    Returns:
+        A scalar, or shape (N,) without reduction.
+
+    Raises:
+        ShapeError: the shapes do not fit.
+        ArgumentError: a class index outside 0 ... C - 1, a mean of nothing, or a smoothing outside [0, 1].
+        DTypeError: class indices that are no integers, or complex logits.
+
+    >>> round(float(cross_entropy(np.zeros((1, 10)), np.array([3]))), 4)  # the logarithm of 10
+    2.3026
+    """
+    label_smoothing = number("label_smoothing", label_smoothing)
+    if not 0 <= label_smoothing <= 1:
+        raise ArgumentError(f"label_smoothing must be between 0 and 1, not {label_smoothing}")
+    logits = real_array(logits, "cross_entropy")
+    if not isinstance(target, (np.ndarray, Tensor)):
+        target = np.asarray(target)
+    weights = _class_weights(logits, weight)
+    if target.ndim == 1:
+        _check_classes(logits, target, reduction)
+        settings = {"smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
+        changed: dict[str, Any] = {
+            name: value for name, value in settings.items() if value != USUAL[name]
+        }  # drawings show these
+        return _cross_entropy(logits, target, *([] if weights is None else [weights]), **changed)
+    _check_reduction(reduction)
+    if logits.ndim != 2 or np.shape(target) != logits.shape or logits.size == 0:
+        raise ShapeError(
+            f"logits have shape {np.shape(logits)} and the target {np.shape(target)}; expected (N, C) with class "
+            "indices of shape (N,) or probabilities of shape (N, C), and N and C at least 1"
+        )
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / logits.shape[1]
+    if weights is not None:
+        target = target * weights
+    logarithms = log_softmax(logits)
+    ruled_out = np.logical_and(target == 0, logarithms == -np.inf)  # a class of probability 0 in both costs nothing
+    losses = -in_single(np.where(ruled_out, 0, logarithms) * target)
+    if reduction == "none":
+        return like(np.sum(losses, axis=1), logits)
+    return like(np.sum(losses) / (len(logits) if reduction == "mean" else 1), logits)
+
+
+def nll_loss(
+    log_probabilities: Tensor | np.ndarray,
+    target: ArrayLike | Tensor,
+    *,
+    weight: ArrayLike | None = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """The mean over the batch of -log_probabilities[i, target[i]]: cross-entropy after `log_softmax`.
+
+    Args and errors as `cross_entropy`, with class indices only.
+    """
+    log_probabilities = as_array(log_probabilities)
+    indices = target if isinstance(target, Tensor) else np.asarray(target)
+    _check_classes(log_probabilities, indices, reduction)
+    ignored = np.equal(indices, ignore_index)
+    indices = integers_below(np.where(ignored, 0, indices), log_probabilities.shape[1])
+    chosen = log_probabilities[np.arange(len(indices)), indices]
+    weights = _class_weights(log_probabilities, weight)
+    shares = np.where(ignored, 0, np.ones(len(indices), chosen.dtype) if weights is None else weights[indices])
+    losses = in_single(np.where(ignored, 0, -chosen * shares))
+    if reduction == "mean":
+        losses = np.sum(losses) / _some(np.sum(in_single(shares)), ignore_index)
+    return like(np.sum(losses) if reduction == "sum" else losses, log_probabilities)
+
+
+def _class_weights(scores: Any, weight: Any) -> Any:
+    if weight is None:
+        return None
+    if np.shape(weight) != scores.shape[1:2]:
+        raise ShapeError(
+            f"the class weights have shape {np.shape(weight)}, but the scores {scores.shape}; expected one weight for "
+            "each of the C classes, shape (C,)"
+        )
+    dtype = scores.dtype if scores.dtype.kind == "f" else np.float64
+    return weight.astype(dtype) if isinstance(weight, Tensor) else np.asarray(weight, dtype)
+
+
+def _check_classes(scores: Any, indices: Any, reduction: str) -> None:
+    _check_reduction(reduction)
+    shape = scores.shape
+    if len(shape) != 2 or indices.shape != shape[:1] or 0 in (shape if reduction == "mean" else shape[1:]):
+        raise ShapeError(
+            f"the scores have shape {shape} and the class indices {indices.shape}; "
+            "expected (N, C) and (N,), with N and C at least 1"
+        )
+
+
+def _check_reduction(reduction: str) -> None:
+    require(reduction in ("mean", "sum", "none"), "reduction", reduction, '"mean", "sum" or "none"')
+
+
+@differentiable(None, None)
+def _some(total: Any, ignore_index: int) -> Any:
+    """The sum of what the rows count, by which a mean is divided."""
+    if total == 0:
+        raise ArgumentError(
+            f"there is nothing to take the mean of: all targets are ignore_index, {ignore_index}, or of classes of "
+            'weight 0; use reduction="sum", which is 0 then'
+        )
+    return total
+
+
+def _cross_entropy_vjp(
+    g: Any,
+    out: Any,
+    logits: Any,
+    indices: Any,
+    weight: Any = None,
+    smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
+    _, error, shares, total = out
+    gradient = None
+    if 0 in g:
+        start = in_single(g[0])
+        gradient = error * (np.expand_dims(start, 1) if reduction == "none" else start / total)
+    if 1 not in g:
+        return gradient
+    # The derivative is being differentiated: what the error depends on is softmax(logits).
+    of_error = softmax_vjp(g[1] * shares, softmax(logits), logits)
+    return of_error if gradient is None else gradient + of_error
+
+
+@differentiable(_cross_entropy_vjp, None, residuals=True)
+def _cross_entropy(
+    logits: Any,
+    indices: Any,
+    weight: Any = None,
+    smoothing: float = 0.0,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """The loss for class indices; and for the derivative softmax(logits) minus the smoothed target, both times what
+    the row counts, then what each row counts, and the number that divides the sum.
+    """
+    # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
+    x = logits.T.astype(logits.dtype if logits.dtype.char in "fd" else np.result_type(logits, np.float32), order="C")
+    ignored = indices == ignore_index
+    some = np.count_nonzero(ignored)
+    indices = integers_below(np.where(ignored, 0, indices) if some else indices, len(x))
+    # What a row's loss is multiplied by, as a whole and for its target, and what for every class.
+    total: Any = len(indices) - some
+    shares: Any = 1.0
+    peak: Any = 1 - smoothing
+    floor: Any = smoothing / len(x)
+    if weight is not None:
+        weight = weight.astype(x.dtype)
+        total = np.add.reduce(weight[indices], where=~ignored)
+        peak, floor = weight[indices] * peak, np.expand_dims(weight, 1) * floor
+        shares = peak + np.add.reduce(floor)
+    target = indices, np.arange(len(indices))
+    maximum = np.maximum.reduce(x)
+    if np.maximum.reduce(maximum, initial=-np.inf) == np.inf:
+        x, _ = below_maximum(x, axis=0)
+    else:
+        x -= maximum
+    expected = x[target] * peak  # the logit that the target expects
+    if smoothing:
+        expected += np.add.reduce(x * floor)
+    np.exp(x, out=x)
+    totals = np.add.reduce(x)
+    x /= totals
+    if weight is not None:
+        x *= shares
+    if smoothing:
+        x -= floor
+    x[target] -= peak
+    losses = np.log(totals) * shares - expected
+    if some:
+        losses[ignored], x[:, ignored] = 0, 0
+        shares = shares * ~ignored
+    shares = np.reshape(np.asarray(shares, x.dtype), (-1, 1))
+    total = np.asarray(_some(total, ignore_index) if reduction == "mean" else 1, x.dtype)
+    return like(losses if reduction == "none" else np.add.reduce(losses) / total, logits), x.T, shares, total
+
+
+def binary_cross_entropy_with_logits(
+    x: Tensor | np.ndarray,
+    target: Tensor | np.ndarray,
+    weight: ArrayLike | Tensor | None = None,
+    *,
+    reduction: str = "mean",
+    pos_weight: ArrayLike | Tensor | None = None,
+) -> Tensor:
+    r"""The cross-entropy of yes or no for each element, between the target and sigmoid(x).
+
+    $$ -\text{pos weight} \cdot \text{target} \cdot \log \sigma(x) - (1 - \text{target}) \log (1 - \sigma(x)) $$
+
+    Args:
+        x: any shape, unnormalised: do not apply sigmoid first.
+        target: probabilities of yes, of the same shape.
+        weight: multiplies the elements; any shape that broadcasts.
+        reduction: "mean", "sum", or "none".
+        pos_weight: multiplies the term of yes, for example by how many times rarer it is; any shape that broadcasts.
+
+    Returns:
+        A scalar, or the shape of x without reduction.
+
+    Raises:
+        ShapeError: x and target have different shapes.
+        ArgumentError: the reduction is unknown.
+        DTypeError: one of them is complex.
+
+    >>> round(float(binary_cross_entropy_with_logits(np.zeros(3), np.array([0, 1, 1]))), 4)  # the logarithm of 2
+    0.6931
+    """
+    x, target = _alike(x, target, "binary_cross_entropy_with_logits")
+    yes, no = target * softplus(-x), (1 - target) * softplus(x)
+    if pos_weight is not None:
+        yes = yes * _factor(pos_weight, x)
+    losses = yes + no
+    return _reduced(losses if weight is None else losses * _factor(weight, x), reduction)
+
+
+# Numbers
+
+
+def mse_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray, reduction: str = "mean") -> Tensor:
+    """The mean over all elements of (x - target)^2.
+
+    Args:
+        x: any shape.
+        target: the same shape.
+        reduction: "mean", "sum", or "none" for each element.
+
+    Returns:
+        A scalar, or the shape of x without reduction.
+
+    Raises:
+        ShapeError: the shapes differ. They are not broadcast: (N, 1) against (N,) is nearly always a mistake.
+        ArgumentError: the reduction is unknown.
+        DTypeError: one of them is complex.
+    """
+    difference = _difference(x, target, "mse_loss")
+    single = in_single(difference)
+    return like(_reduced(single * single, reduction), difference)
+
+
+def l1_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray, reduction: str = "mean") -> Tensor:
+    """The mean over all elements of |x - target|, whose derivative at 0 is taken as 0.
+
+    Args, returned shape and errors as `mse_loss`.
+    """
+    return _reduced(np.abs(_difference(x, target, "l1_loss")), reduction)
+
+
+def huber_loss(
+    x: Tensor | np.ndarray, target: Tensor | np.ndarray, reduction: str = "mean", delta: float = 1.0
+) -> Tensor:
+    r"""The mean over all elements of half the squared difference, which continues as a straight line from delta on.
+
+    $$ \tfrac12 d^2 \text{ where } |d| < \delta, \text{ else } \delta \left(|d| - \tfrac12 \delta\right),
+       \quad d = x - \text{target} $$
+
+    Source: Huber, "Robust estimation of a location parameter" (1964). Args, returned shape and errors as `mse_loss`.
+
+    Args:
+        delta: where the line begins, a number above 0.
+    """
+    delta = number("delta", delta)
+    require(delta > 0, "delta", delta, "a number > 0")
+    difference = _difference(x, target, "huber_loss")
+    single = in_single(difference)
+    near = np.clip(single, -delta, delta)  # its slope
+    return like(_reduced(near * (single - near * 0.5), reduction), difference)
+
+
+def smooth_l1_loss(
+    x: Tensor | np.ndarray, target: Tensor | np.ndarray, reduction: str = "mean", beta: float = 1.0
+) -> Tensor:
+    """`huber_loss` divided by its delta, here beta: |x - target|, rounded off at 0. With a beta of 0 it is `l1_loss`.
+
+    Source: Girshick, "Fast R-CNN" (2015), equation 3. Args, returned shape and errors as `mse_loss`.
+    """
+    beta = number("beta", beta)
+    require(beta >= 0, "beta", beta, "a number >= 0")
+    return huber_loss(x, target, reduction, beta) / beta if beta else l1_loss(x, target, reduction)
+
+
+def _alike(x: Any, target: Any, function: str) -> tuple[Any, Any]:
+    """Both as arrays of real numbers, the target at most as precise as x."""
+    if np.shape(x) != np.shape(target):
+        raise ShapeError(f"{function} got shapes {np.shape(x)} and {np.shape(target)}, which must be the same")
+    x, target = real_array(x, function), real_array(target, function)
+    return x, target if target.dtype.kind == "f" or x.dtype.kind != "f" else target.astype(x.dtype)
+
+
+def _difference(x: Any, target: Any, function: str) -> Any:
+    x, target = _alike(x, target, function)
+    return x - target
+
+
+def _factor(weight: Any, x: Any) -> Any:
+    """A constant in the precision of x, which it must not change."""
+    return weight if isinstance(weight, Tensor) else np.asarray(weight, x.dtype if x.dtype.kind == "f" else None)
+
+
+def _reduced(losses: Any, reduction: str) -> Any:
+    _check_reduction(reduction)
+    if reduction == "none":
+        return losses
+    return like((np.mean if reduction == "mean" else np.sum)(in_single(losses)), losses)
+
+
+def one_hot(indices: ArrayLike | Tensor, num_classes: int, dtype: DTypeLike = np.float32) -> np.ndarray:
+    """A 1 at the index and 0 elsewhere along a new last axis: from shape (...) to shape (..., num_classes).
+
+    Raises:
+        ArgumentError: an index outside 0 ... num_classes - 1.
+        DTypeError: the indices are no integers.
+    """
+    checked = integers_below(indices if isinstance(indices, Tensor) else np.asarray(indices), num_classes)
+    hot: np.ndarray = (checked[..., np.newaxis] == np.arange(num_classes)).astype(dtype)
+    return hot
