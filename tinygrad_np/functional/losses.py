@@ -30,8 +30,6 @@ __all__ = [
 
 # Classes
 
-USUAL = {"smoothing": 0, "ignore_index": -100, "reduction": "mean"}
-
 
 def cross_entropy(
     logits: Tensor | np.ndarray,
@@ -39,7 +37,7 @@ def cross_entropy(
     label_smoothing: float = 0.0,
     *,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     r"""The cross-entropy between the target and softmax(logits), its mean over the batch.
@@ -47,7 +45,8 @@ def cross_entropy(
     $$ -\frac{1}{N} \sum_{n=1}^{N} \sum_{c=1}^{C} \text{target}_{nc} \log \text{softmax}(\text{logits})_{nc} $$
 
     With class weights, the term of each class c is multiplied by its weight. For class indices the mean is then the
-    weighted one: the sum divided by the sum of the weights of the targets. All this is PyTorch's.
+    weighted one: the sum divided by the sum of the weights of the targets. All this is PyTorch's, but that no class
+    index is ignored unless you say which.
 
     Args:
         logits: shape (N, C), unnormalised: do not apply softmax first.
@@ -78,11 +77,10 @@ def cross_entropy(
     weights = _class_weights(logits, weight)
     if target.ndim == 1:
         _check_classes(logits, target, reduction)
-        settings = {"smoothing": label_smoothing, "ignore_index": ignore_index, "reduction": reduction}
-        changed: dict[str, Any] = {
-            name: value for name, value in settings.items() if value != USUAL[name]
-        }  # drawings show these
-        return _cross_entropy(logits, target, *([] if weights is None else [weights]), **changed)
+        if weights is not None or ignore_index is not None or reduction != "mean":
+            return _nll(log_softmax(logits), target, weights, ignore_index, reduction, label_smoothing)
+        smoothing = {"smoothing": label_smoothing} if label_smoothing else {}  # drawings show it
+        return _cross_entropy(logits, integers_below(target, logits.shape[1]), **smoothing)
     _check_reduction(reduction)
     if logits.ndim != 2 or np.shape(target) != logits.shape or logits.size == 0:
         raise ShapeError(
@@ -106,7 +104,7 @@ def nll_loss(
     target: ArrayLike | Tensor,
     *,
     weight: ArrayLike | None = None,
-    ignore_index: int = -100,
+    ignore_index: int | None = None,
     reduction: str = "mean",
 ) -> Tensor:
     """The mean over the batch of -log_probabilities[i, target[i]]: cross-entropy after `log_softmax`.
@@ -116,15 +114,26 @@ def nll_loss(
     log_probabilities = as_array(log_probabilities)
     indices = target if isinstance(target, Tensor) else np.asarray(target)
     _check_classes(log_probabilities, indices, reduction)
-    ignored = np.equal(indices, ignore_index)
-    indices = integers_below(np.where(ignored, 0, indices), log_probabilities.shape[1])
-    chosen = log_probabilities[np.arange(len(indices)), indices]
-    weights = _class_weights(log_probabilities, weight)
-    shares = np.where(ignored, 0, np.ones(len(indices), chosen.dtype) if weights is None else weights[indices])
-    losses = in_single(np.where(ignored, 0, -chosen * shares))
+    return _nll(log_probabilities, indices, _class_weights(log_probabilities, weight), ignore_index, reduction)
+
+
+def _nll(
+    logarithms: Any, indices: Any, weights: Any, ignore_index: int | None, reduction: str, smoothing: float = 0.0
+) -> Any:
+    """The losses of class indices. With smoothing, each is mixed with the mean of those of all classes."""
+    ignored = np.zeros(len(indices), bool) if ignore_index is None else np.equal(indices, ignore_index)
+    indices = integers_below(
+        np.where(ignored, 0, indices) if ignore_index is not None else indices, logarithms.shape[1]
+    )
+    shares = np.ones(len(indices), logarithms.dtype) if weights is None else weights[indices]
+    losses = -logarithms[np.arange(len(indices)), indices] * shares
+    if smoothing:
+        every = -np.mean(logarithms if weights is None else logarithms * weights, axis=1)
+        losses = losses * (1 - smoothing) + every * smoothing
+    losses, shares = in_single(np.where(ignored, 0, losses)), in_single(np.where(ignored, 0, shares))
     if reduction == "mean":
-        losses = np.sum(losses) / _some(np.sum(in_single(shares)), ignore_index)
-    return like(np.sum(losses) if reduction == "sum" else losses, log_probabilities)
+        losses = np.sum(losses) / _some(np.sum(shares))
+    return like(np.sum(losses) if reduction == "sum" else losses, logarithms)
 
 
 def _class_weights(scores: Any, weight: Any) -> Any:
@@ -153,91 +162,50 @@ def _check_reduction(reduction: str) -> None:
     require(reduction in ("mean", "sum", "none"), "reduction", reduction, '"mean", "sum" or "none"')
 
 
-@differentiable(None, None)
-def _some(total: Any, ignore_index: int) -> Any:
+@differentiable(None)
+def _some(total: Any) -> Any:
     """The sum of what the rows count, by which a mean is divided."""
     if total == 0:
         raise ArgumentError(
-            f"there is nothing to take the mean of: all targets are ignore_index, {ignore_index}, or of classes of "
-            'weight 0; use reduction="sum", which is 0 then'
+            "there is nothing to take the mean of: all targets are ignore_index, or of classes of weight 0; use "
+            'reduction="sum", which is 0 then'
         )
     return total
 
 
-def _cross_entropy_vjp(
-    g: Any,
-    out: Any,
-    logits: Any,
-    indices: Any,
-    weight: Any = None,
-    smoothing: float = 0.0,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Any:
+def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
-    _, error, shares, total = out
-    gradient = None
-    if 0 in g:
-        start = in_single(g[0])
-        gradient = error * (np.expand_dims(start, 1) if reduction == "none" else start / total)
+    _, error = out
+    gradient = None if 0 not in g else error * (in_single(g[0]) / len(indices))
     if 1 not in g:
         return gradient
     # The derivative is being differentiated: what the error depends on is softmax(logits).
-    of_error = softmax_vjp(g[1] * shares, softmax(logits), logits)
+    of_error = softmax_vjp(g[1], softmax(logits), logits)
     return of_error if gradient is None else gradient + of_error
 
 
 @differentiable(_cross_entropy_vjp, None, residuals=True)
-def _cross_entropy(
-    logits: Any,
-    indices: Any,
-    weight: Any = None,
-    smoothing: float = 0.0,
-    ignore_index: int = -100,
-    reduction: str = "mean",
-) -> Any:
-    """The loss for class indices; and for the derivative softmax(logits) minus the smoothed target, both times what
-    the row counts, then what each row counts, and the number that divides the sum.
-    """
+def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
+    """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
     x = logits.T.astype(logits.dtype if logits.dtype.char in "fd" else np.result_type(logits, np.float32), order="C")
-    ignored = indices == ignore_index
-    some = np.count_nonzero(ignored)
-    indices = integers_below(np.where(ignored, 0, indices) if some else indices, len(x))
-    # What a row's loss is multiplied by, as a whole and for its target, and what for every class.
-    total: Any = len(indices) - some
-    shares: Any = 1.0
-    peak: Any = 1 - smoothing
-    floor: Any = smoothing / len(x)
-    if weight is not None:
-        weight = weight.astype(x.dtype)
-        total = np.add.reduce(weight[indices], where=~ignored)
-        peak, floor = weight[indices] * peak, np.expand_dims(weight, 1) * floor
-        shares = peak + np.add.reduce(floor)
     target = indices, np.arange(len(indices))
     maximum = np.maximum.reduce(x)
-    if np.maximum.reduce(maximum, initial=-np.inf) == np.inf:
+    if np.maximum.reduce(maximum) == np.inf:
         x, _ = below_maximum(x, axis=0)
     else:
         x -= maximum
-    expected = x[target] * peak  # the logit that the target expects
+    expected = x[target]  # the logit that the target expects
     if smoothing:
-        expected += np.add.reduce(x * floor)
+        expected *= 1 - smoothing
+        expected += np.add.reduce(x) * (smoothing / len(x))
     np.exp(x, out=x)
     totals = np.add.reduce(x)
     x /= totals
-    if weight is not None:
-        x *= shares
     if smoothing:
-        x -= floor
-    x[target] -= peak
-    losses = np.log(totals) * shares - expected
-    if some:
-        losses[ignored], x[:, ignored] = 0, 0
-        shares = shares * ~ignored
-    shares = np.reshape(np.asarray(shares, x.dtype), (-1, 1))
-    total = np.asarray(_some(total, ignore_index) if reduction == "mean" else 1, x.dtype)
-    return like(losses if reduction == "none" else np.add.reduce(losses) / total, logits), x.T, shares, total
+        x -= smoothing / len(x)
+    x[target] -= 1 - smoothing
+    return like(np.add.reduce(np.log(totals) - expected) / len(indices), logits), x.T
 
 
 def binary_cross_entropy_with_logits(

@@ -63,7 +63,7 @@ class CrossEntropyLoss(_Loss):
         label_smoothing: float = 0.0,
         *,
         weight: ArrayLike | None = None,
-        ignore_index: int = -100,
+        ignore_index: int | None = None,
         reduction: str = "mean",
     ) -> None:
         super().__init__(reduction)
@@ -100,7 +100,7 @@ class NLLLoss(_Loss):
         ArgumentError: when called, if a class index is outside 0 ... C - 1.
     """
 
-    def __init__(self, weight: ArrayLike | None = None, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(self, weight: ArrayLike | None = None, ignore_index: int | None = None, reduction: str = "mean") -> None:
         super().__init__(reduction)
         self.weight, self.ignore_index = _weights(weight), ignore_index
 
