@@ -125,6 +125,8 @@ def _nll(
     indices = integers_below(
         np.where(ignored, 0, indices) if ignore_index is not None else indices, logarithms.shape[1]
     )
+    if isinstance(indices, Tensor) and weights is not None:  # an array cannot be indexed by a Tensor being traced
+        weights = Tensor(weights)
     shares = np.ones(len(indices), logarithms.dtype) if weights is None else weights[indices]
     losses = -logarithms[np.arange(len(indices)), indices] * shares
     if smoothing:

@@ -100,7 +100,9 @@ class NLLLoss(_Loss):
         ArgumentError: when called, if a class index is outside 0 ... C - 1.
     """
 
-    def __init__(self, weight: ArrayLike | None = None, ignore_index: int | None = None, reduction: str = "mean") -> None:
+    def __init__(
+        self, weight: ArrayLike | None = None, ignore_index: int | None = None, reduction: str = "mean"
+    ) -> None:
         super().__init__(reduction)
         self.weight, self.ignore_index = _weights(weight), ignore_index
 
