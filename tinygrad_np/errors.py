@@ -11,7 +11,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain, pairwise
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,7 @@ __all__ = [
     "freed",
     "no_derivative",
     "unexpected_keyword",
+    "users_frame",
     "users_frames",
     "users_line",
     "warn",
@@ -144,11 +145,17 @@ PACKAGE = os.path.dirname(__file__) + os.sep
 NUMPY = os.path.dirname(np.__file__) + os.sep
 
 
-def users_line() -> tuple[str, int]:
-    """The file and line from which the user called into this package, perhaps through NumPy."""
+def users_frame() -> FrameType | None:
+    """The frame from which the user called into this package, perhaps through NumPy."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith((PACKAGE, NUMPY)):
         frame = frame.f_back
+    return frame
+
+
+def users_line() -> tuple[str, int]:
+    """The file and line of that frame."""
+    frame = users_frame()
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
 
 

@@ -21,6 +21,7 @@ from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError
+from tinygrad_np.recording import composed
 from tinygrad_np.tensor import Tensor, plain_array
 from tinygrad_np.writes import written
 
@@ -152,6 +153,7 @@ def _dropped(x: Any, p: float, generator: np.random.Generator) -> Any:
     return x * scaled, scaled
 
 
+@composed
 def layer_norm(
     x: Array,
     normalized_shape: tuple[int, ...],
@@ -184,6 +186,7 @@ def layer_norm(
     return _scale_and_shift(_like(deviation / np.sqrt(variance + eps), x), weight, bias)
 
 
+@composed
 def batch_norm(
     x: Array,
     running_mean: np.ndarray,
@@ -291,6 +294,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
 _GELU_SCALE = float(np.sqrt(2 / np.pi))
 
 
+@composed
 def gelu(x: Array) -> Array:
     r"""x times the normal distribution function of x, in the tanh approximation.
 
@@ -437,6 +441,7 @@ def cross_entropy(logits: Tensor | np.ndarray, target: ArrayLike | Tensor, label
     return _like(-np.sum(in_single(np.where(ruled_out, 0, logarithms) * target)) / len(logits), logits)
 
 
+@composed
 def nll_loss(log_probabilities: Tensor | np.ndarray, target: ArrayLike | Tensor) -> Tensor:
     """The mean over the batch of -log_probabilities[i, target[i]]: cross-entropy after `log_softmax`.
 
@@ -447,6 +452,7 @@ def nll_loss(log_probabilities: Tensor | np.ndarray, target: ArrayLike | Tensor)
     return -np.mean(log_probabilities[np.arange(len(indices)), indices])  # type: ignore[return-value]
 
 
+@composed
 def mse_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray) -> Tensor:
     """The mean over all elements of (x - target)^2.
 
@@ -501,10 +507,10 @@ def _class_indices(scores: Any, target: Any) -> Any:
     return integers_below(indices, shape[1])
 
 
-def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
+def _cross_entropy_vjp(g: Any, out: Any, logits: Any, target: Any, smoothing: float = 0.0) -> Any:
     """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
     _, error = out
-    gradient = None if 0 not in g else error * (in_single(g[0]) / len(indices))
+    gradient = None if 0 not in g else error * (in_single(g[0]) / len(target))
     if 1 not in g:
         return gradient
     # The derivative is being differentiated: what the error depends on is softmax(logits).
@@ -513,17 +519,17 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: f
 
 
 @differentiable(_cross_entropy_vjp, None, residuals=True)
-def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
+def _cross_entropy(logits: Any, target: Any, smoothing: float = 0.0) -> Any:
     """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
     x = logits.T.astype(logits.dtype if logits.dtype.char in "fd" else np.result_type(logits, np.float32), order="C")
-    target = indices, np.arange(len(indices))
+    at = target, np.arange(len(target))
     maximum = np.maximum.reduce(x)
     if np.maximum.reduce(maximum) == np.inf:
         x, _ = _below_maximum(x, axis=0)
     else:
         x -= maximum
-    expected = x[target]  # the logit that the target expects
+    expected = x[at]  # the logit that the target expects
     if smoothing:
         expected *= 1 - smoothing
         expected += np.add.reduce(x) * (smoothing / len(x))
@@ -532,5 +538,5 @@ def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     x /= totals
     if smoothing:
         x -= smoothing / len(x)
-    x[target] -= 1 - smoothing
-    return _like(np.add.reduce(np.log(totals) - expected) / len(indices), logits), x.T
+    x[at] -= 1 - smoothing
+    return _like(np.add.reduce(np.log(totals) - expected) / len(target), logits), x.T

@@ -408,9 +408,9 @@ class Trace:
 def module_name() -> str:
     """The dotted name of the module being called, after the class of the outermost one."""
     scope: Any = state.get().scope
-    outer = scope
-    if scope is None:
+    if scope is None or scope.kind is None:
         return ""
+    outer = scope
     while outer.outer is not None:
         outer = outer.outer
     whole, part = outer.module(), scope.module()

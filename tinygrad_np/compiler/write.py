@@ -7,12 +7,13 @@ pass that one would write by hand, and runs by itself with nothing but NumPy.
 from __future__ import annotations
 
 import ast
+import copy
+import functools
 import inspect
 import itertools
 import keyword
 import math
 import re
-import textwrap
 from collections.abc import Iterable, Sequence
 from operator import getitem
 from pathlib import Path
@@ -23,7 +24,7 @@ import numpy as np
 from tinygrad_np.compiler.trace import Call, Variable
 from tinygrad_np.derivatives.elementwise import masked
 
-__all__ = ["Writer"]
+__all__ = ["OPERATORS", "Writer", "definition"]
 
 OPERATORS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/", np.matmul: "@", np.power: "**"}
 OPERATORS |= {np.greater: ">", np.greater_equal: ">=", np.less: "<", np.less_equal: "<=", np.equal: "=="}
@@ -203,15 +204,22 @@ def define(name: str, value: Any, texts: dict[str, str]) -> None:
 
 def definition(function: Any) -> Any:
     """The syntax tree of a function, without what only readers and type checkers need; of a lambda, its expression."""
-    source = textwrap.dedent(inspect.getsource(function))
-    try:
-        tree = ast.parse(source)
-    except SyntaxError:  # a lambda within the arguments of a call that ends elsewhere
-        tree = ast.parse(source[source.index("lambda") :].rstrip().rstrip(",)"))
-    kind = ast.Lambda if function.__name__ == "<lambda>" else ast.FunctionDef
-    names = function.__code__.co_varnames[: function.__code__.co_argcount]
-    found = [n for n in ast.walk(tree) if isinstance(n, kind) and tuple(a.arg for a in n.args.args) == names]
-    node: Any = found[0]
+    code = function.__code__
+    lines, _ = inspect.findsource(code)
+    spans = [(a, c, b, d) for a, b, c, d in code.co_positions() if d]  # what its instructions compute stands there
+    kind = ast.Lambda if code.co_name == "<lambda>" else ast.FunctionDef
+
+    def fits(node: Any) -> bool:
+        if kind is ast.FunctionDef:
+            return min([node, *node.decorator_list], key=lambda n: n.lineno).lineno == code.co_firstlineno
+        body = node.body
+        begin, end = (body.lineno, body.col_offset), (body.end_lineno, body.end_col_offset)
+        return all(begin <= span[:2] and span[2:] <= end for span in spans)
+
+    names = code.co_varnames[: code.co_argcount]
+    found = [n for n in ast.walk(parsed("".join(lines))) if isinstance(n, kind) and fits(n)]
+    found = [n for n in found if tuple(a.arg for a in (*n.args.posonlyargs, *n.args.args)) == names]
+    node: Any = copy.deepcopy(found[-1])  # the innermost
     if isinstance(node, ast.FunctionDef):
         node.decorator_list, node.returns = [], None
         if ast.get_docstring(node) is not None:
@@ -219,6 +227,11 @@ def definition(function: Any) -> Any:
         for argument in (*node.args.args, *node.args.kwonlyargs):
             argument.annotation = None
     return node
+
+
+@functools.lru_cache(maxsize=100)
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def identifier(name: str) -> str:

@@ -169,7 +169,8 @@ class Module:
             ArgumentTypeError: an input is a list, or something else that has not what arrays have.
         """
         outer = state.get()
-        state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches, outer.inputs, outer.trace))
+        scope = Scope(self, outer.scope, self.forward, inputs)
+        state.set(State(outer.suspended, scope, outer.watches, outer.inputs, outer.trace))
         if outer.trace is not None:
             outer.trace.enter(self)
         try:
