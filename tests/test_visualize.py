@@ -122,7 +122,7 @@ def test_a_named_result_says_its_name():
 def test_every_use_of_a_tensor_is_an_edge_and_it_itself_one_item():
     x = Tensor(2.0, requires_grad=True, name="x")
     drawing = visualize.draw(x * x)
-    assert edges(drawing) == [("x", "*")] * 2
+    assert edges(drawing) == [("x", "x * x")] * 2
     assert len(items(drawing)) == 2
 
 

@@ -22,6 +22,7 @@ from tinygrad_np.nn import Module
 from tinygrad_np.recording import Context, named
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.visualize import page
+from tinygrad_np.visualize.columns import in_columns
 from tinygrad_np.visualize.dot import to_dot
 from tinygrad_np.visualize.engine import lay_out
 from tinygrad_np.visualize.folding import calls_in_order, source
@@ -29,6 +30,7 @@ from tinygrad_np.visualize.formulas import show_derivatives
 from tinygrad_np.visualize.measures import Measures, measure, show_costs, show_values
 from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Picture
 from tinygrad_np.visualize.reading import LONGEST_EDGES, Reading, arranged
+from tinygrad_np.visualize.tikz import to_tikz
 
 __all__ = ["Drawing", "draw", "scope"]
 
@@ -202,14 +204,14 @@ class Drawing:
     @cached_property
     def source(self) -> str:
         """The picture as text in DOT, the language of Graphviz."""
-        return to_dot(self.picture)
+        return to_dot(in_columns(self.picture))
 
     def render(self, path: str | os.PathLike[str]) -> Path:
         """Write the drawing to a file, in the format of its suffix, completely or not at all.
 
         Args:
-            path: ends in ".svg", ".png" or ".pdf" for an image, or in ".html" for a page to explore: zoom, search, fold
-                boxes, follow edges.
+            path: ends in ".svg", ".png" or ".pdf" for an image; in ".html" for a page to explore: zoom, search, fold
+                boxes, follow edges; or in ".tex" for TikZ, a page of its own or to be used with LaTeX's `\\input`.
 
         Returns:
             The path.
@@ -221,11 +223,16 @@ class Drawing:
         """
         path = Path(path)
         suffix = path.suffix.lower()
-        if suffix not in (*IMAGES, ".html"):
+        if suffix == ".html":
+            content: str | bytes = page.to_html(self._explored)
+        elif suffix == ".tex":
+            content = to_tikz(in_columns(self.picture))
+        elif suffix in IMAGES:
+            content = lay_out(self.source, suffix[1:])
+        else:
             raise ArgumentError(
-                f"cannot tell the format from {str(path)!r}: the name must end in .svg, .png, .pdf or .html"
+                f"cannot tell the format from {str(path)!r}: the name must end in .svg, .png, .pdf or .html, or in .tex"
             )
-        content = page.to_html(self._explored) if suffix == ".html" else lay_out(self.source, suffix[1:])
         write_atomically(path, content)
         return path
 

@@ -1,23 +1,23 @@
 """A `Picture` as text in DOT, the language of Graphviz.
 
 A parameter, or a constant such as labels, stands beside the only operation that uses it, which keeps deep networks
-short. What is much too long for a page is broken into columns. The notices and the legend come first.
+short. The notices and the legend come first.
 """
 
 from __future__ import annotations
 
 import html
-import math
 import re
 import textwrap
 from collections import defaultdict
+from itertools import pairwise
 
 import graphviz
 
 from tinygrad_np.printing import printable
 from tinygrad_np.visualize.picture import BACK, Box, Edge, Item, Picture
 
-__all__ = ["to_dot"]
+__all__ = ["LOOK", "outline_color", "shortened", "to_dot"]
 
 FONT = "Helvetica"  # whose metrics every renderer knows; an SVG names the alternatives
 INK, LINES, GREY, ALARM, LOOK = "#1f2933", "#3a434e", "#5f6b7a", "#d00000", "#b45309"
@@ -27,9 +27,9 @@ SHAPES = {
     "input": ("box", "filled"),
     "constant": ("note", "filled"),
     "module": ("box", "rounded,filled"),
+    "sign": ("circle", "filled"),  # where a column goes on
 }
 LONGEST = 60  # characters of a title or a line
-LONG, WIDTH = 1500, 400  # the length from which on a drawing is broken into columns, and the width of a column
 
 
 def to_dot(picture: Picture) -> str:
@@ -51,7 +51,7 @@ def to_dot(picture: Picture) -> str:
         graphs[box] = _cluster(box, depths[box])
     for item in picture.items:
         shape, style = SHAPES[item.kind]
-        outline = ALARM if item.alarming else LOOK if item.marks else ""
+        outline = outline_color(item)
         graphs[item.box].node(
             item.key,
             _label(item),
@@ -60,7 +60,7 @@ def to_dot(picture: Picture) -> str:
             fillcolor=item.color,
             tooltip=_tooltip(item.title, item.details),
             peripheries="2" if item.kind in ("input", "module") else "1",
-            margin="0.1,0.09" if shape == "cylinder" else "0.1,0.03",
+            margin="0.1,0.09" if shape == "cylinder" else "0.02" if shape == "circle" else "0.1,0.03",
             **({"color": outline, "penwidth": "2.5"} if outline else {}),
         )
     beside = _beside(picture)
@@ -71,24 +71,34 @@ def to_dot(picture: Picture) -> str:
             for i, edge in enumerate(companions):
                 side[edge.tail] = i % 2 == 0
                 _draw_edge(row, edge, reverse=not side[edge.tail])
-    column, first = _columns(picture)
-    if len(first) > 1:
-        with whole.subgraph() as row:
-            row.attr(rank="same")
-            for item in first:
-                row.node(item.key)
+    if picture.tops:  # Graphviz keeps points in order, and what hangs from them
+        outer = picture.tops[-1].box
+        graph = graphs[outer.outer if outer is not None else None]
+        with graph.subgraph(graph_attr={"rank": "same"}) as row:
+            for item in picture.tops:
+                row.node(f"above {item.key}", "", shape="point", style="invis", width="0", height="0")
+            for left, right in pairwise(picture.tops):
+                row.edge(f"above {left.key}", f"above {right.key}", style="invis")
+        whole.attr(remincross="false")  # which would change the order again
+        for item in picture.tops:
+            graph.edge(f"above {item.key}", item.key, style="invis", weight="1000")
     placed = {edge for companions in beside.values() for edge in companions}
     for edge in picture.edges:
         if edge.backward:  # the same way as the edge forward, so that the layout stays the same
             aside = edge.head in side
             graph = graphs[edge.tail.box] if aside else whole
-            _draw_edge(graph, edge, reverse=not aside or side[edge.head], loose=edge.carried or column.get(edge.tail) != column.get(edge.head))
+            _draw_edge(graph, edge, reverse=not aside or side[edge.head], loose=edge.carried)
         elif edge not in placed:
-            _draw_edge(whole, edge, loose=edge.carried or column.get(edge.tail) != column.get(edge.head))
+            _draw_edge(whole, edge, loose=edge.carried)
     for box in reversed(picture.boxes):  # the inner ones first, since adding a subgraph copies it
         graphs[box.outer].subgraph(graphs[box])
     source: str = whole.source
     return source
+
+
+def outline_color(item: Item) -> str:
+    """The colour of an outline that the reader must see; "" for the usual one."""
+    return ALARM if item.alarming else LOOK if item.marks else ""
 
 
 def _draw_edge(graph: graphviz.Digraph, edge: Edge, reverse: bool = False, loose: bool = False) -> None:
@@ -108,66 +118,15 @@ def _draw_edge(graph: graphviz.Digraph, edge: Edge, reverse: bool = False, loose
         graph.edge(edge.tail.key, edge.head.key, _text(label), **attributes)
 
 
-def _columns(picture: Picture) -> tuple[dict[Item, int], list[Item]]:
-    """Break what would be much too long into columns, which together fill a page.
-
-    A column may end where a single value leads on.
-
-    Returns:
-        The column of each item that stands on its own, and the first item of each column.
-    """
-    calls = [item for item in picture.items if item.kind in ("operation", "module")]
-    place = {item: i for i, item in enumerate(calls)}
-    ends = dict(place)  # of each value, its last use
-    bottom: dict[Item, float] = defaultdict(float)
-    for edge in picture.edges:
-        if edge.tail in place and not edge.backward and not edge.carried:
-            ends[edge.tail] = max(ends[edge.tail], place[edge.head])
-    inputs: dict[Item, list[Item]] = defaultdict(list)
-    for edge in picture.edges:
-        if edge.tail in place and not edge.backward and not edge.carried:
-            inputs[edge.head].append(edge.tail)
-    for item in calls:
-        length = 55 + 11 * len(item.lines + item.formulas + item.marks) if picture.direction == "TB" else 130
-        bottom[item] = max((bottom[tail] for tail in inputs[item]), default=0) + length
-    total = max(bottom.values(), default=0)
-    target = total / max(round(math.sqrt(total / WIDTH)), 1) if total > LONG else total
-    open_values = [0] * (len(calls) + 1)
-    for item, end in ends.items():
-        open_values[place[item]] += 1
-        open_values[end] -= 1
-    column, first = {}, calls[:1]
-    crossing, reached, start = 0, 0.0, 0.0
-    for i, item in enumerate(calls):
-        column[item] = len(first) - 1
-        crossing += open_values[i]
-        reached = max(reached, bottom[item])
-        rounds = _rounds(item)
-        if crossing == 1 and reached - start >= target and total - reached > target / 3 and i + 1 < len(calls):
-            if rounds is None or rounds is not _rounds(calls[i + 1]):
-                first.append(calls[i + 1])
-                start = reached
-    for edge in picture.edges:
-        if edge.tail not in place and not edge.backward:
-            column.setdefault(edge.tail, column.get(edge.head, 0))
-    return column, first
-
-
-def _rounds(item: Item) -> Box | None:
-    """The outermost repetition that an item belongs to."""
-    box, found = item.box, None
-    while box is not None:
-        found = box if box.rounds > 1 else found
-        box = box.outer
-    return found
-
-
 def _cluster(box: Box, depth: int) -> graphviz.Digraph:
     cluster = graphviz.Digraph(f"cluster_{box.key}")
     shades = ("#f7f9fb", "#eef2f6") if box.rounds == 1 else ("#fdf8ee", "#fdf8ee")
     if box.order:
         shades = (("#fff8f0", "#fff8f0"), ("#fcf4fb", "#fcf4fb"))[min(box.order, 2) - 1]
     special = box.rounds > 1 or box.order
+    if not box.title:  # the frame of a column
+        cluster.attr(label="", peripheries="0", margin="4")
+        return cluster
     cluster.attr(
         label=_text(box.title),
         tooltip=_tooltip(box.title, box.details),
@@ -178,6 +137,7 @@ def _cluster(box: Box, depth: int) -> graphviz.Digraph:
         fontsize="10",
         labeljust="l",
         margin="9",
+        peripheries="1",
     )
     return cluster
 
@@ -234,11 +194,14 @@ def _text(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """The text for a label in Graphviz's likeness of HTML: on one line, and not too long."""
+    """The text for a label in Graphviz's likeness of HTML."""
+    return html.escape(shortened(text))
+
+
+def shortened(text: str) -> str:
+    """The text on one line, and not too long."""
     text = _plain(text)
-    if len(text) > LONGEST:
-        text = f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
-    return html.escape(text)
+    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}" if len(text) > LONGEST else text
 
 
 def _plain(text: str) -> str:

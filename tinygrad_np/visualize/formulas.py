@@ -142,7 +142,9 @@ def show_derivatives(reading: Reading, measures: Measures) -> None:
         if part is not None:
             label += f"grad {decimal(part.minimum)}" if reading.scalar else f" norm {number(part.norm)}"
         reading.picture.edges.append(Edge(edge.head, edge.tail, label.strip(), edge.carried, backward=True))
-    reading.picture.legend.append((BACK[0], "gradient, on its way back"))
+    drawn = {min(edge.tail.order, 1) for edge in reading.picture.edges if edge.backward}
+    texts = ("gradient, on its way back", "gradient of a derivative")
+    reading.picture.legend += [(BACK[order], texts[order]) for order in sorted(drawn)]
 
 
 def argument_names(node: Node, called: Mapping[int, str]) -> dict[int, str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["BACK", "COLORS", "NO_GRADIENT", "ORDERS", "Box", "Edge", "Item", "Picture"]
+__all__ = ["BACK", "COLORS", "NO_GRADIENT", "ORDERS", "Box", "Edge", "Item", "Picture", "enclosing"]
 
 ORDERS = ("#ffffff", "#fff1e2", "#f6e4f4")
 """The fills of operations, of those that compute first derivatives, and higher ones."""
@@ -54,7 +54,8 @@ class Item:
     Attributes:
         key: different from those of all other items and boxes of the picture.
         kind: "operation", "parameter", "input" (another leaf that requires a gradient), "constant" (an array that needs
-            no gradient) or "module" (a collapsed box, or a part of the graph that is left out).
+            no gradient), "module" (a collapsed box, or a part of the graph that is left out) or "sign" (where a column
+            ends, and goes on).
         title: for example "linear" or "layers.0.weight".
         lines: what stands below the title: shape and dtype, the number of elements, ranges.
         box: the innermost box around it, or None.
@@ -104,6 +105,7 @@ class Picture:
 
     Attributes:
         items, edges, boxes: outer boxes come before inner ones, and tails before heads, except for carried edges.
+        tops: what each column begins with, if the picture is in columns.
         direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
         legend: what the colours mean, a line each as (color, text).
         notices: what the reader must know, such as that parts were collapsed, and why.
@@ -115,3 +117,13 @@ class Picture:
     direction: str = "TB"
     legend: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    tops: list[Item] = field(default_factory=list)
+
+
+def enclosing(box: Box | None) -> list[Box]:
+    """A box and those around it, the outermost first."""
+    boxes: list[Box] = []
+    while box is not None:
+        boxes.insert(0, box)
+        box = box.outer
+    return boxes

@@ -29,13 +29,14 @@ from tinygrad_np.visualize.folding import (
     positions,
     shape_of,
 )
-from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Box, Edge, Item, Picture
+from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Box, Edge, Item, Picture, enclosing
 from tinygrad_np.visualize.wording import (
     argument_name,
     call_options,
     call_title,
     changes,
     counted,
+    expression,
     marks,
     module_kind,
     scope_path,
@@ -199,13 +200,14 @@ class Reading:
         node = self.nodes[position]
         order = self.orders.get(backward_around(node.scope), 0)
         details = {"line": node.notes["place"]} if node.notes and "place" in node.notes else {}
-        title, lines = call_title(node, self.scalar), [shape_line(node)]
+        title, lines, name = call_title(node), self._shape(node), node.name
         if not self.scalar:
             lines = list(filter(None, (call_options(node), *lines)))
         else:
-            lines = [] if lines == ["() float64"] else [lines[0].removeprefix("() ")]
-            details = {"operation": call_title(node)} | details
-        name = node.name or (self.scalar and (self._variable(node) or (node.notes or {}).get("variable")))
+            details = {"operation": title} | details
+            operands = {each.slot: self._variable(each.value) for each in inputs_of(node)}
+            title = expression(node, {slot: word for slot, word in operands.items() if word})
+            name = self._variable(node)
         if name:
             title = f"{name} = {title}"
             self.called[id(node)] = name
@@ -213,8 +215,15 @@ class Reading:
         item.marks = marks(node)
         return item
 
+    def _shape(self, node: Node) -> list[str]:
+        """A line with the shape and dtype; none, or only a dtype that is not usual, if all are single numbers."""
+        line = shape_line(node)
+        return [line] if not self.scalar else [line.removeprefix("() ")] if line != "() float64" else []
+
     def _variable(self, node: Node) -> str:
-        return self.variables.get(id(node), "")
+        """What the user calls a value: the name that it was given, or of the variable that it was assigned to."""
+        noted: str = (node.notes or {}).get("variable", "")
+        return node.name or self.names.get(node) or self.variables.get(id(node)) or noted
 
     def _collapsed(self, group: Group, inside: Sequence[int], box: Box | None) -> Item:
         assert group.scope is not None
@@ -351,13 +360,12 @@ class Reading:
         if user is not None and user.kind == "module" and user not in self.parts and kind == "parameter":
             self.hidden[user] += leaf.out.size
             return
-        shape = shape_line(leaf)
-        lines = [*([shape] if not self.scalar else [] if shape == "() float64" else [shape[3:]]), *lines]
+        lines = [*self._shape(leaf), *lines]
         if kind == "parameter" and not self.scalar:
             lines.insert(1, counted(leaf.out.size, "parameter", size))
         if names[1] and names[1] != names[0]:
             lines.insert(0, f"to {names[1]}")
-        title = names[0] or leaf.name or self._variable(leaf) or self._argument(leaf.out) or "input"
+        title = names[0] or self._variable(leaf) or self._argument(leaf.out) or "input"
         self.called.update((id(each), title) for each in same)
         item = Item(f"n{leaf.number}", kind, title, lines, color=COLORS[kind])
         self.members[item] = same
@@ -495,15 +503,6 @@ class Reading:
 
 
 MANY_UNUSED = 300
-
-
-def enclosing(box: Box | None) -> list[Box]:
-    """A box and those around it, the outermost first."""
-    boxes: list[Box] = []
-    while box is not None:
-        boxes.insert(0, box)
-        box = box.outer
-    return boxes
 
 
 def backward_around(scope: Scope | None) -> Scope | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "call_title",
     "changes",
     "counted",
+    "expression",
     "marks",
     "module_kind",
     "numbers",
@@ -42,16 +44,27 @@ SYMBOLS = {function.__name__: symbol for function, symbol in OPERATORS.items()} 
 INDEXING = ("getitem", "assign")
 
 
-def call_title(node: Node, with_symbols: bool = False, numbered: bool = True) -> str:
-    """The function's name, or "multiply by 2" if it was given nothing but a number besides; "* 2" with symbols."""
+def call_title(node: Node, numbered: bool = True) -> str:
+    """The function's name, or "multiply by 2" if it was given nothing but a number besides."""
     name = node.rule.name
-    symbol = SYMBOLS.get(name) if with_symbols else None
-    words = (f"{{}} {symbol}", f"{symbol} {{}}") if symbol else WITH_A_NUMBER.get(name)
     given = numbers(node)
-    if numbered and words and len(given) == 1 and given[0][0] < 2:
+    if numbered and name in WITH_A_NUMBER and len(given) == 1 and given[0][0] < 2:
         position, number = given[0]
-        return words[position].format(_word(number))
-    return symbol or name
+        return WITH_A_NUMBER[name][position].format(_word(number))
+    return name
+
+
+def expression(node: Node, names: Mapping[int, str]) -> str:
+    """A call as a reader would write it, with the names of its arguments by position: "a * b", "+", "f ** 2"."""
+    symbol = SYMBOLS.get(node.rule.name)
+    known = {i: _word(number) for i, number in numbers(node)} | names
+    if symbol is None:
+        return call_title(node)
+    if len(node.parents) == 1:
+        return f"{symbol}{known.get(0, '')}"
+    if not names:  # only the side of a number
+        return f"{known.get(0, '')} {symbol} {known.get(1, '')}".strip()
+    return f"{known.get(0, '·')} {symbol} {known.get(1, '·')}"
 
 
 def call_options(node: Node) -> str:
@@ -140,16 +153,12 @@ def marks(node: Node) -> list[str]:
     shape, dtype = out
     found = []
     inputs = [(each, outline) for each in given if not isinstance(outline := outline_of(each.value), list)]
-    narrow = [
-        str(kind)
-        for each, (_, kind) in inputs
-        if each.link and {kind.kind, dtype.kind} <= set("fc") and np.finfo(kind).bits < np.finfo(dtype).bits
-    ]
-    if narrow:
-        found.append(f"{narrow[0]} becomes {dtype}")
+    tracked = [kind for each, (_, kind) in inputs if each.link and kind.kind in "fc"]
+    if dtype.kind in "fc" and tracked and all(np.finfo(kind).bits < np.finfo(dtype).bits for kind in tracked):
+        found.append(f"{tracked[0]} becomes {dtype}")
     shapes = [shape for _, (shape, _) in inputs]
-    is_ufunc = isinstance(getattr(np, node.rule.name, None), np.ufunc)
-    if is_ufunc and len(shapes) > 1 and math.prod(shape) > max(map(math.prod, shapes)):
+    ufunc = getattr(np, node.rule.name, None)
+    if isinstance(ufunc, np.ufunc) and not ufunc.signature and len(shapes) > 1 and math.prod(shape) > max(map(math.prod, shapes)):
         found.append(f"{' and '.join(map(str, shapes))} grow to {shape}")
     return found
 
