@@ -105,18 +105,18 @@ class Picture:
 
     Attributes:
         items, edges, boxes: outer boxes come before inner ones, and tails before heads, except for carried edges.
-        tops: what each column begins with, if the picture is in columns.
-        direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
         legend: what the colours mean, a line each as (color, text).
         notices: what the reader must know, such as that parts were collapsed, and why.
+        direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
+        tops: what each column begins with, if the picture is in columns.
     """
 
     items: list[Item]
     edges: list[Edge]
     boxes: list[Box]
-    direction: str = "TB"
     legend: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    direction: str = "TB"
     tops: list[Item] = field(default_factory=list)
 
 
