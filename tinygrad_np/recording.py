@@ -67,8 +67,8 @@ class Scope:
         )
         if outer is None and function is not None:
             code = getattr(function, "__code__", None)
-            names = code.co_varnames[: code.co_argcount] if code is not None else ()
-            for argument, value in zip(names[len(names) and names[0] == "self" :], args, strict=False):
+            names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+            for argument, value in zip(names[names[:1] == ["self"] :], args, strict=False):
                 value = getattr(value, "array", value)
                 if isinstance(value, np.ndarray):
                     self.inputs.append((argument, weakref.ref(value)))

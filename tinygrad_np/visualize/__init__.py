@@ -9,12 +9,15 @@ from __future__ import annotations
 __docformat__ = "google"
 
 import os
+import re
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tinygrad_np.debug.diagnosis import Diagnosis, Finding
 from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError, users_frame
 from tinygrad_np.files import write_atomically
@@ -28,7 +31,7 @@ from tinygrad_np.visualize.engine import lay_out
 from tinygrad_np.visualize.folding import calls_in_order, source
 from tinygrad_np.visualize.formulas import show_derivatives
 from tinygrad_np.visualize.measures import Measures, measure, show_costs, show_values
-from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Picture
+from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Item, Picture, enclosing
 from tinygrad_np.visualize.reading import LONGEST_EDGES, Reading, arranged
 from tinygrad_np.visualize.tikz import to_tikz
 
@@ -58,6 +61,7 @@ def draw(
     costs: bool = False,
     depth: int | None = None,
     direction: str = "TB",
+    findings: Diagnosis | Iterable[Finding] = (),
 ) -> Drawing:
     """Draw the graph that led to a tensor. The drawing shows itself in a notebook.
 
@@ -86,6 +90,7 @@ def draw(
         costs: show the time and memory that `debug.profile()` has noted, also by colour. Repetitions are not folded.
         depth: collapse modules that are nested deeper than this, counting the outermost as 1; 0 collapses all.
         direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
+        findings: of `debug.diagnose`, to be pinned to the items, modules or lines that they are about.
 
     Returns:
         The `Drawing`; its `render(path)` writes a file.
@@ -110,6 +115,7 @@ def draw(
     pictures = read(tensor.node, model, callers_variables(), values, derivatives, costs, depth)
     for picture in pictures:
         picture.direction = direction
+        pin(findings.findings if isinstance(findings, Diagnosis) else findings, picture)
     return Drawing(*pictures)
 
 
@@ -162,6 +168,24 @@ def legend(picture: Picture, colored: bool) -> list[tuple[str, str]]:
     kinds = [(color, text) for color, text in named if color in used and not colored]
     unreached = [(NO_GRADIENT, "no gradient reaches it")] if NO_GRADIENT in used and not colored else []
     return [*kinds, *unreached]
+
+
+def pin(findings: Iterable[Finding], picture: Picture) -> None:
+    """Mark the items that findings are about. Those about what the picture does not show become notices."""
+    for finding in findings:
+        words = re.findall(r"[^\s(),]+", finding.place)
+
+        def about(item: Item, words: list[str] = words) -> bool:
+            paths = [box.title.partition(" - ")[0] for box in enclosing(item.box)[-1:] if item.kind == "operation"]
+            line = Path(item.details.get("line", "")).name
+            return any(word in (item.title, item.title + "s", *paths, line) for word in words)
+
+        items = [item for item in picture.items if about(item)]
+        for item in items:
+            item.marks.append(f"{finding.severity}: {finding.message}")
+            item.details["finding"] = f"{finding.message}; {finding.remedy}"
+        if not items:
+            picture.notices.append(f"{finding.place}: {finding.message}")
 
 
 def callers_variables() -> dict[int, str]:

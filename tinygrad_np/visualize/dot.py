@@ -39,7 +39,7 @@ def to_dot(picture: Picture) -> str:
     """
     whole = graphviz.Digraph("graph")
     whole.attr(newrank="true", nslimit="2")  # align ranks across boxes; limit the time for placing
-    whole.attr(rankdir=picture.direction, fontname=FONT, nodesep="0.25", ranksep="0.3", labelloc="t", labeljust="l")
+    whole.attr(rankdir=picture.direction, fontname=FONT, nodesep="0.25", ranksep="0.22", labelloc="t", labeljust="l")
     whole.attr("node", fontname=FONT, fontsize="11", fontcolor=INK, color=GREY, height="0.3")
     whole.attr("edge", fontname=FONT, fontsize="9", fontcolor=GREY, color="#8a96a3", arrowsize="0.6")
     if picture.notices or picture.legend:
@@ -136,7 +136,7 @@ def _cluster(box: Box, depth: int) -> graphviz.Digraph:
         fontcolor="#8a5a12" if special else GREY,
         fontsize="10",
         labeljust="l",
-        margin="9",
+        margin="7",
         peripheries="1",
     )
     return cluster

@@ -99,7 +99,7 @@ class Input(NamedTuple):
     value: Any
     label: str = ""
     slot: int = 0
-    link: tuple[Node, Node | None] | None = None
+    link: tuple[Node, Node] | None = None
 
 
 def inputs_of(node: Node) -> list[Input]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from tinygrad_np.compiler.write import OPERATORS, definition
 from tinygrad_np.derivatives.elementwise import in_single, masked
+from tinygrad_np.derivatives.table import Parts
 from tinygrad_np.engine import Node
-from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of
+from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of, shape_of
 from tinygrad_np.visualize.measures import Measures, decimal, number
 from tinygrad_np.visualize.picture import BACK, Edge
 from tinygrad_np.visualize.reading import Reading
@@ -46,15 +47,21 @@ def formulas(node: Node, names: Mapping[int, str], out: str = "out") -> list[str
         if i < len(values) and values[i] is None and parent is not None:
             values[i] = stand_in(outline_of(parent))
     result = stand_in(outline_of(node))
-    found = []
+    gradient = Parts({0: result}) if node.rule.residuals else result
+    found: list[str] = []
+    targets: set[str] = set()
     for i, (parent, vjp) in enumerate(zip(node.parents, node.rule.vjps, strict=False)):
         if parent is not None and vjp is not None:
             target = f"d{names.get(i) or parameter(node, i) or f'x{i}'}"
             shown = {2 + slot: name for slot, name in names.items()} | {1: out}
             try:
-                found += rewritten(vjp, target, [result, result, *values], node.kwargs, shown)
+                lines = rewritten(vjp, target, [gradient, result, *values], node.kwargs, shown)
             except (OSError, TypeError, IndexError, SyntaxError):  # there is no source to read
-                found.append(f"{target} = {getattr(vjp, '__name__', 'derivative')}(g, ...)")
+                lines = [f"{target} = {getattr(vjp, '__name__', 'derivative')}(g, ...)"]
+            if target in targets:  # the input is used twice
+                lines[-1] = lines[-1].replace(" = ", " += ", 1)
+            targets.add(target)
+            found += [line.replace("g[0]", "g") for line in lines] if node.rule.residuals else lines
     return found
 
 
@@ -112,7 +119,7 @@ def written(
                 return [*lines[:-1], lines[-1].removeprefix(f"{target} = ")]
             return [*lines, value]
         elif isinstance(statement, ast.Assign):
-            target = ast.unparse(statement.targets)
+            target = ast.unparse(statement.targets[0])
             lines.append(f"{target} = {ast.unparse(simplify.visit(statement.value))}")
             for name in ast.walk(statement.targets[0]):
                 if isinstance(name, ast.Name):
@@ -128,20 +135,21 @@ def show_derivatives(reading: Reading, measures: Measures) -> None:
     for item in reading.picture.items:
         if item.kind == "operation" and reading.members[item]:
             node = reading.members[item][0]
-            item.formulas = formulas(node, argument_names(node, reading.called), reading.called.get(id(node), "out"))
+            names = argument_names(node, reading.called)
+            out = reading.called.get(id(node), "out")
+            usable = out.isidentifier() and not keyword.iskeyword(out) and out not in ("g", *names.values())
+            item.formulas = formulas(node, names, out if usable else "out")
     edges = list(reading.uses.items())
     for edge, given in edges:
-        if given.link is None or given.link[1] is None:
+        if given.link is None:
             continue
-        user, parent = given.link
-        outline = outline_of(given.value)
-        part = next(parts.get((user, parent), iter(())), None)
-        if part is None and any(measures.parts):
+        part = next(parts.get(given.link, iter(())), None)
+        if part is None and measures.parts:
             continue  # this rule has no derivative here
-        label = "" if reading.scalar else str(outline[0] if not isinstance(outline, list) else "")
+        label = "" if reading.scalar else str(shape_of(given.value))
         if part is not None:
             label += f"grad {decimal(part.minimum)}" if reading.scalar else f" norm {number(part.norm)}"
-        reading.picture.edges.append(Edge(edge.head, edge.tail, label.strip(), edge.carried, backward=True))
+        reading.picture.edges.append(Edge(edge.head, edge.tail, label, edge.carried, backward=True))
     drawn = {min(edge.tail.order, 1) for edge in reading.picture.edges if edge.backward}
     texts = ("gradient, on its way back", "gradient of a derivative")
     reading.picture.legend += [(BACK[order], texts[order]) for order in sorted(drawn)]
@@ -180,13 +188,13 @@ class Simplifier(ast.NodeTransformer):
         except Exception:  # it depends on what is not known here
             return None
 
-    def visit_IfExp(self, node: ast.IfExp) -> Any:  # noqa: N802 (ast's name)
+    def visit_IfExp(self, node: ast.IfExp) -> Any:
         chosen = self.decided(node.test)
         if chosen is None:
             return self.generic_visit(node)
         return self.visit(node.body if chosen else node.orelse)
 
-    def visit_Name(self, node: ast.Name) -> Any:  # noqa: N802
+    def visit_Name(self, node: ast.Name) -> Any:
         value = self.known.get(node.id, self)
         if node.id in self.shown and not isinstance(value, PLAIN):
             return self.shown[node.id]
@@ -194,25 +202,24 @@ class Simplifier(ast.NodeTransformer):
             return ast.parse(repr(value), mode="eval").body
         return node
 
-    def visit_Attribute(self, node: ast.Attribute) -> Any:  # noqa: N802
+    def visit_Attribute(self, node: ast.Attribute) -> Any:
         if node.attr in ("shape", "ndim", "size") and isinstance(node.value, ast.Name):
             value = getattr(self.known.get(node.value.id), node.attr, None)
             if value is not None:
                 return ast.parse(repr(value), mode="eval").body
         return self.generic_visit(node)
 
-    def visit_BinOp(self, node: ast.BinOp) -> Any:  # noqa: N802
+    def visit_BinOp(self, node: ast.BinOp) -> Any:
         node = self.generic_visit(node)  # type: ignore[assignment]
         if all(isinstance(side, ast.Constant) for side in (node.left, node.right)):
             return ast.Constant(eval(ast.unparse(node)))
         return node
 
-    def visit_Call(self, node: ast.Call) -> Any:  # noqa: N802
-        function: Any = None
-        if isinstance(node.func, ast.Name):
-            function = self.known.get(node.func.id)
-        elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name) and node.func.value.id == "np":
-            function = getattr(np, node.func.attr, None)
+    def visit_Call(self, node: ast.Call) -> Any:
+        try:
+            function = eval(ast.unparse(node.func), {**self.known, "np": np})
+        except Exception:  # a method of what is not known
+            function = None
         if function is in_single and not self.is_half(node.args[0]):
             return self.visit(node.args[0])
         if inspect.isfunction(function) and not node.keywords and function.__module__.startswith("tinygrad_np.deriv"):

@@ -44,8 +44,7 @@ def _data(picture: Picture) -> dict[str, Any]:
     return {
         "items": [vars(item) | {"box": number[item.box], "place": layout.places[item]} for item in picture.items],
         "boxes": [
-            vars(box)
-            | {"outer": number[box.outer], "place": layout.places[box], "titlePlace": layout.titles[box]}
+            vars(box) | {"outer": number[box.outer], "place": layout.places[box], "titlePlace": layout.titles[box]}
             for box in picture.boxes
         ],
         "edges": [

@@ -223,7 +223,7 @@ class Reading:
     def _variable(self, node: Node) -> str:
         """What the user calls a value: the name that it was given, or of the variable that it was assigned to."""
         noted: str = (node.notes or {}).get("variable", "")
-        return node.name or self.names.get(node) or self.variables.get(id(node)) or noted
+        return node.name or self.names.get(node) or noted or self.variables.get(id(node), "")
 
     def _collapsed(self, group: Group, inside: Sequence[int], box: Box | None) -> Item:
         assert group.scope is not None
@@ -377,9 +377,7 @@ class Reading:
         """The name of the argument of the model, or of the loss, that an array was given as, or is a view of."""
         return self.given.get(id(array)) or self.given.get(id(array.base), "")
 
-    def _constant(
-        self, array: np.ndarray, places: list[tuple[int, Input]], each_round: bool, lines: list[str]
-    ) -> None:
+    def _constant(self, array: np.ndarray, places: list[tuple[int, Input]], each_round: bool, lines: list[str]) -> None:
         """Make the item of a constant, and its edges, unless it belongs inside a collapsed module."""
         inside = [position for position, _ in places]
         users = {self.shown[position] for position in inside}

@@ -20,7 +20,8 @@ HEAD = r"""% pdflatex makes a page of this file. In a document that loads TikZ, 
 \begin{{tikzpicture}}[x=1bp, y=-1bp, line join=round, >=latex, inner sep=0pt, align=center,
   font=\sffamily\fontsize{{10}}{{11}}\selectfont, box/.style={{rounded corners=5pt}},
   operation/.style={{rounded corners=4pt}}, module/.style={{rounded corners=4pt, double}}, parameter/.style={{}},
-  input/.style={{double}}, constant/.style={{}}, sign/.style={{circle}}, edge/.style={{->}}, label/.style={{font=\sffamily\fontsize{{8}}{{9}}\selectfont}}]
+  input/.style={{double}}, constant/.style={{}}, sign/.style={{circle}}, edge/.style={{->}},
+  label/.style={{font=\sffamily\fontsize{{8}}{{9}}\selectfont}}]
 """
 SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
 SPECIAL |= {">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "·": r"\textperiodcentered{}", "-": "{-}"}

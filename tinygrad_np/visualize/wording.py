@@ -57,7 +57,7 @@ def call_title(node: Node, numbered: bool = True) -> str:
 def expression(node: Node, names: Mapping[int, str]) -> str:
     """A call as a reader would write it, with the names of its arguments by position: "a * b", "+", "f ** 2"."""
     symbol = SYMBOLS.get(node.rule.name)
-    known = {i: _word(number) for i, number in numbers(node)} | names
+    known = {i: _word(number) for i, number in numbers(node)} | dict(names)
     if symbol is None:
         return call_title(node)
     if len(node.parents) == 1:
@@ -158,7 +158,8 @@ def marks(node: Node) -> list[str]:
         found.append(f"{tracked[0]} becomes {dtype}")
     shapes = [shape for _, (shape, _) in inputs]
     ufunc = getattr(np, node.rule.name, None)
-    if isinstance(ufunc, np.ufunc) and not ufunc.signature and len(shapes) > 1 and math.prod(shape) > max(map(math.prod, shapes)):
+    by_element = isinstance(ufunc, np.ufunc) and not ufunc.signature
+    if by_element and len(shapes) > 1 and math.prod(shape) > max(map(math.prod, shapes)):
         found.append(f"{' and '.join(map(str, shapes))} grow to {shape}")
     return found
 
