@@ -13,7 +13,7 @@ from tinygrad_np.visualize.picture import Box, Edge, Item, Picture, enclosing
 __all__ = ["in_columns"]
 
 LONG = 1500  # points, from which on a picture is broken
-WIDTH = 400  # of a column, as far as the number of columns goes
+WIDTHS = (200, 450)  # of a column without and with parameters beside the operations
 
 
 def in_columns(picture: Picture) -> Picture:
@@ -95,7 +95,8 @@ def column_starts(picture: Picture) -> list[int]:
         length = 55 + 11 * len(item.lines + item.formulas + item.marks) if picture.direction == "TB" else 130
         bottom[item] = max((bottom[tail] for tail in inputs[item]), default=0) + length
     total = max(bottom.values(), default=0)
-    number = round(math.sqrt(total / WIDTH)) if total > LONG else 1
+    width = WIDTHS[any(item.kind == "parameter" for item in picture.items)]
+    number = max(round(math.sqrt(total / width)), 1) if total > LONG else 1
     ending = Counter(last_use.values())
     values, reached = 0, 0.0
     ends = []  # where a column may end: after which call, how far down, in how many boxes
