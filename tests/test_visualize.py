@@ -11,6 +11,7 @@ import pytest
 
 from models.mnist_mlp import MnistMLP
 from tinygrad_np import Tensor, debug, differentiable, func, functional, grad, nn, visualize
+from tinygrad_np import compile as tinygrad_compile
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError
 
 IMAGES = np.linspace(0, 1, 4 * 6, dtype=np.float32).reshape(4, 6)
@@ -418,6 +419,35 @@ def test_the_operations_of_a_first_and_a_second_derivative_stand_in_boxes_and_co
     assert len({items(drawing)["tanh"].color}.union(*orders.values())) == 3
 
 
+# Compiled functions
+
+
+def test_a_compiled_step_shows_its_operations_and_their_gradients():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+
+    def step(images, labels):
+        return functional.cross_entropy(model(images), labels)
+
+    compiled = tinygrad_compile(step)(IMAGES, LABELS)
+    drawing = visualize.draw(compiled, model, values=True)
+    expected = visualize.draw(step(IMAGES, LABELS), model, values=True)
+    assert {title: item.lines for title, item in items(drawing).items()} == {
+        title: item.lines for title, item in items(expected).items()
+    }
+    compiled.backward()
+    assert list(items(visualize.draw(compiled), "operation")) == ["step"]
+
+
+def test_a_compiled_step_that_draws_random_numbers_stays_one_operation():
+    layer = nn.Linear(6, 5)
+    step = tinygrad_compile(lambda x: np.sum(functional.dropout(layer(x), 0.5, generator)))
+    generator = np.random.default_rng(0)
+    result = step(IMAGES)
+    before = generator.bit_generator.state
+    assert len(items(visualize.draw(result), "operation")) == 1
+    assert generator.bit_generator.state == before
+
+
 # What deserves a look
 
 
@@ -496,7 +526,7 @@ def test_what_is_not_finite_is_red_and_said_in_words_and_so_is_where_it_began():
 def test_gradients_that_are_not_finite_are_traced_to_where_they_began():
     x = Tensor([0.0, 4.0], requires_grad=True, name="x")
     drawing = visualize.draw(np.sum(np.sqrt(x * 1.0)), values=True)
-    assert drawing.picture.notices == ["On the way back, gradients first become non-finite at multiply by 1."]
+    assert drawing.picture.notices == ["On the way back, gradients first become non-finite in the derivative of sqrt."]
 
 
 def test_zero_gradients_are_told_apart_from_small_ones():

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.compiler import uncompiled
 from tinygrad_np.debug.diagnosis import Diagnosis, Finding
 from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError, users_frame
@@ -71,7 +72,8 @@ def draw(
     structure, such as equal layers or the steps of a loop, are folded into one; functions such as `layer_norm`, and
     what stands in a `scope`, are one box. If the graph is still too large, modules are collapsed until it is not, and
     the drawing says so. What is orange deserves a look: a dtype that widens, a broadcast that grows, a saturated
-    activation. This works before and after `backward()`, and changes neither the graph nor any gradient.
+    activation. A result of a compiled function is drawn with the function's operations, until `backward()`. This works
+    before and after `backward()`, and changes neither the graph nor any gradient.
 
     A graph of single numbers is drawn as in a lecture: with symbols for names, the caller's variables, and each
     number with its gradient.
@@ -112,6 +114,8 @@ def draw(
         raise ArgumentError(f"direction must be one of {', '.join(map(repr, DIRECTIONS))}, not {direction!r}")
     if tensor.node is None:
         raise GraphError("there is no graph: this Tensor does not require grad")
+    tensor = uncompiled(tensor)
+    assert tensor.node is not None
     pictures = read(tensor.node, model, callers_variables(), values, derivatives, costs, depth)
     for picture in pictures:
         picture.direction = direction

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -182,7 +183,7 @@ def show_values(
         picture.notices.append(f"Values first become non-finite at {_where(strange[''][0])}.")
     elif strange["gradient: "]:
         picture.notices.append(
-            f"On the way back, gradients first become non-finite at {_where(strange['gradient: '][-1])}."
+            f"On the way back, gradients first become non-finite {_culprit(members, measures, strange)}."
         )
     zeros = {item for item, norm in norms.items() if norm == 0}
     for item in zeros:
@@ -199,6 +200,20 @@ def show_values(
         picture.legend.append((NOT_FINITE, "values are not finite"))
     if any(item.color == NO_GRADIENT for item in picture.items):
         picture.legend.append((NO_GRADIENT, "no gradient reaches it"))
+
+
+def _culprit(members: Mapping[Item, Sequence[Node]], measures: Measures, strange: Mapping[str, Sequence[Item]]) -> str:
+    """The derivative that made a finite gradient non-finite; if none is known, where the gradient is not finite."""
+    owners = {node: item for item, nodes in members.items() for node in nodes}
+    made = [
+        user
+        for (user, _), parts in measures.parts.items()
+        if user in owners and (found := measures.gradients.get(user)) is not None and not found.nan + found.inf
+        if any(part.nan + part.inf for part in parts)
+    ]
+    if made:
+        return f"in the derivative of {_where(owners[max(made, key=attrgetter('number'))])}"
+    return f"at {_where(strange['gradient: '][-1])}"
 
 
 def _decades(norms: list[float]) -> list[float]:
