@@ -7,9 +7,10 @@ taken is left, functions of one line are written out, and numbers stand where th
 from __future__ import annotations
 
 import ast
+import copy
 import inspect
 import keyword
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from tinygrad_np.visualize.wording import parameter
 
 __all__ = ["formulas", "show_derivatives"]
 
-MOST_LINES = 3
+MOST_LINES, DEEPEST = 3, 3
 PLAIN = (int, float, complex, str, bool, type(None))
 SIGNS: dict[str, Any] = {"**": ast.Pow(), "*": ast.Mult(), "@": ast.MatMult()}
 
@@ -55,9 +56,9 @@ def formulas(node: Node, names: Mapping[int, str], out: str = "out") -> list[str
             target = f"d{names.get(i) or parameter(node, i) or f'x{i}'}"
             shown = {2 + slot: name for slot, name in names.items()} | {1: out}
             try:
-                lines = rewritten(vjp, target, [gradient, result, *values], node.kwargs, shown)
+                lines = rewritten(node.rule.name, vjp, target, [gradient, result, *values], node.kwargs, shown)
             except (OSError, TypeError, IndexError, SyntaxError):  # there is no source to read
-                lines = [f"{target} = {getattr(vjp, '__name__', 'derivative')}(g, ...)"]
+                lines = [f"{target} = {node.rule.name}_vjp(g, ...)"]
             if target in targets:  # the input is used twice
                 lines[-1] = lines[-1].replace(" = ", " += ", 1)
             targets.add(target)
@@ -74,17 +75,26 @@ def stand_in(outline: Any) -> Any:
 
 
 def rewritten(
-    vjp: Callable[..., Any], target: str, values: Sequence[Any], options: Mapping[str, Any], names: Mapping[int, str]
+    rule: str,
+    vjp: Callable[..., Any],
+    target: str,
+    values: Sequence[Any],
+    options: Mapping[str, Any],
+    names: Mapping[int, str],
 ) -> list[str]:
     """The lines of a rule, the last of which assigns to the target; the call of the rule if they are many."""
     tree = definition(vjp)
     known = known_values(vjp, values, options)
     parameters = vjp.__code__.co_varnames
     shown = {parameters[i]: ast.Name(name) for i, name in names.items() if i < vjp.__code__.co_argcount}
-    lines = written(vjp, tree, known, shown)
+    lines = written(tree, Simplifier(known, shown))
     if lines is None or len(lines) > MOST_LINES:
-        given = [ast.unparse(shown.get(p, ast.Name(p))) for p in parameters[: vjp.__code__.co_argcount]]
-        return [f"{target} = {vjp.__name__}({', '.join(given)})"]
+        name = f"{rule}_vjp" if vjp.__name__ in ("vjp", "<lambda>") else vjp.__name__
+        call = ast.Call(ast.Name(name), [ast.Name(p) for p in parameters[: vjp.__code__.co_argcount]], [])
+        call.keywords = [
+            ast.keyword(name, ast.Name(name)) for name in options if name not in parameters[: len(call.args)]
+        ]
+        return [f"{target} = {ast.unparse(Simplifier(known, shown).generic_visit(call))}"]
     return [*lines[:-1], f"{target} = {lines[-1]}"]
 
 
@@ -96,15 +106,12 @@ def known_values(function: Callable[..., Any], values: Sequence[Any], options: M
     return {**free.builtins, **free.globals, **free.nonlocals, **bound.arguments}
 
 
-def written(
-    function: Callable[..., Any], tree: Any, known: dict[str, Any], shown: Mapping[str, ast.expr]
-) -> list[str] | None:
-    """The statements of a function, the last of which is the value of the expression that it returns."""
-    simplify = Simplifier(known, shown)
+def written(tree: Any, simplify: Simplifier) -> list[str] | None:
+    """The statements of a function, the last of which is what it returns; None if they are more than a formula."""
     if isinstance(tree, ast.Lambda):
         return [ast.unparse(simplify.visit(tree.body))]
     lines: list[str] = []
-    target = ""
+    target = value = ""
     statements = list(tree.body)
     while statements:
         statement = statements.pop(0)
@@ -115,15 +122,16 @@ def written(
             statements = [*(statement.body if chosen else statement.orelse), *statements]
         elif isinstance(statement, ast.Return) and statement.value is not None:
             value = ast.unparse(simplify.visit(statement.value))
-            if value == target:  # what was just assigned
+            if lines and value == target:  # what was just assigned
                 return [*lines[:-1], lines[-1].removeprefix(f"{target} = ")]
             return [*lines, value]
         elif isinstance(statement, ast.Assign):
-            target = ast.unparse(statement.targets[0])
-            lines.append(f"{target} = {ast.unparse(simplify.visit(statement.value))}")
-            for name in ast.walk(statement.targets[0]):
-                if isinstance(name, ast.Name):
-                    known.pop(name.id, None)
+            target, value = ast.unparse(statement.targets[0]), ast.unparse(simplify.visit(statement.value))
+            assigned = {name.id for name in ast.walk(statement.targets[0]) if isinstance(name, ast.Name)}
+            if not assigned.isdisjoint(ast.unparse(word) for word in simplify.shown.values()):
+                return None  # it means something else here than to the user
+            simplify.forget(assigned)
+            lines += [f"{target} = {value}"] if value != target else []
         else:
             return None
     return None
@@ -170,6 +178,11 @@ def argument_names(node: Node, called: Mapping[int, str]) -> dict[int, str]:
     return {slot: name for slot, (name, _) in named.items()}
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a value is shown as it stands."""
+    return isinstance(value, PLAIN) and repr(value) not in ("nan", "inf", "-inf")
+
+
 class Simplifier(ast.NodeTransformer):
     """Puts values and names in the place of parameters, and decides what can be decided.
 
@@ -178,13 +191,19 @@ class Simplifier(ast.NodeTransformer):
         shown: what is shown in the place of a name.
     """
 
-    def __init__(self, known: dict[str, Any], shown: Mapping[str, ast.expr]) -> None:
-        self.known, self.shown = known, shown
+    def __init__(self, known: Mapping[str, Any], shown: Mapping[str, ast.expr], depth: int = 0) -> None:
+        self.known, self.shown, self.depth = dict(known), dict(shown), depth
+
+    def forget(self, names: Iterable[str]) -> None:
+        """These names stand for something else from now on."""
+        for name in names:
+            self.known.pop(name, None)
+            self.shown.pop(name, None)
 
     def decided(self, test: ast.expr) -> bool | None:
         """The value of a condition; None if it is not known."""
         try:
-            return bool(eval(compile(ast.Expression(test), "<rule>", "eval"), dict(self.known)))
+            return bool(eval(ast.unparse(test), dict(self.known)))
         except Exception:  # it depends on what is not known here
             return None
 
@@ -196,17 +215,17 @@ class Simplifier(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> Any:
         value = self.known.get(node.id, self)
-        if node.id in self.shown and not isinstance(value, PLAIN):
-            return self.shown[node.id]
-        if isinstance(value, PLAIN) or (isinstance(value, tuple) and all(isinstance(part, PLAIN) for part in value)):
+        if node.id in self.shown and not is_plain(value):
+            return copy.deepcopy(self.shown[node.id])
+        if is_plain(value) or (isinstance(value, tuple) and all(map(is_plain, value))):
             return ast.parse(repr(value), mode="eval").body
         return node
 
     def visit_Attribute(self, node: ast.Attribute) -> Any:
         if node.attr in ("shape", "ndim", "size") and isinstance(node.value, ast.Name):
-            value = getattr(self.known.get(node.value.id), node.attr, None)
-            if value is not None:
-                return ast.parse(repr(value), mode="eval").body
+            value = self.known.get(node.value.id)
+            if isinstance(value, np.ndarray):
+                return ast.parse(repr(getattr(value, node.attr)), mode="eval").body
         return self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> Any:
@@ -241,15 +260,11 @@ class Simplifier(ast.NodeTransformer):
 
     def inlined(self, function: Callable[..., Any], args: list[ast.expr]) -> Any:
         """The expression that a function of one line returns for these arguments, or None."""
-        tree = definition(function)
-        values = []
-        for arg in args:
-            try:
-                values.append(eval(compile(ast.Expression(arg), "<rule>", "eval"), dict(self.known)))
-            except Exception:
-                return None
-        known = known_values(function, values, {})
-        simple = [self.visit(arg) for arg in args]
-        parameters = function.__code__.co_varnames
-        lines = written(function, tree, known, dict(zip(parameters, simple, strict=False)))
+        try:
+            values = [eval(ast.unparse(arg), dict(self.known)) for arg in args]
+        except Exception:
+            return None
+        shown = dict(zip(function.__code__.co_varnames, (self.visit(copy.deepcopy(arg)) for arg in args), strict=False))
+        inner = Simplifier(known_values(function, values, {}), shown, self.depth + 1)
+        lines = written(definition(function), inner) if self.depth < DEEPEST else None
         return ast.parse(f"({lines[0]})", mode="eval").body if lines is not None and len(lines) == 1 else None

@@ -13,7 +13,7 @@ from tinygrad_np.debug.places import module_path
 from tinygrad_np.engine import Node
 from tinygrad_np.nn import Module
 from tinygrad_np.recording import Scope
-from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of
+from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of, shape_of
 
 __all__ = [
     "argument_name",
@@ -78,7 +78,7 @@ def call_options(node: Node) -> str:
         options = [
             f"{argument}={_word(value)}" if argument and not isinstance(value, str) else _word(value)
             for argument, value in ((parameter(node, i), value) for i, value in given)
-            if value != getattr(node.out, "shape", None)
+            if not (isinstance(value, tuple) and value == shape_of(node))
         ]
     return ", ".join([*options, *(f"{name}={_word(value)}" for name, value in node.kwargs.items())])
 
