@@ -361,6 +361,12 @@ def test_derivatives_are_formulas_with_the_names_of_the_inputs():
     assert visualize.draw(x * x, derivatives=True).picture.items[1].formulas == ["dx = g * x", "dx += g * x"]
 
 
+def test_a_formula_says_where_the_engine_sums_over_what_broadcasting_repeated():
+    matrix, vector = (Tensor(np.ones(shape), requires_grad=True) for shape in ((2, 3), (3,)))
+    product = items(visualize.draw(np.sum(matrix * vector), derivatives=True))["multiply"]
+    assert product.formulas == ["dmatrix = g * vector", "dvector = g * matrix  # summed to (3,)"]
+
+
 RULES_AS_TEXT = {
     "product": lambda x, y: x * y,
     "quotient": lambda x, y: x / y,
@@ -785,7 +791,7 @@ def test_a_graph_of_a_hundred_thousand_different_operations_shows_those_nearest_
     assert len(drawing.picture.items) == visualize.LARGEST + 1
     assert drawing.picture.items[0].title == "99,700 earlier operations"
     assert "nearest to the result" in drawing.picture.notices[0]
-    assert drawing.picture.items[-1].title == functions[-1].__name__
+    assert drawing.picture.items[-1].title == f"x = {functions[-1].__name__}"
 
 
 def test_a_call_with_thousands_of_inputs_shows_some_of_them_and_a_notice_says_so():

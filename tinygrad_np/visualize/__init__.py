@@ -10,7 +10,7 @@ __docformat__ = "google"
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ from tinygrad_np.visualize import page
 from tinygrad_np.visualize.columns import in_columns
 from tinygrad_np.visualize.dot import to_dot
 from tinygrad_np.visualize.engine import lay_out
-from tinygrad_np.visualize.folding import calls_in_order, source
+from tinygrad_np.visualize.folding import Group, calls_in_order, source
 from tinygrad_np.visualize.formulas import show_derivatives
 from tinygrad_np.visualize.measures import Measures, measure, show_costs, show_values
 from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Item, Picture, enclosing
@@ -136,22 +136,21 @@ def read(
     root, _ = source(start)
     nodes = calls_in_order(root)
 
-    def reading(largest: int, opened: bool) -> Reading:
-        folded = not (values or costs)
+    def reading(largest: int, folded: Callable[[Group], bool] | None = None) -> Reading:
         while True:
-            arrangement = arranged(nodes, folded, depth, largest, opened)
-            usual = arranged(nodes, folded, depth, LARGEST)[1]
-            found = Reading(root, nodes, model, variables, arrangement, largest, usual)
-            if found.span <= LONGEST_EDGES * (1 + 7 * opened) or largest <= 10:
+            arrangement = arranged(nodes, not (values or costs), depth, largest, opened=folded is not None)
+            found = Reading(root, nodes, model, variables, arrangement, largest, folded)
+            if found.span <= (LONGEST_EDGES if folded is None else 8 * LONGEST_EDGES) or largest <= 10:
                 return found
             largest //= 2
 
-    image = reading(LARGEST, False)
+    image = reading(LARGEST)
     if values is None:
         values = image.scalar and not image.fold_boxes
-    whole = image if not image.incomplete else reading(LARGEST_PAGE, True)
+    whole = reading(LARGEST_PAGE, image.collapsed) if image.incomplete else image
     readings = [image] if whole is image else [image, whole]
-    measures = measure(start, whole.nodes, whole.leaves) if values or derivatives else Measures()
+    most = max(readings, key=lambda each: len(each.nodes))
+    measures = measure(start, most.nodes, most.leaves) if values or derivatives else Measures()
     for each in readings:
         picture = each.picture
         if values:

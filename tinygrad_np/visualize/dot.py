@@ -17,7 +17,7 @@ import graphviz
 from tinygrad_np.printing import printable
 from tinygrad_np.visualize.picture import BACK, Box, Edge, Item, Picture
 
-__all__ = ["LOOK", "outline_color", "shortened", "to_dot"]
+__all__ = ["LONGEST", "LONGEST_ROW", "LOOK", "outline_color", "shortened", "to_dot"]
 
 FONT = "Helvetica"  # whose metrics every renderer knows; an SVG names the alternatives
 INK, LINES, GREY, ALARM, LOOK = "#1f2933", "#3a434e", "#5f6b7a", "#d00000", "#b45309"
@@ -29,7 +29,7 @@ SHAPES = {
     "module": ("box", "rounded,filled"),
     "sign": ("circle", "filled"),  # where a column goes on
 }
-LONGEST = 60  # characters of a title or a line
+LONGEST, LONGEST_ROW = 60, 80  # characters of a title, and of what stands below it
 
 
 def to_dot(picture: Picture) -> str:
@@ -165,7 +165,8 @@ def _label(item: Item) -> str:
     rows = [(line, LINES) for line in item.lines]
     rows += [(line, BACK[min(item.order, 2)]) for line in item.formulas] + [(line, LOOK) for line in item.marks]
     lines = "".join(
-        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{color}">{_escaped(line)}</FONT></TD></TR>' for line, color in rows
+        f'<TR><TD><FONT POINT-SIZE="9" COLOR="{color}">{_escaped(line, LONGEST_ROW)}</FONT></TD></TR>'
+        for line, color in rows
     )
     title = f"<TR><TD>{_escaped(item.title)}</TD></TR>"
     return f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{title}{lines}</TABLE>>'
@@ -193,15 +194,15 @@ def _text(text: str) -> str:
     return f"<{_escaped(text)}>" if text else ""
 
 
-def _escaped(text: str) -> str:
+def _escaped(text: str, longest: int = LONGEST) -> str:
     """The text for a label in Graphviz's likeness of HTML."""
-    return html.escape(shortened(text))
+    return html.escape(shortened(text, longest))
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, longest: int = LONGEST) -> str:
     """The text on one line, and not too long."""
     text = _plain(text)
-    return f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}" if len(text) > LONGEST else text
+    return f"{text[: longest // 2]} ... {text[-longest // 2 :]}" if len(text) > longest else text
 
 
 def _plain(text: str) -> str:

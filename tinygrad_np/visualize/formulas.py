@@ -23,7 +23,7 @@ from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of, shap
 from tinygrad_np.visualize.measures import Measures, decimal, number
 from tinygrad_np.visualize.picture import BACK, Edge
 from tinygrad_np.visualize.reading import Reading
-from tinygrad_np.visualize.wording import parameter
+from tinygrad_np.visualize.wording import by_element, parameter
 
 __all__ = ["formulas", "show_derivatives"]
 
@@ -59,11 +59,18 @@ def formulas(node: Node, names: Mapping[int, str], out: str = "out") -> list[str
                 lines = rewritten(node.rule.name, vjp, target, [gradient, result, *values], node.kwargs, shown)
             except (OSError, TypeError, IndexError, SyntaxError):  # there is no source to read
                 lines = [f"{target} = {node.rule.name}_vjp(g, ...)"]
+            if is_summed(node, parent):
+                lines[-1] += f"  # summed to {shape_of(parent)}"
             if target in targets:  # the input is used twice
                 lines[-1] = lines[-1].replace(" = ", " += ", 1)
             targets.add(target)
             found += [line.replace("g[0]", "g") for line in lines] if node.rule.residuals else lines
     return found
+
+
+def is_summed(node: Node, parent: Node) -> bool:
+    """Whether the engine sums a gradient over what broadcasting repeated: rules of element-wise functions need not."""
+    return by_element(node) and shape_of(parent) != shape_of(node)
 
 
 def stand_in(outline: Any) -> Any:
@@ -154,7 +161,7 @@ def show_derivatives(reading: Reading, measures: Measures) -> None:
         part = next(parts.get(given.link, iter(())), None)
         if part is None and measures.parts:
             continue  # this rule has no derivative here
-        label = "" if reading.scalar else str(shape_of(given.value))
+        label = "" if reading.scalar else str(shape_of(given.link[1]))
         if part is not None:
             label += f"grad {decimal(part.minimum)}" if reading.scalar else f" norm {number(part.norm)}"
         reading.picture.edges.append(Edge(edge.head, edge.tail, label, edge.carried, backward=True))

@@ -115,7 +115,7 @@ class Reading:
         variables: Mapping[int, str],
         arrangement: tuple[Group, Callable[[Group], bool], int, list[str]],
         largest: int,
-        folded_boxes: Callable[[Group], bool],
+        folded_boxes: Callable[[Group], bool] | None,
     ) -> None:
         whole, self.collapsed, first, notices = arrangement
         self.picture = Picture([], [], [], notices=notices)
@@ -180,7 +180,7 @@ class Reading:
             else:
                 if unit.scope is not None:
                     box = self._box(self._group_title(unit), box)
-                    box.folded = self.folded_boxes(unit)
+                    box.folded = self.folded_boxes is not None and self.folded_boxes(unit)
                     box.order = self.orders.get(unit.scope, 0) if unit.scope.name == "backward" else 0
                     self._remember(unit.scope, box)
                 stack += [(part, box, repetition) for part in reversed(unit.units)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tinygrad_np.visualize.dot import LOOK, outline_color, shortened
+from tinygrad_np.visualize.dot import LONGEST, LONGEST_ROW, LOOK, outline_color, shortened
 from tinygrad_np.visualize.layout import Layout, place
 from tinygrad_np.visualize.picture import BACK, Box, Edge, Item, Picture
 
@@ -63,7 +63,9 @@ def draw_item(item: Item, layout: Layout) -> str:
     style = ", dashed" if item.dashed else ""
     rows = [(line, "#3a434e") for line in item.lines]
     rows += [(line, BACK[min(item.order, 2)]) for line in item.formulas] + [(line, LOOK) for line in item.marks]
-    small = "".join(rf"\\\fontsize{{8}}{{10}}\selectfont\color{color(c, True)}{tex(line)}" for line, c in rows)
+    small = "".join(
+        rf"\\\fontsize{{8}}{{10}}\selectfont\color{color(c, True)}{tex(line, LONGEST_ROW)}" for line, c in rows
+    )
     return (
         rf"\node[{item.kind}, draw={outline}, fill={color(item.color)}{style}, minimum width={width:.1f}bp, "
         rf"minimum height={height:.1f}bp] ({item.key}) at ({left + width / 2:.1f},{top + height / 2:.1f}) "
@@ -94,7 +96,7 @@ def color(code: str, as_argument: bool = False) -> str:
     return f"{{rgb,255:red,{red};green,{green};blue,{blue}}}"
 
 
-def tex(text: str) -> str:
+def tex(text: str, longest: int = LONGEST) -> str:
     """Text that LaTeX shows as it stands; letters that not every installation has are shown as escapes."""
-    known = re.sub(r"[^ -~·]", lambda found: f"\\u{ord(found[0]):04x}", shortened(text))
+    known = re.sub(r"[^ -~·]", lambda found: f"\\u{ord(found[0]):04x}", shortened(text, longest))
     return "".join(SPECIAL.get(character, character) for character in known)

@@ -17,6 +17,7 @@ from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of, shap
 
 __all__ = [
     "argument_name",
+    "by_element",
     "call_options",
     "call_title",
     "changes",
@@ -145,6 +146,12 @@ def counted(count: int, name: str, shown: str = "") -> str:
     return f"{shown or f'{count:,}'} {name}{'s' * (count != 1)}"
 
 
+def by_element(node: Node) -> bool:
+    """Whether a call's function is element-wise, so that its arguments are broadcast."""
+    ufunc = getattr(np, node.rule.name, None)
+    return isinstance(ufunc, np.ufunc) and not ufunc.signature
+
+
 def marks(node: Node) -> list[str]:
     """What a reader would not expect of a call: that it widens the precision, or that broadcasting makes it grow."""
     out, given = outline_of(node), inputs_of(node)
@@ -157,9 +164,7 @@ def marks(node: Node) -> list[str]:
     if dtype.kind in "fc" and tracked and all(np.finfo(kind).bits < np.finfo(dtype).bits for kind in tracked):
         found.append(f"{tracked[0]} becomes {dtype}")
     shapes = [shape for _, (shape, _) in inputs]
-    ufunc = getattr(np, node.rule.name, None)
-    by_element = isinstance(ufunc, np.ufunc) and not ufunc.signature
-    if by_element and len(shapes) > 1 and math.prod(shape) > max(map(math.prod, shapes)):
+    if by_element(node) and len(shapes) > 1 and math.prod(shape) > max(map(math.prod, shapes)):
         found.append(f"{' and '.join(map(str, shapes))} grow to {shape}")
     return found
 
