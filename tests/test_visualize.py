@@ -289,8 +289,10 @@ def test_a_variable_names_only_the_result_of_a_plain_assignment():
     with debug.trace():
         y = np.exp(np.sin(x)) * 2 + 1
         y = -(y + y)
+        y += 5
         z = [y * 3][0]
-    assert list(items(visualize.draw(z))) == ["x", "sin", "exp", "* 2", "y = + 1", "y + y", "y = -", "z = y * 3"]
+    titles = ["x", "sin", "exp", "* 2", "y = + 1", "y + y", "y = -", "y = y + 5", "z = y * 3"]
+    assert list(items(visualize.draw(z))) == titles
     assert list(items(visualize.draw([y * 3][0])))[-1] == "y * 3"
 
 

@@ -90,13 +90,15 @@ def assignments(filename: str) -> dict[Any, str]:
     except SyntaxError:
         return {}
     for statement in ast.walk(tree):
-        if isinstance(statement, ast.Assign) and len(statement.targets) == 1:
-            target, value, function = statement.targets[0], statement.value, ""
-            if isinstance(value, (ast.BinOp, ast.UnaryOp)):
+        if isinstance(statement, (ast.Assign, ast.AugAssign)):
+            target, *others = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            value: Any = statement.value if isinstance(statement, ast.Assign) else statement
+            function = ""
+            if isinstance(value, (ast.BinOp, ast.UnaryOp, ast.AugAssign)):
                 function = OPERATORS.get(type(value.op), "")
             elif isinstance(value, ast.Call):
                 function = getattr(value.func, "attr", getattr(value.func, "id", ""))
-            if isinstance(target, ast.Name):
+            if isinstance(target, ast.Name) and not others:
                 position = (value.lineno, value.end_lineno, value.col_offset, value.end_col_offset)
                 found[position, function] = target.id
     return found

@@ -85,23 +85,24 @@ def column_starts(picture: Picture) -> list[int]:
     calls = [item for item in picture.items if item.kind in ("operation", "module")]
     place = {item: i for i, item in enumerate(calls)}
     inputs: dict[Item, list[Item]] = defaultdict(list)
-    last_use = dict(place)
+    uses: dict[Item, list[int]] = defaultdict(list)  # of each item, where it is made and where it is used
     for edge in picture.edges:
-        if edge.tail in place and not edge.backward and not edge.carried:
+        if not edge.backward and not edge.carried:
             inputs[edge.head].append(edge.tail)
-            last_use[edge.tail] = max(last_use[edge.tail], place[edge.head])
-    bottom: dict[Item, float] = {}
+            uses[edge.tail] += [place[item] for item in (edge.tail, edge.head) if item in place]
+    bottom: dict[Item, float] = defaultdict(float)
     for item in calls:
-        length = 55 + 11 * len(item.lines + item.formulas + item.marks) if picture.direction == "TB" else 130
+        length = 55 + 11 * len(item.lines + item.formulas + item.marks) if picture.direction == "TB" else 90
         bottom[item] = max((bottom[tail] for tail in inputs[item]), default=0) + length
     total = max(bottom.values(), default=0)
     width = WIDTHS[any(item.kind == "parameter" for item in picture.items)]
     number = max(round(math.sqrt(total / width)), 1) if total > LONG else 1
-    ending = Counter(last_use.values())
+    open_values = Counter(min(span) for span in uses.values())
+    open_values.subtract(Counter(max(span) for span in uses.values()))
     values, reached = 0, 0.0
     ends = []  # where a column may end: after which call, how far down, in how many boxes
     for i, (item, following) in enumerate(pairwise(calls)):
-        values += 1 - ending[i]
+        values += open_values[i]
         reached = max(reached, bottom[item])
         shared = [box for box in enclosing(item.box) if box in enclosing(following.box)]
         if values == 1 and not any(box.rounds > 1 for box in shared):
