@@ -347,6 +347,29 @@ def test_a_part_is_no_module_to_the_tools_of_debug():
     assert "outside of modules" in profile.table("module")
 
 
+def test_a_part_changes_nothing_that_modules_summaries_and_compiled_functions_say():
+    class Mixed(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(6, 4)
+
+        def forward(self, x):
+            y = self.layer(x) * 2
+            return functional.gelu(y) + y
+
+    model = Mixed()
+    whole = debug.summary(model, (4, 6)).rows[0].activation_bytes
+    with visualize.scope("all"):
+        assert debug.summary(model, (4, 6)).rows[0].activation_bytes == whole > 10 * 4 * 4 * 4
+
+        def forward(x):
+            return np.sum(model(x))
+
+        source = tinygrad_compile(forward).source(IMAGES)
+    assert "Mixed.layer" in source
+    with pytest.raises(ArgumentTypeError, match="a scope needs a name"):
+        visualize.scope("")
+
+
 # Derivatives
 
 

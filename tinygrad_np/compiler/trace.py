@@ -212,7 +212,7 @@ class Trace:
 
     def _name_of(self, value: Any) -> str:
         scope = state.get().scope
-        while scope is not None and scope.outer is not None:
+        while scope is not None and scope.outer is not None and scope.outer.kind is not None:
             scope = scope.outer
         module = scope.module() if scope is not None else None
         if module is not None:
@@ -411,7 +411,7 @@ def module_name() -> str:
     if scope is None or scope.kind is None:
         return ""
     outer = scope
-    while outer.outer is not None:
+    while outer.outer is not None and outer.outer.kind is not None:  # else only a name stands around it
         outer = outer.outer
     whole, part = outer.module(), scope.module()
     names = [name for name, module in whole.named_modules() if module is part] if whole is not None else []

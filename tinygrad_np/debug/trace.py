@@ -8,6 +8,7 @@ import ast
 import linecache
 from functools import lru_cache
 from itertools import islice
+from types import CodeType
 from typing import Any
 
 import numpy as np
@@ -74,11 +75,13 @@ def assigned(function: str) -> str | None:
     In `d = a * b + b**3` it is d for the sum, and None for the product and the power.
     """
     frame = users_frame()
-    if frame is None:
-        return None
-    position = next(islice(frame.f_code.co_positions(), frame.f_lasti // 2, None), None)
-    linecache.lazycache(frame.f_code.co_filename, frame.f_globals)
-    return assignments(frame.f_code.co_filename).get((position, function))
+    return assigned_at(frame.f_code, frame.f_lasti, function) if frame is not None else None
+
+
+@lru_cache(maxsize=10_000)
+def assigned_at(code: CodeType, instruction: int, function: str) -> str | None:
+    position = next(islice(code.co_positions(), instruction // 2, None), None)
+    return assignments(code.co_filename).get((position, function))
 
 
 @lru_cache
