@@ -507,6 +507,18 @@ def test_saturation_is_marked_before_and_after_backward(function):
         assert marks == ["saturated: 75% of the slopes are nearly 0"]
 
 
+def test_the_tanh_in_gelu_is_not_taken_for_saturated():
+    result = np.sum(functional.gelu(Tensor([5.0, 6.0, 7.0], requires_grad=True)))
+    for depth in (None, 9):
+        assert not any(item.marks for item in visualize.draw(result, values=True, depth=depth).picture.items)
+
+
+def test_a_collapsed_module_shows_the_marks_of_what_is_in_it():
+    model = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 3))
+    collapsed = items(visualize.draw(np.sum(model(IMAGES.astype(float))), model, depth=0), "module")["Sequential"]
+    assert collapsed.marks == ["float32 becomes float64"]
+
+
 def test_findings_are_pinned_to_their_items_and_the_others_become_notices():
     model, loss = mlp(6, 5, 3)
     findings = [

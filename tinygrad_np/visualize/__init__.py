@@ -140,7 +140,7 @@ def read(
         while True:
             arrangement = arranged(nodes, not (values or costs), depth, largest, opened=folded is not None)
             found = Reading(root, nodes, model, variables, arrangement, largest, folded)
-            if found.span <= (LONGEST_EDGES if folded is None else 8 * LONGEST_EDGES) or largest <= 10:
+            if found.span <= (LONGEST_EDGES if folded is None else 4 * LONGEST_EDGES) or largest <= 10:
                 return found
             largest //= 2
 

@@ -229,6 +229,7 @@ class Reading:
         assert group.scope is not None
         lines = list(filter(None, (shape_line(self.nodes[inside[-1]]), counted(len(inside), "operation"))))
         item = Item(f"m{inside[0]}", "module", self._group_title(group), lines, box, color=COLORS["module"])
+        item.marks = list(dict.fromkeys(mark for position in inside for mark in marks(self.nodes[position])))
         if group.is_part:
             self.parts.add(item)
         self._remember(group.scope, item)
