@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.compiler import uncompiled
-from tinygrad_np.debug.diagnosis import Diagnosis, Finding
+from tinygrad_np.debug import Diagnosis, Finding
 from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError, users_frame
 from tinygrad_np.files import write_atomically

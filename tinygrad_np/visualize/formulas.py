@@ -90,6 +90,8 @@ def rewritten(
     names: Mapping[int, str],
 ) -> list[str]:
     """The lines of a rule, the last of which assigns to the target; the call of the rule if they are many."""
+    if not inspect.isfunction(vjp):  # of a compiled function
+        return [f"{target} = {rule}_vjp(g)"]
     tree = definition(vjp)
     known = known_values(vjp, values, options)
     parameters = vjp.__code__.co_varnames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -86,9 +87,9 @@ def call_options(node: Node) -> str:
 
 def parameter(node: Node, slot: int) -> str:
     """What the rule calls an argument, or "" if it has no name."""
-    code = next(vjp for vjp in node.rule.vjps if vjp is not None).__code__
-    names = code.co_varnames[2 : code.co_argcount]  # without g and out
-    return names[slot] if slot < len(names) else ""
+    vjp = next(vjp for vjp in node.rule.vjps if vjp is not None)
+    names = vjp.__code__.co_varnames[2 : vjp.__code__.co_argcount]  # without g and out
+    return names[slot] if slot < len(names) and inspect.isfunction(vjp) else ""  # not of a compiled function
 
 
 def argument_name(node: Node, slot: int) -> str:
