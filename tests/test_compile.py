@@ -1,5 +1,6 @@
 """`compile`: what a program is made for, what it reads anew, what it refuses, and what it leaves alone."""
 
+import ast
 import copy
 import gc
 import re
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 
 from tinygrad_np import Tensor, compile, debug, differentiable, func, functional, grad, nn, no_grad, optim, visualize
+from tinygrad_np.compiler.write import definition
+from tinygrad_np.derivatives.table import RULES
 from tinygrad_np.errors import AnomalyError, ArgumentTypeError, GraphError, NoDerivativeError, ShapeError, TraceError
 from tinygrad_np.recording import state
 
@@ -1511,3 +1514,10 @@ def test_a_global_variable_with_the_name_of_an_attribute_does_not_count():
         loss = float(value)
         f(Tensor(normal(3)))
     assert len(runs) == 1
+
+
+def test_of_two_lambdas_in_one_line_each_has_its_own_source():
+    first, second = (lambda x, y: x * y), (lambda x, y: x - y)
+    assert [ast.unparse(definition(function).body) for function in (first, second)] == ["x * y", "x - y"]
+    rules = [ast.unparse(definition(vjp).body) for vjp in RULES[np.multiply].vjps]
+    assert rules == ["g * y", "g * x"]

@@ -1,6 +1,8 @@
 """Drawings of the graph: what is in them, what they are called, and the files that they become."""
 
 import re
+import shutil
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from importlib import metadata
 
@@ -9,6 +11,7 @@ import pytest
 
 from models.mnist_mlp import MnistMLP
 from tinygrad_np import Tensor, debug, differentiable, func, functional, grad, nn, visualize
+from tinygrad_np import compile as tinygrad_compile
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError
 
 IMAGES = np.linspace(0, 1, 4 * 6, dtype=np.float32).reshape(4, 6)
@@ -83,7 +86,7 @@ def test_inputs_and_constants_are_told_apart_from_parameters():
 
 def test_labels_and_masks_are_constants():
     model, loss = mlp(6, 3)
-    assert ("constant", "cross_entropy") in edges(visualize.draw(loss, model))
+    assert ("target", "cross_entropy") in edges(visualize.draw(loss, model))
     x = Tensor([1.0, -1.0], requires_grad=True, name="x")
     drawing = visualize.draw(np.where(x.data > 0, x, 0.0))
     assert items(drawing)["constant"].lines == ["(2,) bool"]
@@ -122,7 +125,7 @@ def test_a_named_result_says_its_name():
 def test_every_use_of_a_tensor_is_an_edge_and_it_itself_one_item():
     x = Tensor(2.0, requires_grad=True, name="x")
     drawing = visualize.draw(x * x)
-    assert edges(drawing) == [("x", "multiply")] * 2
+    assert edges(drawing) == [("x", "x * x")] * 2
     assert len(items(drawing)) == 2
 
 
@@ -144,7 +147,7 @@ def test_operations_sit_in_nested_boxes_of_their_modules():
         inner = ["MnistMLP", "layers - Sequential"]
         assert enclosing(items(drawing)["relu"]) == [*inner, "layers.1 - ReLU"]
         assert enclosing(items(drawing)["layers.0.weight"]) == [*inner, "layers.0 - Linear(6, 5)"]
-        assert enclosing(items(drawing)["cross_entropy"]) == enclosing(items(drawing)["constant"]) == []
+        assert enclosing(items(drawing)["cross_entropy"]) == enclosing(items(drawing)["target"]) == []
 
 
 def test_a_module_called_twice_has_two_boxes_and_its_parameters_stand_outside_of_both():
@@ -240,6 +243,296 @@ def test_what_is_no_tensor_cannot_be_drawn():
         visualize.draw(nn.Linear(1, 1))
 
 
+# Scalar graphs
+
+
+def test_a_graph_of_numbers_shows_each_number_with_its_gradient_symbols_and_the_callers_variables():
+    a, b = Tensor(-4.0, requires_grad=True), Tensor(2.0, requires_grad=True)
+    c = a + b
+    d = a * b + b**3
+    e = c - d
+    f = e**2
+    g = f / 2.0
+    drawing = visualize.draw(g + 10.0 / f)
+    assert list(items(drawing)) == ["a", "b", "c = a + b", "a * b", "b ** 3", "d = +", "e = c - d", "f = e ** 2",
+                                    "g = f / 2", "10 / f", "g + ·"]  # fmt: skip
+    assert items(drawing)["a"].lines == ["data -4.0", "grad -0.5"]
+    assert items(drawing)["f = e ** 2"].lines == ["data 4.0", "grad -0.125"]
+    assert items(drawing)["a * b"].details["operation"] == "multiply"
+
+
+def test_numbers_have_four_decimals_and_no_zeros_at_their_end():
+    shown = [visualize.measures.decimal(x) for x in (6.0, -6.94165, 138.8338190, 0.0, 1.2345678e-7, -0.125)]
+    assert shown == ["6.0", "-6.9417", "138.8338", "0.0", "1.2346e-07", "-0.125"]
+
+
+def test_within_a_trace_a_scalar_graph_keeps_its_numbers_and_names_after_backward():
+    def neuron():
+        x, w = Tensor(2.0, requires_grad=True, name="x"), Tensor(-3.0, requires_grad=True, name="w")
+        n = x * w + 6.88
+        n = np.tanh(n)
+        return n * 2 + x * w
+
+    with debug.trace():
+        result = neuron()
+        before = visualize.draw(result)
+        result.backward()
+    after = visualize.draw(result)
+    assert [(item.title, item.lines) for item in before.picture.items] == [
+        (item.title, item.lines) for item in after.picture.items
+    ]
+    assert {"x * w", "n = + 6.88", "n = tanh", "n * 2"} <= set(items(after))
+
+
+def test_a_variable_names_only_the_result_of_a_plain_assignment():
+    x = Tensor(2.0, requires_grad=True, name="x")
+    with debug.trace():
+        y = np.exp(np.sin(x)) * 2 + 1
+        y = -(y + y)
+        y += 5
+        z = [y * 3][0]
+    titles = ["x", "sin", "exp", "* 2", "y = + 1", "y + y", "y = -", "y = y + 5", "z = y * 3"]
+    assert list(items(visualize.draw(z))) == titles
+    assert list(items(visualize.draw([y * 3][0])))[-1] == "y * 3"
+
+
+def test_data_flow_from_left_to_right_on_request():
+    x = Tensor(2.0, requires_grad=True)
+    assert "rankdir=LR" in visualize.draw(x * 2, direction="LR").source
+    with pytest.raises(ArgumentError, match="'TB', 'LR'"):
+        visualize.draw(x * 2, direction="down")
+
+
+# Names of what comes in
+
+
+def test_constants_have_the_names_of_the_arguments_or_variables_that_they_were_given_as():
+    class Model(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(6, 3)
+
+        def forward(self, pixels, scale):
+            return self.layer(pixels) * scale
+
+    offsets, labels = np.ones((4, 3), np.float32), LABELS
+    loss = functional.cross_entropy(Model()(IMAGES, np.ones((4, 1), np.float32)) + offsets, labels)
+    assert set(items(visualize.draw(loss), "constant")) == {"pixels", "scale", "offsets", "target"}
+    mlp = nn.Sequential(nn.Linear(6, 1))
+    regression = functional.mse_loss(mlp(IMAGES), np.zeros((4, 1), np.float32))
+    assert set(items(visualize.draw(regression), "constant")) == {"input", "target"}
+
+
+# Parts with a name
+
+
+def test_layer_norm_gelu_and_scopes_are_one_box_that_the_page_and_depth_open():
+    model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.GELU())
+    with visualize.scope("k1"):
+        total = np.sum(model(IMAGES) * 2)
+    drawing = visualize.draw(total)
+    assert list(items(drawing, "module")) == ["k1"]
+    assert not items(drawing, "operation")
+    drawing = visualize.draw(np.sum(model(IMAGES)), model)
+    assert list(items(drawing, "module")) == ["layer_norm", "gelu"]
+    assert {"1.weight", "1.bias"} <= set(items(drawing, "parameter"))
+    assert items(drawing, "module")["gelu"].lines == ["(4, 4) float32", "11 operations"]
+    assert "tanh" in items(visualize.draw(np.sum(model(IMAGES)), model, depth=9))
+
+
+def test_a_part_is_no_module_to_the_tools_of_debug():
+    model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4))
+    with debug.profile() as profile, visualize.scope("k1"):
+        np.sum(model(IMAGES) * 2)
+    assert "k1" not in profile.table("module")
+    assert "outside of modules" in profile.table("module")
+
+
+def test_a_part_changes_nothing_that_modules_summaries_and_compiled_functions_say():
+    class Mixed(nn.Module):
+        def __init__(self):
+            self.layer = nn.Linear(6, 4)
+
+        def forward(self, x):
+            y = self.layer(x) * 2
+            return functional.gelu(y) + y
+
+    model = Mixed()
+    whole = debug.summary(model, (4, 6)).rows[0].activation_bytes
+    with visualize.scope("all"):
+        assert debug.summary(model, (4, 6)).rows[0].activation_bytes == whole > 10 * 4 * 4 * 4
+
+        def forward(x):
+            return np.sum(model(x))
+
+        source = tinygrad_compile(forward).source(IMAGES)
+    assert "Mixed.layer" in source
+    with pytest.raises(ArgumentTypeError, match="a scope needs a name"):
+        visualize.scope("")
+
+
+# Derivatives
+
+
+def test_derivatives_are_formulas_with_the_names_of_the_inputs():
+    x, w, b = (
+        Tensor(value, requires_grad=True, name=name) for name, value in zip("xwb", (2.0, -3.0, 6.88), strict=True)
+    )
+    n = x * w + b
+    drawing = visualize.draw(np.tanh(n) ** 3, derivatives=True)
+    formulas = {title: item.formulas for title, item in items(drawing).items() if item.kind == "operation"}
+    assert formulas["x * w"] == ["dx = g * w", "dw = g * x"]
+    assert formulas["tanh"] == ["dn = g * (1 - out * out)"]
+    assert formulas["· ** 3" if "· ** 3" in formulas else "** 3"] == ["dx = g * 3 * x ** 2"]
+    assert visualize.draw(x * x, derivatives=True).picture.items[1].formulas == ["dx = g * x", "dx += g * x"]
+
+
+def test_a_formula_says_where_the_engine_sums_over_what_broadcasting_repeated():
+    matrix, vector = (Tensor(np.ones(shape), requires_grad=True) for shape in ((2, 3), (3,)))
+    product = items(visualize.draw(np.sum(matrix * vector), derivatives=True))["multiply"]
+    assert product.formulas == ["dmatrix = g * vector", "dvector = g * matrix  # summed to (3,)"]
+
+
+RULES_AS_TEXT = {
+    "product": lambda x, y: x * y,
+    "quotient": lambda x, y: x / y,
+    "power": lambda x, y: x**2 * y**2.5,
+    "sums": lambda x, y: np.sum(x, axis=1) * np.mean(y, axis=1),
+    "functions": lambda x, y: np.exp(x) * np.sqrt(y) + np.tanh(x) - np.log(y),
+    "reshaped": lambda x, y: np.reshape(x, (3, 2)) @ np.transpose(np.reshape(y, (3, 2))),
+    "layers": lambda x, y: functional.softmax(functional.relu(functional.linear(x, y))),
+    "where": lambda x, y: np.where(np.array([True, False, True]), x, y) * functional.sigmoid(x),
+}
+
+
+@pytest.mark.parametrize("name", RULES_AS_TEXT)
+def test_the_formulas_give_the_gradients(name):
+    x, y = (Tensor(np.linspace(0.1, k, 6).reshape(2, 3), requires_grad=True) for k in (1, 2))
+    nodes = visualize.folding.calls_in_order(RULES_AS_TEXT[name](x, y).node)
+    for node in nodes:
+        g = np.cos(np.arange(node.out.size)).reshape(node.out.shape)
+        slots = [i for i, parent in enumerate(node.parents) if parent is not None]
+        scope = {f"v{i}": arg for i, arg in enumerate(node.args)} | {"np": np, "g": g, "result": node.out}
+        names = {i: f"v{i}" for i in range(len(node.args))}
+        exec("\n".join(visualize.formulas.formulas(node, names, "result")), scope)
+        for i in slots:
+            expected = node.rule.vjps[i](g, node.out, *node.args, **node.kwargs)
+            np.testing.assert_allclose(scope[f"dv{i}"], expected, rtol=1e-14)
+
+
+def test_the_way_back_has_a_colour_of_its_own_and_the_shape_and_size_of_each_gradient():
+    model = nn.Linear(6, 3)
+    drawing = visualize.draw(np.sum(model(IMAGES) * 2), derivatives=True)
+    back = {edge.head.title: edge.label for edge in drawing.picture.edges if edge.backward}
+    assert set(back) == {"weight", "bias", "linear", "multiply by 2"}
+    assert back["linear"] == "(4, 3) norm 6.93"
+    assert back["bias"] == "(3,) norm 13.9"
+    assert legend(drawing)["gradient, on its way back"] in drawing.source
+
+
+def test_after_backward_a_trace_still_knows_the_sizes_of_the_gradients():
+    with debug.trace():
+        loss = np.sum(nn.Linear(6, 3)(IMAGES) * 2)
+        before = visualize.draw(loss, derivatives=True)
+        loss.backward()
+    after = visualize.draw(loss, derivatives=True)
+    assert [edge.label for edge in after.picture.edges] == [edge.label for edge in before.picture.edges]
+    assert [item.formulas for item in after.picture.items] == [item.formulas for item in before.picture.items]
+
+
+def test_the_operations_of_a_first_and_a_second_derivative_stand_in_boxes_and_colours_of_their_own():
+    x = Tensor(0.5, requires_grad=True)
+    y = np.tanh(x) * x
+    first = grad(y, x, create_graph=True)
+    drawing = visualize.draw(grad(first, x, create_graph=True))
+    assert boxes(drawing) == ["first derivative", "second derivative"]
+    orders = {box: {i.color for i in drawing.picture.items if i.box and i.box.title == box} for box in boxes(drawing)}
+    assert [len(colors) for colors in orders.values()] == [1, 1]
+    assert len({items(drawing)["tanh"].color}.union(*orders.values())) == 3
+
+
+# Compiled functions
+
+
+def test_a_compiled_step_shows_its_operations_and_their_gradients():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3))
+
+    def step(images, labels):
+        return functional.cross_entropy(model(images), labels)
+
+    compiled = tinygrad_compile(step)(IMAGES, LABELS)
+    drawing = visualize.draw(compiled, model, values=True)
+    expected = visualize.draw(step(IMAGES, LABELS), model, values=True)
+    assert {title: item.lines for title, item in items(drawing).items()} == {
+        title: item.lines for title, item in items(expected).items()
+    }
+    compiled.backward()
+    assert list(items(visualize.draw(compiled), "operation")) == ["step"]
+
+
+def test_a_compiled_step_that_draws_random_numbers_stays_one_operation():
+    layer = nn.Linear(6, 5)
+    step = tinygrad_compile(lambda x: np.sum(functional.dropout(layer(x), 0.5, generator)))
+    generator = np.random.default_rng(0)
+    result = step(IMAGES)
+    before = generator.bit_generator.state
+    drawing = visualize.draw(result, derivatives=True)
+    assert [item.formulas for item in items(drawing, "operation").values()] == [["dinput = compiled_vjp(g)"]]
+    assert generator.bit_generator.state == before
+
+
+# What deserves a look
+
+
+def test_a_dtype_that_widens_is_marked_where_it_does():
+    model = nn.Sequential(nn.Linear(6, 3), nn.ReLU(), nn.Linear(3, 3))
+    drawing = visualize.draw(np.sum(model(IMAGES.astype(float))), model)
+    assert [item.marks for item in drawing.picture.items if item.marks] == [["float32 becomes float64"]]
+    assert drawing.source.count("#b45309") == 2
+
+
+def test_a_broadcast_that_grows_is_marked():
+    prediction = Tensor(np.ones((4, 1)), requires_grad=True)
+    drawing = visualize.draw(np.mean((prediction - np.ones(4)) * np.ones((4, 4))))
+    assert items(drawing)["subtract"].marks == ["(4, 1) and (4,) grow to (4, 4)"]
+    assert items(drawing)["multiply"].marks == []
+
+
+@pytest.mark.parametrize("function", [np.tanh, functional.sigmoid])
+def test_saturation_is_marked_before_and_after_backward(function):
+    with debug.trace():
+        loss = np.sum(function(Tensor([0.0, 9.0, -9.0, 20.0], requires_grad=True)))
+        before = visualize.draw(loss, values=True)
+        loss.backward()
+    for drawing in (before, visualize.draw(loss, values=True)):
+        marks = items(drawing)[function.__name__].marks
+        assert marks == ["saturated: 75% of the slopes are nearly 0"]
+
+
+def test_the_tanh_in_gelu_is_not_taken_for_saturated():
+    result = np.sum(functional.gelu(Tensor([5.0, 6.0, 7.0], requires_grad=True)))
+    for depth in (None, 9):
+        assert not any(item.marks for item in visualize.draw(result, values=True, depth=depth).picture.items)
+
+
+def test_a_collapsed_module_shows_the_marks_of_what_is_in_it():
+    model = nn.Sequential(nn.Linear(6, 3), nn.Linear(3, 3))
+    collapsed = items(visualize.draw(np.sum(model(IMAGES.astype(float))), model, depth=0), "module")["Sequential"]
+    assert collapsed.marks == ["float32 becomes float64"]
+
+
+def test_findings_are_pinned_to_their_items_and_the_others_become_notices():
+    model, loss = mlp(6, 5, 3)
+    findings = [
+        debug.Finding("scale", "error", "layers.0.weight", "all values are equal", "initialise them", ""),
+        debug.Finding("data", "warning", "layers.2 (Linear(5, 3))", "it is frozen", "thaw it", ""),
+        debug.Finding("rate", "error", "optimizer", "the rate is 100", "use 0.1", ""),
+    ]
+    drawing = visualize.draw(loss, model, findings=findings)
+    assert items(drawing)["layers.0.weight"].marks == ["error: all values are equal"]
+    assert items(drawing, "operation")["linear"].marks == ["warning: it is frozen"]
+    assert drawing.picture.notices == ["optimizer: the rate is 100"]
+
+
 # Values
 
 
@@ -277,7 +570,7 @@ def test_what_is_not_finite_is_red_and_said_in_words_and_so_is_where_it_began():
 def test_gradients_that_are_not_finite_are_traced_to_where_they_began():
     x = Tensor([0.0, 4.0], requires_grad=True, name="x")
     drawing = visualize.draw(np.sum(np.sqrt(x * 1.0)), values=True)
-    assert drawing.picture.notices == ["On the way back, gradients first become non-finite at multiply by 1."]
+    assert drawing.picture.notices == ["On the way back, gradients first become non-finite in the derivative of sqrt."]
 
 
 def test_zero_gradients_are_told_apart_from_small_ones():
@@ -433,6 +726,27 @@ def test_a_loop_in_a_loop_folds_in_a_fold():
     assert list(items(drawing, "operation")) == ["sin", "exp"]
 
 
+def test_a_loop_folds_although_a_number_changes_from_round_to_round():
+    w, x = Tensor(np.eye(2), requires_grad=True, name="w"), Tensor(np.ones(2), requires_grad=True, name="x")
+    for t in range(6):
+        x = np.tanh(x @ w + np.sin(t))
+    drawing = visualize.draw(np.sum(x))
+    assert items(drawing)["add"].lines == ["another number in each round", "(2,) float64"]
+    assert [box.rounds for box in drawing.picture.boxes] == [6]
+
+
+def test_twenty_layers_with_values_and_a_residual_network_fit_a_page():
+    model, loss = mlp(6, *[5] * 20, 3)
+    x = Tensor(IMAGES, requires_grad=True)
+    for i in range(24):
+        x = x + (np.tanh, np.sin, np.cos)[i % 3](x * (i + 2))
+    for drawing in (visualize.draw(loss, model, values=True), visualize.draw(np.sum(x))):
+        layout = visualize.layout.place(visualize.columns.in_columns(drawing.picture))
+        assert max(layout.size) < 2.2 * min(layout.size)
+        assert max(layout.size) < 2500
+        assert {item.title for item in layout.places if getattr(item, "kind", "") == "sign"} >= {"1"}
+
+
 @pytest.mark.parametrize("change", ["operation", "number", "shape", "wiring"])
 def test_rounds_that_differ_do_not_fold(change):
     x = Tensor(np.ones((2, 2)), requires_grad=True)
@@ -463,7 +777,7 @@ def test_depth_collapses_the_modules_below():
     collapsed = items(drawing, "module")["layers - Sequential"]
     assert collapsed.lines == ["(4, 3) float32", "3 operations", "53 parameters"]
     assert edges(drawing) == [
-        ("constant", "layers - Sequential"), ("layers - Sequential", "cross_entropy"), ("constant", "cross_entropy"),
+        ("images", "layers - Sequential"), ("layers - Sequential", "cross_entropy"), ("target", "cross_entropy"),
     ]  # fmt: skip
     assert list(items(visualize.draw(loss, model, depth=0), "module")) == ["MnistMLP"]
     assert visualize.draw(loss, model, depth=3).source == visualize.draw(loss, model).source
@@ -512,10 +826,10 @@ def test_a_graph_of_a_hundred_thousand_different_operations_shows_those_nearest_
     for function in functions:
         x = function(x)
     drawing = visualize.draw(x)
-    assert len(drawing.picture.items) == visualize.reading.LARGEST + 1
+    assert len(drawing.picture.items) == visualize.LARGEST + 1
     assert drawing.picture.items[0].title == "99,700 earlier operations"
     assert "nearest to the result" in drawing.picture.notices[0]
-    assert drawing.picture.items[-1].title == functions[-1].__name__
+    assert drawing.picture.items[-1].title == f"x = {functions[-1].__name__}"
 
 
 def test_a_call_with_thousands_of_inputs_shows_some_of_them_and_a_notice_says_so():
@@ -555,9 +869,29 @@ def test_the_svg_shows_titles_lines_and_boxes(tmp_path):
         assert text in [shown.replace("\xa0", " ") for shown in texts]
 
 
+def test_tikz_is_a_page_of_its_own_or_a_picture_within_a_document(tmp_path):
+    model, loss = mlp(6, 5, 3)
+    path = visualize.draw(loss, model, derivatives=True).render(tmp_path / "graph.tex")
+    text = path.read_text()
+    assert text.count("\\node[operation") == 4
+    assert text.count("\\node[parameter") == 4
+    assert r"cross\_entropy" in text
+    assert text.index(r"\begin{document}\fi") < text.index(r"\begin{tikzpicture}") < text.index(r"\end{tikzpicture}")
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_tikz_compiles_whatever_the_names_are(tmp_path):
+    x = Tensor(1.0, requires_grad=True, name='50% of $x_1^2$ & {#} ~\\ <漢字> "é"')
+    visualize.draw(np.exp(x) - 1, derivatives=True).render(tmp_path / "graph.tex")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "graph.tex"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert (tmp_path / "graph.pdf").read_bytes().count(b"/Type /Page\n") <= 1
+
+
 @pytest.mark.parametrize("name", ["graph.gif", "graph", ".svg"])
 def test_an_unknown_suffix_is_an_error_that_lists_the_known(tmp_path, name):
-    with pytest.raises(ArgumentError, match=r"\.svg, \.png, \.pdf or \.html"):
+    with pytest.raises(ArgumentError, match=r"\.svg, \.png, \.pdf or \.html, or in \.tex"):
         visualize.draw(Tensor(1.0, requires_grad=True)).render(tmp_path / name)
 
 

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -461,6 +462,88 @@ def test_search_finds_things_inside_of_folded_boxes_and_unfolds_them(page: Page)
     page.press(Keys.ENTER)
     assert page.names(".match") == {"net.0.bias"}
     assert page.thing("net.0.bias").is_displayed()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("(3, 4)", {"net.0.weight"}),
+        ("train.py:7", {"linear"}),
+        ("nan", {"tanh"}),
+        ("g * y", {"relu"}),
+        ("becomes float64", {"aside"}),
+        ("PARAMETER", {"net.0.weight", "net.0.bias"}),
+    ],
+)
+def test_search_finds_shapes_lines_of_code_nan_formulas_marks_and_kinds(
+    page: Page, wanted: str, found: set[str]
+) -> None:
+    picture = model()
+    _, _, _, linear, relu, tanh, aside, _ = picture.items
+    linear.details["line"] = "train.py:7"
+    relu.formulas.append("dx = g * y")
+    tanh.lines.append("4 nan")
+    aside.marks.append("float32 becomes float64")
+    page.show(picture)
+    page.search(wanted)
+    assert page.names(".match") == found
+
+
+def test_the_arrow_keys_move_the_drawing(page: Page) -> None:
+    x, y = page.center("relu")
+    page.press(Keys.ARROW_LEFT, Keys.ARROW_UP, Keys.ARROW_UP)
+    assert page.center("relu") == pytest.approx((x + 80, y + 160), abs=1)
+    page.press(Keys.ARROW_RIGHT, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    assert page.center("relu") == pytest.approx((x, y), abs=1)
+
+
+def test_what_the_picture_collapses_is_folded_at_first_and_opens(page: Page) -> None:
+    picture = model()
+    picture.boxes[1].folded = True
+    page.show(picture)
+    assert page.names(".item.folded") == {"net.0 - Linear(4, 3)"}
+    page.click("net.0 - Linear(4, 3)")
+    assert "linear" in page.names(".item")
+
+
+def test_a_long_graph_opens_at_its_result_where_it_can_be_read(page: Page) -> None:
+    items = [Item(str(k), "operation", f"step {k}", ["(3, 3) float64"]) for k in range(200)]
+    page.show(Picture(items, [Edge(*pair) for pair in pairwise(items)], []))
+    canvas = page.run("return document.getElementById('canvas').getBoundingClientRect()")
+    x, y = page.center("step 199")
+    assert canvas["left"] < x < canvas["right"]
+    assert canvas["top"] < y < canvas["bottom"]
+    assert page.run("return view.scale") > 0.5
+    page.press("f")
+    assert page.run("return view.scale") < 0.2
+    page.press("r")
+    assert page.run("return view.scale") > 0.5
+
+
+def test_the_details_of_a_chosen_item_stand_beside_the_drawing_and_lead_to_its_neighbours(page: Page) -> None:
+    page.click("relu")
+    details, canvas = page.one("#details").rect, page.one("#canvas").rect
+    assert details["x"] >= canvas["x"] + canvas["width"]
+    assert [button.text for button in page.all("#details button")] == ["linear (2, 3) float32", "tanh (2, 3) float32"]
+    page.all("#details button")[1].click()
+    assert page.names(".item.chosen") == {"tanh"}
+
+
+def test_the_keys_are_listed(page: Page) -> None:
+    listed = page.one("#keys").text
+    assert all(key in listed for key in ("arrows", "+ and -", "f", "r", "/", "Tab", "Escape"))
+
+
+def test_gradients_on_their_way_back_are_edges_of_their_own(page: Page) -> None:
+    picture = model()
+    linear, relu = picture.items[3:5]
+    relu.formulas.append("dx = g * y")
+    picture.edges.append(Edge(relu, linear, "(2, 3) norm 0.5", backward=True))
+    page.show(picture)
+    assert len(page.all(".edge.backward")) == 1
+    assert "dx = g * y" in page.thing("relu").text
+    page.click("relu")
+    assert page.names(".item.after") == {"tanh", "loss"}
 
 
 def test_hostile_names_are_shown_as_they_stand(page: Page) -> None:

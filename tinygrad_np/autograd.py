@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from tinygrad_np.calls import ancestors
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, NoDerivativeError
 from tinygrad_np.gradients import implied
-from tinygrad_np.recording import state
+from tinygrad_np.recording import named, state
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["grad", "gradients"]
@@ -81,7 +82,8 @@ def gradients(
         if not ((create_graph or state.get().trace is not None) and isinstance(start, Tensor)):
             start = np.asarray(start, dtype=root.dtype)
         given[node] = given[node] + start if node in given else start
-    found = backward(given, targets, create_graph if retain_graph is None else retain_graph, create_graph)
+    with named("backward") if create_graph else contextlib.nullcontext():
+        found = backward(given, targets, create_graph if retain_graph is None else retain_graph, create_graph)
     results: list[Any] = []
     for i, node in enumerate(targets):
         gradient = found.get(node)

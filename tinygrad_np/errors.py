@@ -42,6 +42,7 @@ __all__ = [
     "freed",
     "no_derivative",
     "unexpected_keyword",
+    "users_frame",
     "users_frames",
     "users_line",
     "warn",
@@ -146,7 +147,7 @@ NUMPY = os.path.dirname(np.__file__) + os.sep
 
 
 def users_frame() -> FrameType | None:
-    """The frame in which the user called into this package, perhaps through NumPy."""
+    """The frame from which the user called into this package, perhaps through NumPy."""
     frame = inspect.currentframe()
     while frame is not None and frame.f_code.co_filename.startswith((PACKAGE, NUMPY)):
         frame = frame.f_back
@@ -154,7 +155,7 @@ def users_frame() -> FrameType | None:
 
 
 def users_line() -> tuple[str, int]:
-    """The file and line from which the user called into this package, perhaps through NumPy."""
+    """The file and line of that frame."""
     frame = users_frame()
     return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("unknown", 0)
 

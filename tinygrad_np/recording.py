@@ -10,9 +10,11 @@ import functools
 import inspect
 import itertools
 import weakref
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any, Generic, Protocol, TypeVar, overload
+
+import numpy as np
 
 from tinygrad_np.errors import ArgumentTypeError
 
@@ -21,9 +23,11 @@ __all__ = [
     "Scope",
     "State",
     "Watch",
+    "composed",
     "differentiating",
     "enabled",
     "isolated",
+    "named",
     "next_number",
     "no_grad",
     "state",
@@ -39,20 +43,39 @@ next_number = itertools.count(1).__next__
 
 
 class Scope:
-    """One call of a module, in which other calls are made.
+    """One call of a module, in which other calls are made; or a part of the user's code that has a name.
 
     Attributes:
-        outer: the module call that it was made in, or None.
+        outer: the scope that it was entered in, or None.
         kind: the module's class.
-        module: a weak reference to the module, so that a graph keeps none alive and is in no cycle with one.
+        module: a weak reference to the module, so that a graph keeps none alive and is in no cycle with one. For a part
+            with a name, it and `kind` are those of the module call around it, or None.
+        name: of a part that is drawn as one box; "" for a module call.
+        inputs: the arrays that an outermost scope was given, as weak references, with the names of the arguments.
     """
 
-    __slots__ = ("kind", "module", "outer")
+    __slots__ = ("inputs", "kind", "module", "name", "outer")
 
-    def __init__(self, module: Any, outer: Scope | None) -> None:
-        self.outer = outer
-        self.kind = type(module)
-        self.module = weakref.ref(module)
+    def __init__(
+        self, module: Any, outer: Scope | None, function: Any = None, args: Sequence[Any] = (), name: str = ""
+    ) -> None:
+        self.outer, self.name = outer, name
+        self.inputs: list[tuple[str, weakref.ref[Any]]] = []
+        self.kind: Any = type(module) if module is not None else outer.kind if outer is not None else None
+        self.module: Callable[[], Any] = (
+            weakref.ref(module) if module is not None else outer.module if outer is not None else nothing
+        )
+        if outer is None and function is not None:
+            code = getattr(function, "__code__", None)
+            names = list(code.co_varnames[: code.co_argcount]) if code is not None else []
+            for argument, value in zip(names[names[:1] == ["self"] :], args, strict=False):
+                value = getattr(value, "array", value)
+                if isinstance(value, np.ndarray):
+                    self.inputs.append((argument, weakref.ref(value)))
+
+
+def nothing() -> None:
+    """A module that is not there."""
 
 
 class Watch(Protocol):
@@ -144,6 +167,29 @@ def enabled() -> contextlib.AbstractContextManager[None]:
         lambda now: now.but(suspended=now.suspended - tokens),
         lambda now: now.but(suspended=now.suspended | tokens),
     )
+
+
+def named(name: str) -> contextlib.AbstractContextManager[None]:
+    """Within it, calls belong to a part of the user's code that has this name."""
+    outer = state.get().scope
+    return _while(lambda now: now.but(scope=Scope(None, outer, name=name)), lambda now: now.but(scope=outer))
+
+
+def composed(function: F) -> F:
+    """Make of a function that is made of several recorded calls a part with its name, which is drawn as one box."""
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        outer = state.get()
+        scope = Scope(None, outer.scope, function, args, function.__name__)
+        state.set(State(outer.suspended, scope, outer.watches, outer.inputs, outer.trace))
+        try:
+            return function(*args, **kwargs)
+        finally:
+            now = state.get()
+            state.set(State(now.suspended, outer.scope, now.watches, now.inputs, now.trace))
+
+    return call  # type: ignore[return-value]
 
 
 def watching(watch: Watch) -> contextlib.AbstractContextManager[None]:

@@ -218,7 +218,9 @@ class Tensor(Box):
         if not value and self.node is not None:
             self._leaf, self.node = self.node, None  # what was computed from the leaf still leads to it
         elif value and self.node is None:
-            self.node = getattr(self, "_leaf", None) or Node(LEAF, (), NOTHING, (), self.array, state.get().scope)
+            scope = state.get().scope
+            scope = scope if scope is None or scope.kind is not None else None  # of a module call, or none
+            self.node = getattr(self, "_leaf", None) or Node(LEAF, (), NOTHING, (), self.array, scope)
             self.node.name = self._name
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:

@@ -21,16 +21,16 @@ from tinygrad_np import autograd
 from tinygrad_np.compiler.guards import Surroundings
 from tinygrad_np.compiler.program import Program, ShapeChanged
 from tinygrad_np.compiler.trace import Trace, UntraceableError
-from tinygrad_np.derivatives.table import LEAF, PACK, Packed, Parts, Rule
+from tinygrad_np.derivatives.table import ITEM, LEAF, PACK, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, backward, box
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, warn
 from tinygrad_np.gradients import outline
-from tinygrad_np.recording import state, tracing
+from tinygrad_np.recording import isolated, state, tracing
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.tree import leaves, map_leaves, unflatten
 from tinygrad_np.writes import watches_of
 
-__all__ = ["Compiled", "compile"]
+__all__ = ["Compiled", "compile", "uncompiled"]
 
 MANY = 16  # programs of one function: then a warning says what varies
 
@@ -148,6 +148,26 @@ def profiled() -> bool:
     """Whether all that watch the calls can be told of those of a program; to others, the function itself is shown."""
     watches = state.get().watches
     return bool(watches) and all(hasattr(watch, "ran") for watch in watches)
+
+
+def uncompiled(result: Tensor) -> Tensor:
+    """A result of a compiled function, computed anew by the function itself, so that each of its calls is recorded.
+
+    It is `result` itself if it was not made by a compiled function or can no longer be computed: after `backward()`, if
+    the function has effects such as drawing random numbers, or if what it reads has changed.
+    """
+    node, i = result.node, 0
+    if node is not None and node.rule is ITEM:
+        node, i = node.parents[0], node.kwargs["i"]
+    traced = getattr(next(iter(node.rule.vjps), None), "__self__", None) if node is not None else None
+    if node is None or node.args is None or not isinstance(traced, Traced) or traced.program.has_effects():
+        return result
+    pairs = zip(node.args[0], node.parents[0].parents, strict=True)
+    arguments = [box(array, parent) for array, parent in pairs][: len(traced.arrays)]
+    with isolated():
+        results = [r for r in leaves(traced.call(arguments)) if isinstance(r, Tensor) and r.node is not None]
+    same = np.allclose(results[i].array, result.array, equal_nan=True)
+    return results[i] if same else result
 
 
 ARRAYS = frozenset([np.ndarray, Tensor])

@@ -107,6 +107,10 @@ class Program:
                 lines += [f"same_shape({writer.names[v]}, {v.shape})" for v in call.outs]
         return lines
 
+    def has_effects(self) -> bool:
+        """Whether a call does more than return a value."""
+        return any(call.function in EFFECTS for call in (*self.before, *self.after))
+
     def report(self, part: str, i: int, seconds: float, results: Sequence[Any]) -> None:
         """Tell the watches what a call took: its time, and new memory."""
         call = (self.before if part == "before" else self.after)[i]

@@ -212,7 +212,7 @@ class Trace:
 
     def _name_of(self, value: Any) -> str:
         scope = state.get().scope
-        while scope is not None and scope.outer is not None:
+        while scope is not None and scope.outer is not None and scope.outer.kind is not None:
             scope = scope.outer
         module = scope.module() if scope is not None else None
         if module is not None:
@@ -408,10 +408,10 @@ class Trace:
 def module_name() -> str:
     """The dotted name of the module being called, after the class of the outermost one."""
     scope: Any = state.get().scope
-    outer = scope
-    if scope is None:
+    if scope is None or scope.kind is None:
         return ""
-    while outer.outer is not None:
+    outer = scope
+    while outer.outer is not None and outer.outer.kind is not None:  # else only a name stands around it
         outer = outer.outer
     whole, part = outer.module(), scope.module()
     names = [name for name, module in whole.named_modules() if module is part] if whole is not None else []

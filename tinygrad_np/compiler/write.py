@@ -26,7 +26,7 @@ from tinygrad_np.compiler.trace import Call, Variable
 from tinygrad_np.derivatives.elementwise import masked
 from tinygrad_np.functional.arrays import real_array
 
-__all__ = ["Writer"]
+__all__ = ["OPERATORS", "Writer", "definition"]
 
 OPERATORS = {np.add: "+", np.subtract: "-", np.multiply: "*", np.divide: "/", np.matmul: "@", np.power: "**"}
 OPERATORS |= {np.greater: ">", np.greater_equal: ">=", np.less: "<", np.less_equal: "<=", np.equal: "=="}
@@ -255,6 +255,11 @@ def definition(function: Any) -> Any:
         for argument in (*node.args.args, *node.args.kwonlyargs):
             argument.annotation = None
     return node
+
+
+@functools.lru_cache(maxsize=100)
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
 
 
 def identifier(name: str) -> str:

@@ -103,7 +103,7 @@ def site(node: Node) -> str:
 
 def within(scope: Scope | None) -> str:
     """The module of a call, as text: " in layers.2 (Linear(3, 2))", or " in Model" for the outermost one."""
-    if scope is None:
+    if scope is None or scope.kind is None:
         return ""
     module, path = scope.module(), module_path(scope)
     holds_others = module is None or any(True for _ in module.named_children())

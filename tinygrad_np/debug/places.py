@@ -40,7 +40,8 @@ def calls(scope: Scope | None) -> list[Scope]:
     """The module calls around a call that was made in `scope`, the outermost first."""
     enclosing: list[Scope] = []
     while scope is not None:
-        enclosing.insert(0, scope)
+        if not scope.name:
+            enclosing.insert(0, scope)
         scope = scope.outer
     return enclosing
 

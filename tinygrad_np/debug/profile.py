@@ -265,7 +265,7 @@ class Profile:
 
     def _module(self, scope: Scope | None) -> str:
         """The dotted path of a module call, after the class of the outermost module."""
-        if scope is None:
+        if scope is None or scope.kind is None:
             return "outside of modules"
         enclosing = calls(scope)
         modules = tuple([call.module for call in enclosing])

@@ -247,7 +247,9 @@ def _kept(model: Module, out: Any, inputs: list[np.ndarray]) -> dict[Module, deq
     kept: dict[Scope, int] = defaultdict(int)
     for node in reversed(toposort(array.node for array in _arrays(out) if getattr(array, "node", None))):
         scope: Any = node.scope
-        while scope.module() not in modules:  # a module that the model's attributes do not lead to
+        while (
+            scope.name or scope.module() not in modules
+        ):  # a part with a name, or a module that the model's attributes do not lead to
             scope = scope.outer
         made = {owner: size for owner, size in owners([node.args, node.out]).items() if owner not in known}
         known.update(made)

@@ -53,6 +53,7 @@ def leaky_relu(x: Array, negative_slope: float = 0.01) -> Array:
 _GELU_SCALE = float(np.sqrt(2 / np.pi))
 
 
+@composed
 def gelu(x: Array) -> Array:
     r"""x times the normal distribution function of x, in the tanh approximation.
 

@@ -15,6 +15,7 @@ from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tinygrad_np.functional.arrays import Array, as_array, integers_below, like, real_array
+from tinygrad_np.recording import composed
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.writes import written
 
@@ -141,6 +142,7 @@ def _dropped(x: Any, p: float, generator: np.random.Generator) -> Any:
     return x * scaled, scaled
 
 
+@composed
 def layer_norm(
     x: Array,
     normalized_shape: tuple[int, ...],
@@ -173,6 +175,7 @@ def layer_norm(
     return _scale_and_shift(like(deviation / np.sqrt(variance + eps), x), weight, bias)
 
 
+@composed
 def batch_norm(
     x: Array,
     running_mean: np.ndarray,

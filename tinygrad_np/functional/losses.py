@@ -14,6 +14,7 @@ from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, ShapeError
 from tinygrad_np.functional.activations import below_maximum, log_softmax, softmax, softmax_vjp, softplus
 from tinygrad_np.functional.arrays import as_array, integers_below, like, real_array
+from tinygrad_np.recording import composed
 from tinygrad_np.tensor import Tensor
 
 __all__ = [
@@ -99,6 +100,7 @@ def cross_entropy(
     return like(np.sum(losses) / (len(logits) if reduction == "mean" else 1), logits)
 
 
+@composed
 def nll_loss(
     log_probabilities: Tensor | np.ndarray,
     target: ArrayLike | Tensor,
@@ -175,10 +177,10 @@ def _some(total: Any) -> Any:
     return total
 
 
-def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
+def _cross_entropy_vjp(g: Any, out: Any, logits: Any, target: Any, smoothing: float = 0.0) -> Any:
     """Softmax minus the target, the gradient that is derived by hand most often (Bishop 2006, eq. 4.109)."""
     _, error = out
-    gradient = None if 0 not in g else error * (in_single(g[0]) / len(indices))
+    gradient = None if 0 not in g else error * (in_single(g[0]) / len(target))
     if 1 not in g:
         return gradient
     # The derivative is being differentiated: what the error depends on is softmax(logits).
@@ -187,17 +189,17 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, indices: Any, smoothing: f
 
 
 @differentiable(_cross_entropy_vjp, None, residuals=True)
-def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
-    """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
+def _cross_entropy(logits: Any, target: Any, smoothing: float = 0.0) -> Any:
+    """The loss for class target; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
     x = logits.T.astype(logits.dtype if logits.dtype.char in "fd" else np.result_type(logits, np.float32), order="C")
-    target = indices, np.arange(len(indices))
+    at = target, np.arange(len(target))
     maximum = np.maximum.reduce(x)
     if np.maximum.reduce(maximum) == np.inf:
         x, _ = below_maximum(x, axis=0)
     else:
         x -= maximum
-    expected = x[target]  # the logit that the target expects
+    expected = x[at]  # the logit that the target expects
     if smoothing:
         expected *= 1 - smoothing
         expected += np.add.reduce(x) * (smoothing / len(x))
@@ -206,8 +208,8 @@ def _cross_entropy(logits: Any, indices: Any, smoothing: float = 0.0) -> Any:
     x /= totals
     if smoothing:
         x -= smoothing / len(x)
-    x[target] -= 1 - smoothing
-    return like(np.add.reduce(np.log(totals) - expected) / len(indices), logits), x.T
+    x[at] -= 1 - smoothing
+    return like(np.add.reduce(np.log(totals) - expected) / len(target), logits), x.T
 
 
 def binary_cross_entropy_with_logits(
@@ -251,6 +253,7 @@ def binary_cross_entropy_with_logits(
 # Numbers
 
 
+@composed
 def mse_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray, reduction: str = "mean") -> Tensor:
     """The mean over all elements of (x - target)^2.
 

@@ -169,7 +169,8 @@ class Module:
             ArgumentTypeError: an input is a list, or something else that has not what arrays have.
         """
         outer = state.get()
-        state.set(State(outer.suspended, Scope(self, outer.scope), outer.watches, outer.inputs, outer.trace))
+        scope = Scope(self, outer.scope, self.forward, inputs)
+        state.set(State(outer.suspended, scope, outer.watches, outer.inputs, outer.trace))
         if outer.trace is not None:
             outer.trace.enter(self)
         try:
@@ -457,7 +458,8 @@ def _inside(item: Any) -> tuple[list[Any], bool]:
 
 def _is_activation(item: Module | Tensor) -> bool:
     """Whether `item` was computed in the call of a module, which may keep it to be looked at."""
-    return isinstance(item, Tensor) and item.node is not None and not item.is_leaf and item.node.scope is not None
+    node = item.node if isinstance(item, Tensor) and not item.is_leaf else None
+    return node is not None and node.scope is not None and node.scope.kind is not None
 
 
 def _refuse_hidden(modules: list[Module]) -> None:

@@ -9,35 +9,74 @@ from __future__ import annotations
 __docformat__ = "google"
 
 import os
+import re
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, RenderError
+import numpy as np
+
+from tinygrad_np.compiler import uncompiled
+from tinygrad_np.debug import Diagnosis, Finding
+from tinygrad_np.engine import Node
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError, users_frame
 from tinygrad_np.files import write_atomically
 from tinygrad_np.nn import Module
+from tinygrad_np.recording import Context, named
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.visualize import page
+from tinygrad_np.visualize.columns import in_columns
 from tinygrad_np.visualize.dot import to_dot
 from tinygrad_np.visualize.engine import lay_out
-from tinygrad_np.visualize.picture import Picture
-from tinygrad_np.visualize.reading import read
+from tinygrad_np.visualize.folding import Group, calls_in_order, source
+from tinygrad_np.visualize.formulas import show_derivatives
+from tinygrad_np.visualize.measures import Measures, measure, show_costs, show_values
+from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Item, Picture, enclosing
+from tinygrad_np.visualize.reading import LONGEST_EDGES, Reading, arranged
+from tinygrad_np.visualize.tikz import to_tikz
 
-__all__ = ["Drawing", "draw"]
+__all__ = ["Drawing", "draw", "scope"]
+
+# Limits within which a reader can follow, and Graphviz needs seconds:
+LARGEST = 300  # calls and collapsed modules in a picture
+LARGEST_PAGE = 2000
+DIRECTIONS = ("TB", "LR")
+KINDS = {
+    COLORS["operation"]: "operation",
+    COLORS["module"]: "collapsed",
+    COLORS["parameter"]: "parameter",
+    COLORS["input"]: "input that requires a gradient",
+    COLORS["constant"]: "constant",
+}
 
 IMAGES = (".svg", ".png", ".pdf")
 
 
 def draw(
-    tensor: Tensor, model: Module | None = None, *, values: bool = False, costs: bool = False, depth: int | None = None
+    tensor: Tensor,
+    model: Module | None = None,
+    *,
+    values: bool | None = None,
+    derivatives: bool = False,
+    costs: bool = False,
+    depth: int | None = None,
+    direction: str = "TB",
+    findings: Diagnosis | Iterable[Finding] = (),
 ) -> Drawing:
     """Draw the graph that led to a tensor. The drawing shows itself in a notebook.
 
     Each operation is shown with the shape and dtype of its output, in a box for the module call that made it; each
-    parameter with its name and size; other inputs that require a gradient, and constants, look different. Four or more
-    rounds of the same structure, such as equal layers or the steps of a loop, are folded into one. If the graph is
-    still too large, modules are collapsed until it is not, and the drawing says so. This works before and after
-    `backward()`, and changes neither the graph nor any gradient.
+    parameter with its name and size; other inputs that require a gradient, and constants, look different. Inputs have
+    the names of the model's and the loss's arguments, or of the caller's variables. Four or more rounds of the same
+    structure, such as equal layers or the steps of a loop, are folded into one; functions such as `layer_norm`, and
+    what stands in a `scope`, are one box. If the graph is still too large, modules are collapsed until it is not, and
+    the drawing says so. What is orange deserves a look: a dtype that widens, a broadcast that grows, a saturated
+    activation. A result of a compiled function is drawn with the function's operations, until `backward()`. This works
+    before and after `backward()`, and changes neither the graph nor any gradient.
+
+    A graph of single numbers is drawn as in a lecture: with symbols for names, the caller's variables, and each
+    number with its gradient.
 
     Args:
         tensor: the result to start from, of any shape.
@@ -46,9 +85,14 @@ def draw(
         values: show the range, the mean and the share of zeros of every value, and the norm of its gradient, also by
             colour; mark what is not finite. Before `backward()` everything is known: the drawing takes the gradients
             itself, from ones if the result is not a scalar. After `backward()` only the leaves are known, and what was
-            computed inside `debug.trace()`, which also notes the lines of code. Repetitions are not folded.
+            computed inside `debug.trace()`, which also notes the lines of code. Repetitions are not folded. By default,
+            numbers are shown where all values are single numbers.
+        derivatives: show the way back, too: at each operation its derivatives as formulas, where g is the gradient of
+            its result, and on the edges back the shape and size of what they give to the inputs' gradients.
         costs: show the time and memory that `debug.profile()` has noted, also by colour. Repetitions are not folded.
         depth: collapse modules that are nested deeper than this, counting the outermost as 1; 0 collapses all.
+        direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
+        findings: of `debug.diagnose`, to be pinned to the items, modules or lines that they are about.
 
     Returns:
         The `Drawing`; its `render(path)` writes a file.
@@ -56,7 +100,7 @@ def draw(
     Raises:
         GraphError: the tensor does not require grad, so there is no graph.
         ArgumentTypeError: `tensor` is not a Tensor.
-        ArgumentError: `depth` is negative.
+        ArgumentError: `depth` is negative, or `direction` unknown.
 
     >>> x = Tensor([1.0, 2.0], requires_grad=True, name="x")
     >>> "multiply by 2" in draw(x * 2).source
@@ -66,7 +110,110 @@ def draw(
         raise ArgumentTypeError(f"draw takes a Tensor, such as a loss, and the model after it, not {tensor!r:.60}")
     if depth is not None and depth < 0:
         raise ArgumentError(f"depth must be at least 0, or None to collapse nothing, not {depth}")
-    return Drawing(read(tensor, model, values, costs, depth))
+    if direction not in DIRECTIONS:
+        raise ArgumentError(f"direction must be one of {', '.join(map(repr, DIRECTIONS))}, not {direction!r}")
+    if tensor.node is None:
+        raise GraphError("there is no graph: this Tensor does not require grad")
+    tensor = uncompiled(tensor)
+    assert tensor.node is not None
+    pictures = read(tensor.node, model, callers_variables(), values, derivatives, costs, depth)
+    for picture in pictures:
+        picture.direction = direction
+        pin(findings.findings if isinstance(findings, Diagnosis) else findings, picture)
+    return Drawing(*pictures)
+
+
+def read(
+    start: Node,
+    model: Module | None,
+    variables: dict[int, str],
+    values: bool | None,
+    derivatives: bool,
+    costs: bool,
+    depth: int | None,
+) -> list[Picture]:
+    """Read a graph into a picture, and one for the page, which can show more; for the arguments see `draw`."""
+    root, _ = source(start)
+    nodes = calls_in_order(root)
+
+    def reading(largest: int, folded: Callable[[Group], bool] | None = None) -> Reading:
+        while True:
+            arrangement = arranged(nodes, not (values or costs), depth, largest, opened=folded is not None)
+            found = Reading(root, nodes, model, variables, arrangement, largest, folded)
+            if found.span <= (LONGEST_EDGES if folded is None else 4 * LONGEST_EDGES) or largest <= 10:
+                return found
+            largest //= 2
+
+    image = reading(LARGEST)
+    if values is None:
+        values = image.scalar and not image.fold_boxes
+    whole = reading(LARGEST_PAGE, image.collapsed) if image.incomplete else image
+    readings = [image] if whole is image else [image, whole]
+    most = max(readings, key=lambda each: len(each.nodes))
+    measures = measure(start, most.nodes, most.leaves) if values or derivatives else Measures()
+    for each in readings:
+        picture = each.picture
+        if values:
+            show_values(picture, each.members, each.constants, measures, each.scalar)
+            picture.notices += measures.notices
+        if derivatives:
+            show_derivatives(each, measures)
+        if costs:
+            show_costs(picture, each.members, not values)
+        picture.legend = legend(picture, bool(values) and not each.scalar) + picture.legend
+    return [each.picture for each in readings]
+
+
+def legend(picture: Picture, colored: bool) -> list[tuple[str, str]]:
+    """What the colours of items mean, as far as they are in use and not those of numbers."""
+    used = {item.color for item in picture.items}
+    named = [*KINDS.items(), *zip(ORDERS[1:], ("for a first derivative", "for a higher one"), strict=True)]
+    kinds = [(color, text) for color, text in named if color in used and not colored]
+    unreached = [(NO_GRADIENT, "no gradient reaches it")] if NO_GRADIENT in used and not colored else []
+    return [*kinds, *unreached]
+
+
+def pin(findings: Iterable[Finding], picture: Picture) -> None:
+    """Mark the items that findings are about. Those about what the picture does not show become notices."""
+    for finding in findings:
+        words = re.findall(r"[^\s(),]+", finding.place)
+
+        def about(item: Item, words: list[str] = words) -> bool:
+            paths = [box.title.partition(" - ")[0] for box in enclosing(item.box)[-1:] if item.kind == "operation"]
+            line = Path(item.details.get("line", "")).name
+            return any(word in (item.title, item.title + "s", *paths, line) for word in words)
+
+        items = [item for item in picture.items if about(item)]
+        for item in items:
+            item.marks.append(f"{finding.severity}: {finding.message}")
+            item.details["finding"] = f"{finding.message}; {finding.remedy}"
+        if not items:
+            picture.notices.append(f"{finding.place}: {finding.message}")
+
+
+def callers_variables() -> dict[int, str]:
+    """The names of the caller's variables, by the identities of their arrays or, for Tensors with a graph, nodes."""
+    frame = users_frame()
+    names: dict[int, str] = {}
+    for name, value in (frame.f_locals if frame is not None else {}).items():
+        if isinstance(value, (Tensor, np.ndarray)) and not name.startswith("_"):
+            node = value.node if isinstance(value, Tensor) else None
+            names.setdefault(id(node or getattr(value, "array", value)), name)
+    return names
+
+
+def scope(name: str) -> Context[None]:
+    """Within it, what is computed is one part of the graph, which is drawn as one box with this name.
+
+    >>> x = Tensor(0.5, requires_grad=True)
+    >>> with scope("k1"):
+    ...     slope = np.sin(x) * x
+    >>> draw(slope + x).picture.items[1].title
+    'k1'
+    """
+    if not isinstance(name, str) or not name:
+        raise ArgumentTypeError(f"a scope needs a name, such as 'encoder', not {name!r:.60}")
+    return Context(lambda: named(name))
 
 
 class Drawing:
@@ -77,20 +224,21 @@ class Drawing:
         source: the same as text in DOT, the language of Graphviz.
     """
 
-    def __init__(self, picture: Picture) -> None:
+    def __init__(self, picture: Picture, explored: Picture | None = None) -> None:
         self.picture = picture
+        self._explored = explored or picture  # what the page shows: all that was collapsed, to be opened
 
     @cached_property
     def source(self) -> str:
         """The picture as text in DOT, the language of Graphviz."""
-        return to_dot(self.picture)
+        return to_dot(in_columns(self.picture))
 
     def render(self, path: str | os.PathLike[str]) -> Path:
         """Write the drawing to a file, in the format of its suffix, completely or not at all.
 
         Args:
-            path: ends in ".svg", ".png" or ".pdf" for an image, or in ".html" for a page to explore: zoom, search, fold
-                boxes, follow edges.
+            path: ends in ".svg", ".png" or ".pdf" for an image; in ".html" for a page to explore: zoom, search, fold
+                boxes, follow edges; or in ".tex" for TikZ, a page of its own or to be used with LaTeX's `\\input`.
 
         Returns:
             The path.
@@ -102,11 +250,16 @@ class Drawing:
         """
         path = Path(path)
         suffix = path.suffix.lower()
-        if suffix not in (*IMAGES, ".html"):
+        if suffix == ".html":
+            content: str | bytes = page.to_html(self._explored)
+        elif suffix == ".tex":
+            content = to_tikz(in_columns(self.picture))
+        elif suffix in IMAGES:
+            content = lay_out(self.source, suffix[1:])
+        else:
             raise ArgumentError(
-                f"cannot tell the format from {str(path)!r}: the name must end in .svg, .png, .pdf or .html"
+                f"cannot tell the format from {str(path)!r}: the name must end in .svg, .png, .pdf or .html, or in .tex"
             )
-        content = page.to_html(self.picture) if suffix == ".html" else lay_out(self.source, suffix[1:])
         write_atomically(path, content)
         return path
 

@@ -10,9 +10,9 @@ round may take its inputs from anywhere, since no round comes before it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,14 +24,18 @@ from tinygrad_np.recording import Scope
 __all__ = [
     "Fold",
     "Group",
+    "Input",
     "Unit",
     "all_groups",
+    "arguments",
     "calls_in_order",
     "count_shown",
     "fold",
     "grouped",
     "inputs_of",
+    "outline_of",
     "positions",
+    "shape_of",
     "source",
 ]
 
@@ -45,8 +49,8 @@ class Group:
     """What one module call made; the outermost group has no scope, and holds what no module made.
 
     Attributes:
-        scope: the module call.
-        depth: how many module calls it is nested in, itself included.
+        scope: the module call, or the part that has a name.
+        depth: how many of these it is nested in, itself included.
         call: the number of this call among those of the same module, from 1.
         units: what it holds, in the order in which it was made.
     """
@@ -55,6 +59,11 @@ class Group:
     depth: int
     call: int
     units: list[Unit]
+
+    @property
+    def is_part(self) -> bool:
+        """Whether it is a part that has a name, such as `layer_norm`, which is shown as one box."""
+        return self.scope is not None and self.scope.name not in ("", "backward")
 
 
 @dataclass(eq=False, slots=True)
@@ -72,24 +81,42 @@ def calls_in_order(root: Node) -> list[Node]:
     return [node for node in reversed(toposort([root])) if node.rule is not PACK and node.rule is not ITEM]
 
 
-def inputs_of(node: Node) -> list[tuple[Node | np.ndarray, str]]:
-    """What a call was applied to: recorded calls, leaves and constant arrays, each with a label.
+def arguments(node: Node) -> Sequence[Any]:
+    """The arguments of a call. After the backward pass, the constants that `debug.trace()` has noted, or nothing."""
+    return node.args if node.args is not None else (node.notes or {}).get("args", ())
 
-    The label is empty or, for one of several outputs, such as "item 0". Bookkeeping nodes are skipped. After the
-    backward pass has freed the graph, constants are unknown.
+
+class Input(NamedTuple):
+    """One of the things that a call was applied to.
+
+    Attributes:
+        value: the recorded call or leaf that made it, or a constant array.
+        label: which of several outputs it is, such as "item 0"; else empty.
+        slot: the position among the call's arguments.
+        link: the nodes between which the gradient passes: the call, or the list that is its argument, and its parent.
     """
-    found: list[tuple[Node | np.ndarray, str]] = []
-    args = node.args or ()
+
+    value: Any
+    label: str = ""
+    slot: int = 0
+    link: tuple[Node, Node] | None = None
+
+
+def inputs_of(node: Node) -> list[Input]:
+    """What a call was applied to, without bookkeeping nodes.
+
+    After the backward pass has freed the graph, constants are unknown but for those that `debug.trace()` has noted.
+    """
+    found: list[Input] = []
+    args = arguments(node)
     for i, parent in enumerate(node.parents):
         if parent is None:
             if i < len(args):
-                found += [(array, "") for array in _arrays(args[i])]
+                found += [Input(array, "", i) for array in _arrays(args[i])]
         elif parent.rule is PACK:
-            found += inputs_of(parent)
-        elif parent.rule is ITEM:
-            found.append(source(parent))
+            found += [given._replace(slot=i) for given in inputs_of(parent)]
         else:
-            found.append((parent, ""))
+            found.append(Input(*source(parent), i, (node, parent)))
     return found
 
 
@@ -124,7 +151,7 @@ def grouped(nodes: Sequence[Node], first: int = 0) -> Group:
             scope = scope.outer
         group = groups[scope]
         for inner in reversed(missing):
-            module = inner.module()
+            module = None if inner.name else inner.module()
             call = times[id(module)] = 1 if module is None else times.get(id(module), 0) + 1
             groups[inner] = Group(inner, group.depth + 1, call, [])
             group.units.append(groups[inner])
@@ -154,15 +181,15 @@ def positions(units: Sequence[Unit]) -> Iterator[int]:
             yield unit
 
 
-def count_shown(whole: Group, depth: int | None) -> int:
-    """How many calls and collapsed modules a picture would show with the modules deeper than `depth` collapsed."""
+def count_shown(whole: Group, collapsed: Callable[[Group], bool]) -> int:
+    """How many calls and collapsed groups a picture would show."""
     count = 0
     stack: list[Unit] = [whole]
     while stack:
         unit = stack.pop()
         if isinstance(unit, Fold):
             stack += unit.rounds[0]
-        elif isinstance(unit, Group) and (depth is None or unit.depth <= depth):
+        elif isinstance(unit, Group) and not collapsed(unit):
             stack += unit.units
         else:
             count += 1
@@ -219,7 +246,7 @@ def fold(whole: Group, nodes: Sequence[Node]) -> None:
                 done = first + period * len(rounds)
             units = folded + units[done:]
         group.units = units
-        kind = group.scope and group.scope.kind
+        kind = group.scope and (group.scope.kind, group.scope.name)
         of_groups[group] = (
             number((kind, *(signs(unit)[0] for unit in units))),
             number((kind, *(signs(unit)[1] for unit in units))),
@@ -268,9 +295,9 @@ def _signatures(nodes: Sequence[Node], positions_of: dict[Node, int], number: An
     last_use: dict[Any, int] = {}
     for position, node in enumerate(nodes):
         given = inputs_of(node)
-        kind = number((node.rule, _shape(node), *_options(node), *(_shape(value) for value, _ in given)))
+        kind = number((node.rule, shape_of(node), *_options(node), *(shape_of(each.value) for each in given)))
         inputs: list[Any] = []
-        for value, label in given:
+        for value, label, _, _ in given:
             key = value if isinstance(value, Node) else id(value)
             used = last_use.get(key)
             last_use[key] = position
@@ -285,21 +312,27 @@ def _signatures(nodes: Sequence[Node], positions_of: dict[Node, int], number: An
     return kinds, wired
 
 
-def _shape(value: Node | np.ndarray) -> Any:
-    """The shape of an array or of a node's output; for several outputs, all their shapes."""
+def outline_of(value: Node | np.ndarray) -> Any:
+    """The shape and dtype of an array or of a node's output; for several outputs, a list of these pairs."""
     if not isinstance(value, Node):
-        return value.shape
-    shapes = value.out if value.args is None else outline(value.out)
+        return value.shape, value.dtype
+    shapes = value.out if value.args is None and value.rule is not LEAF else outline(value.out)
+    return shapes[0] if value.rule.residuals else shapes
+
+
+def shape_of(value: Node | np.ndarray) -> Any:
+    """The shape of an array or of a node's output; for several outputs, all their shapes."""
+    shapes = outline_of(value)
     return tuple(shape for shape, _ in shapes) if isinstance(shapes, list) else shapes[0]
 
 
 def _options(node: Node) -> list[Any]:
-    """The numbers and words among a call's arguments, except indices, which count up in loops."""
+    """The integers and words among a call's arguments. Indices count up in loops, and other numbers change."""
     options: list[Any] = [repr(node.kwargs)] if node.kwargs else []
-    if node.args is not None and node.rule.name not in ("getitem", "assign", "scatter"):
+    if node.rule.name not in ("getitem", "assign", "scatter"):
         options += [
-            repr(arg) if isinstance(arg, (int, float, complex, str, tuple)) else type(arg)
-            for arg, parent in zip(node.args, node.parents, strict=False)
+            repr(arg) if isinstance(arg, (int, str, tuple)) else type(arg)
+            for arg, parent in zip(arguments(node), node.parents, strict=False)
             if parent is None and not isinstance(arg, (np.ndarray, list))
         ]
     return options
@@ -311,8 +344,8 @@ def _inner_wiring(units: list[Unit], nodes: Sequence[Node], positions_of: dict[N
     index = {position: i for i, position in enumerate(inner)}
     return [
         [
-            (slot, index[positions_of[value]], label)
-            for slot, (value, label) in enumerate(inputs_of(nodes[position]))
+            (place, index[positions_of[value]], label)
+            for place, (value, label, _, _) in enumerate(inputs_of(nodes[position]))
             if isinstance(value, Node) and value.rule is not LEAF and positions_of[value] in index
         ]
         for position in inner

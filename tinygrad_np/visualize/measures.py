@@ -5,28 +5,31 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np.debug.statistics import Statistics, visible
 from tinygrad_np.debug.tables import in_bytes, in_seconds
+from tinygrad_np.debug.trace import saturated
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.recording import isolated, no_grad
-from tinygrad_np.visualize.picture import Box, Item, Picture
+from tinygrad_np.visualize.picture import NO_GRADIENT, Box, Item, Picture
 from tinygrad_np.visualize.wording import shape_line
 
-__all__ = ["NO_GRADIENT", "UNKNOWN", "measure", "show_costs", "show_values"]
+__all__ = ["Measures", "decimal", "measure", "number", "show_costs", "show_values"]
 
 # The light ends of ColorBrewer's YlGnBu and YlOrBr (Harrower & Brewer 2003): ordered by lightness, distinct to
 # colour-blind readers, and with a contrast of at least 4.5 to dark text, as WCAG 2 requires.
 GRADIENT_COLORS = ("#ffffd9", "#edf8b1", "#c7e9b4", "#7fcdbb", "#5bbfc4")
 COST_COLORS = ("#ffffe5", "#fff7bc", "#fee391", "#fec44f", "#fe9929")
-UNKNOWN, NO_GRADIENT, ZERO_GRADIENT, NOT_FINITE = "#ffffff", "#d9dde2", "#e6d5f2", "#ffb3a7"
+ZERO_GRADIENT, NOT_FINITE = "#e6d5f2", "#ffb3a7"
 
 
 @dataclass
@@ -36,28 +39,33 @@ class Measures:
     Attributes:
         values: statistics of the results of calls and of leaves.
         gradients: statistics of the gradients; None for a node that no gradient reaches.
+        parts: statistics of what calls gave to the gradients of their parents, by the two nodes, in order.
+        saturated: for calls of tanh and sigmoid, the share of elements whose slope is nearly 0.
         notices: what the reader must know about them.
     """
 
     values: dict[Node, Statistics] = field(default_factory=dict)
     gradients: dict[Node, Statistics | None] = field(default_factory=dict)
+    parts: dict[tuple[Node, Node], list[Statistics]] = field(default_factory=lambda: defaultdict(list))
+    saturated: dict[Node, float] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
 
 class GradientWatch:
     """A watch that keeps the statistics of each gradient of a backward pass."""
 
-    def __init__(self) -> None:
-        self.gradients: dict[Node, Statistics | None] = {}
+    def __init__(self, found: Measures) -> None:
+        self.found = found
 
     def recorded(self, node: Node, seconds: float) -> None:
         pass
 
     def reached(self, node: Node, gradient: Any) -> None:
-        self.gradients[node] = statistics(visible(node, gradient))
+        self.found.gradients[node] = statistics(visible(node, gradient))
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
-        pass
+        if hasattr(contribution, "shape"):
+            self.found.parts[node, parent].append(statistics(contribution))
 
 
 def statistics(value: Any) -> Statistics:
@@ -80,15 +88,25 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Meas
         for node in (*leaves, *nodes):
             if node.args is not None:
                 found.values[node] = statistics(visible(node, node.out))
+                found.saturated[node] = saturated(node)
             elif node.notes and "value" in node.notes:
                 found.values[node] = node.notes["value"]
-            gradient = (node.notes or {}).get("gradient") if node.rule is not LEAF else node.grad
+            notes = node.notes or {}
+            found.saturated.setdefault(node, notes.get("saturated", 0.0))
+            gradient = notes.get("gradient") if node.rule is not LEAF else node.grad
+            for parent, part in notes.get("parts", ()) if freed else ():
+                found.parts[node, parent].append(part)
             if freed and gradient is not None:
                 found.gradients[node] = gradient if isinstance(gradient, Statistics) else statistics(gradient)
         if not freed:
+            found.gradients = dict.fromkeys((*leaves, *nodes))
             try:
-                found.gradients = {**dict.fromkeys((*leaves, *nodes)), **_gradients(result)}
+                with isolated(GradientWatch(found)):
+                    start = np.ones(result.out.shape, result.out.dtype)
+                    reached = backward({result: start}, None, retain_graph=True)  # touches no `.grad`
+                found.gradients |= {leaf: statistics(gradient) for leaf, gradient in reached.items()}
             except Exception as error:  # in a rule: the drawing may help to find it, so it must not fail
+                found.gradients.clear()
                 found.notices.append(f"The gradients could not be taken: {type(error).__name__}: {error}")
             if result.out.size != 1:
                 found.notices.append("The result is not a scalar: the gradients are those of the sum of its elements.")
@@ -98,14 +116,6 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> Meas
                 "draw before backward(), or compute inside debug.trace()."
             )
     return found
-
-
-def _gradients(result: Node) -> dict[Node, Statistics | None]:
-    """The statistics of all gradients, by a backward pass that touches no `.grad` and frees nothing."""
-    watch = GradientWatch()
-    with isolated(watch):
-        leaves = backward({result: np.ones(result.out.shape, result.out.dtype)}, None, retain_graph=True)
-    return {**watch.gradients, **{leaf: statistics(gradient) for leaf, gradient in leaves.items()}}
 
 
 def merged(parts: Sequence[Statistics]) -> Statistics:
@@ -130,8 +140,16 @@ def show_values(
     members: Mapping[Item, Sequence[Node]],
     constants: Mapping[Item, np.ndarray],
     measures: Measures,
+    scalar: bool,
 ) -> None:
-    """Write the measures into the items, and colour these by the norms of their gradients; red if not finite."""
+    """Write the measures into the items, and colour these by the norms of their gradients; red if not finite.
+
+    If all values are single numbers, these are written, and the items keep their colours.
+    """
+
+    def plain(found: Statistics) -> bool:
+        return scalar and found.size == 1 and not found.nan + found.inf
+
     norms: dict[Item, float] = {}
     strange: dict[str, list[Item]] = {"": [], "gradient: ": []}  # where values, and gradients, are not finite
     for item in picture.items:
@@ -142,17 +160,21 @@ def show_values(
         if values:
             value = merged(values)
             is_complex = constants[item].dtype.kind == "c" if item in constants else "complex" in shape_line(nodes[0])
-            item.lines += _value_lines(value, is_complex)
+            item.lines += [f"data {decimal(value.minimum)}"] if plain(value) else _value_lines(value, is_complex)
             item.details.update(_details("value", value))
             strange[""] += _alarm(item, "", value)
+        shares = [measures.saturated.get(node, 0.0) for node in nodes]
+        if max(shares, default=0) > 0.5:
+            item.marks.append(f"saturated: {max(shares):.0%} of the slopes are nearly 0")
         known = [measures.gradients[node] for node in nodes if node in measures.gradients]
         gradients = [gradient for gradient in known if gradient is not None]
         if gradients:
             gradient = merged(gradients)
-            item.lines += _gradient_lines([part.norm for part in gradients], gradient)
+            lines = _gradient_lines([part.norm for part in gradients], gradient)
+            item.lines += [f"grad {decimal(gradient.minimum)}"] if plain(gradient) else lines
             item.details.update(_details("gradient", gradient))
             strange["gradient: "] += _alarm(item, "gradient: ", gradient)
-            if not gradient.nan and not gradient.inf:
+            if not gradient.nan and not gradient.inf and not scalar:
                 norms[item] = gradient.norm
         elif known:
             item.lines.append("no gradient reaches it")
@@ -161,7 +183,7 @@ def show_values(
         picture.notices.append(f"Values first become non-finite at {_where(strange[''][0])}.")
     elif strange["gradient: "]:
         picture.notices.append(
-            f"On the way back, gradients first become non-finite at {_where(strange['gradient: '][-1])}."
+            f"On the way back, gradients first become non-finite {_culprit(members, measures, strange)}."
         )
     zeros = {item for item, norm in norms.items() if norm == 0}
     for item in zeros:
@@ -169,7 +191,7 @@ def show_values(
     known_norms = {item: norm for item, norm in norms.items() if norm > 0}
     if known_norms:
         edges = _decades(list(known_norms.values()))
-        picture.legend += _painted(known_norms, edges, GRADIENT_COLORS, lambda norm: _number(norm, 1), "gradient norm ")
+        picture.legend += _painted(known_norms, edges, GRADIENT_COLORS, lambda norm: number(norm, 1), "gradient norm ")
     if zeros:
         picture.legend.append((ZERO_GRADIENT, "gradient is zero"))
     for item in strange[""]:
@@ -178,6 +200,20 @@ def show_values(
         picture.legend.append((NOT_FINITE, "values are not finite"))
     if any(item.color == NO_GRADIENT for item in picture.items):
         picture.legend.append((NO_GRADIENT, "no gradient reaches it"))
+
+
+def _culprit(members: Mapping[Item, Sequence[Node]], measures: Measures, strange: Mapping[str, Sequence[Item]]) -> str:
+    """The derivative that made a finite gradient non-finite; if none is known, where the gradient is not finite."""
+    owners = {node: item for item, nodes in members.items() for node in nodes}
+    made = [
+        user
+        for (user, _), parts in measures.parts.items()
+        if user in owners and (found := measures.gradients.get(user)) is not None and not found.nan + found.inf
+        if any(part.nan + part.inf for part in parts)
+    ]
+    if made:
+        return f"in the derivative of {_where(owners[max(made, key=attrgetter('number'))])}"
+    return f"at {_where(strange['gradient: '][-1])}"
 
 
 def _decades(norms: list[float]) -> list[float]:
@@ -201,10 +237,10 @@ def _value_lines(value: Statistics, absolute: bool) -> list[str]:
     if value.nan + value.inf == value.size:
         return []
     if value.size == 1:
-        return [f"{'absolute ' * absolute}value {_number(value.minimum)}"]
+        return [f"{'absolute ' * absolute}value {number(value.minimum)}"]
     what = "absolute values " if absolute else ""
     zeros = f", {_percent(value.zeros / value.size)} zeros" if value.zeros else ""
-    return [f"{what}{_number(value.minimum)} to {_number(value.maximum)}, mean {_number(value.mean)}{zeros}"]
+    return [f"{what}{number(value.minimum)} to {number(value.maximum)}, mean {number(value.mean)}{zeros}"]
 
 
 def _gradient_lines(norms: Sequence[float], gradient: Statistics) -> list[str]:
@@ -213,8 +249,8 @@ def _gradient_lines(norms: Sequence[float], gradient: Statistics) -> list[str]:
     if max(norms) == 0:
         return ["gradient zero"]
     if min(norms) == max(norms):
-        return [f"gradient norm {_number(norms[0])}"]
-    return [f"gradient norms {_number(min(norms))} to {_number(max(norms))}"]
+        return [f"gradient norm {number(norms[0])}"]
+    return [f"gradient norms {number(min(norms))} to {number(max(norms))}"]
 
 
 def _alarm(item: Item, what: str, found: Statistics) -> list[Item]:
@@ -230,8 +266,8 @@ def _alarm(item: Item, what: str, found: Statistics) -> list[Item]:
 def _details(name: str, found: Statistics) -> dict[str, str]:
     """What hovering shows of the values or gradients."""
     return {
-        name: f"{_number(found.minimum)} to {_number(found.maximum)}, mean {_number(found.mean)}, "
-        f"norm {_number(found.norm)}, {found.zeros:,} of {found.size:,} zero, {found.nan:,} nan, {found.inf:,} inf"
+        name: f"{number(found.minimum)} to {number(found.maximum)}, mean {number(found.mean)}, "
+        f"norm {number(found.norm)}, {found.zeros:,} of {found.size:,} zero, {found.nan:,} nan, {found.inf:,} inf"
     }
 
 
@@ -289,7 +325,14 @@ def _painted(
     return [(colors[i], prefix + ranges[i]) for i in range(min(used), max(used) + 1)]
 
 
-def _number(x: float, digits: int = 3) -> str:
+def decimal(x: float) -> str:
+    """A number with at least four decimals, but without zeros at its end: 6.0, -6.9417, 1.2346e-07."""
+    if x and not 1e-3 <= abs(x) < 1e6:
+        return f"{x:.5g}"
+    return f"{x:.4f}".rstrip("0") + "0" * (round(x, 4) == int(x))
+
+
+def number(x: float, digits: int = 3) -> str:
     return re.sub(r"e([+-])0", r"e\1", f"{float(f'{x:.{digits}g}'):g}")
 
 

@@ -7,7 +7,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Box", "Edge", "Item", "Picture"]
+__all__ = ["BACK", "COLORS", "NO_GRADIENT", "ORDERS", "Box", "Edge", "Item", "Picture", "enclosing"]
+
+ORDERS = ("#ffffff", "#fff1e2", "#f6e4f4")
+"""The fills of operations, of those that compute first derivatives, and higher ones."""
+
+COLORS = {
+    "operation": ORDERS[0],
+    "module": "#f1eafa",
+    "parameter": "#e0f2df",
+    "input": "#dbeafe",
+    "constant": "#eceff3",
+}
+NO_GRADIENT = "#d9dde2"
+BACK = ("#c2410c", "#86198f", "#86198f")
+"""The edges on which gradients come back, from operations of a forward pass and from those of derivatives."""
 
 
 @dataclass(eq=False)
@@ -20,6 +34,8 @@ class Box:
         outer: the box around it, or None.
         details: what hovering shows, by name.
         rounds: how many rounds of the same operations are folded into it, of which it shows the first; 1 for none.
+        folded: whether the page shows it as one item at first.
+        order: of the derivatives that a backward pass computed in it; 0 for anything else.
     """
 
     key: str
@@ -27,6 +43,8 @@ class Box:
     outer: Box | None = None
     details: dict[str, str] = field(default_factory=dict)
     rounds: int = 1
+    folded: bool = False
+    order: int = 0
 
 
 @dataclass(eq=False)
@@ -36,7 +54,8 @@ class Item:
     Attributes:
         key: different from those of all other items and boxes of the picture.
         kind: "operation", "parameter", "input" (another leaf that requires a gradient), "constant" (an array that needs
-            no gradient) or "module" (a collapsed box, or a part of the graph that is left out).
+            no gradient), "module" (a collapsed box, or a part of the graph that is left out) or "sign" (where a column
+            ends, and goes on).
         title: for example "linear" or "layers.0.weight".
         lines: what stands below the title: shape and dtype, the number of elements, ranges.
         box: the innermost box around it, or None.
@@ -44,6 +63,9 @@ class Item:
         color: the fill, "#rrggbb".
         dashed: whether the outline is dashed, as where no gradient arrives.
         alarming: whether the outline is red, as where values are not finite.
+        order: of the derivatives that an operation is part of: 0 in a forward pass, 1 in its backward pass, and so on.
+        formulas: the derivatives with respect to the inputs of an operation, as Python text.
+        marks: what the reader should look at: non-finite values, a dtype that widens, findings of a diagnosis.
     """
 
     key: str
@@ -55,21 +77,26 @@ class Item:
     color: str = "#ffffff"
     dashed: bool = False
     alarming: bool = False
+    order: int = 0
+    formulas: list[str] = field(default_factory=list)
+    marks: list[str] = field(default_factory=list)
 
 
 @dataclass(eq=False)
 class Edge:
-    """`head` was computed from `tail`.
+    """`head` was computed from `tail`; or, if `backward`, `tail` hands its share of the gradient to `head`.
 
     Attributes:
         label: for example "item 0", which of several outputs is passed; empty for none.
         carried: whether `head` belongs to the next round of a repetition: the edge then leads back up, or to itself.
+        backward: whether it shows the gradient. The label then is its shape and size.
     """
 
     tail: Item
     head: Item
     label: str = ""
     carried: bool = False
+    backward: bool = False
 
 
 @dataclass(eq=False)
@@ -80,6 +107,8 @@ class Picture:
         items, edges, boxes: outer boxes come before inner ones, and tails before heads, except for carried edges.
         legend: what the colours mean, a line each as (color, text).
         notices: what the reader must know, such as that parts were collapsed, and why.
+        direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
+        tops: what each column begins with, if the picture is in columns.
     """
 
     items: list[Item]
@@ -87,3 +116,14 @@ class Picture:
     boxes: list[Box]
     legend: list[tuple[str, str]] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
+    direction: str = "TB"
+    tops: list[Item] = field(default_factory=list)
+
+
+def enclosing(box: Box | None) -> list[Box]:
+    """A box and those around it, the outermost first."""
+    boxes: list[Box] = []
+    while box is not None:
+        boxes.insert(0, box)
+        box = box.outer
+    return boxes

@@ -1,0 +1,102 @@
+"""A `Picture` as TikZ, for papers and slides: where Graphviz places it, in LaTeX's own letters."""
+
+from __future__ import annotations
+
+import re
+
+from tinygrad_np.visualize.dot import LONGEST, LONGEST_ROW, LOOK, outline_color, shortened
+from tinygrad_np.visualize.layout import Layout, place
+from tinygrad_np.visualize.picture import BACK, Box, Edge, Item, Picture
+
+__all__ = ["to_tikz"]
+
+HEAD = r"""% pdflatex makes a page of this file. In a document that loads TikZ, \input{{...}} shows the picture.
+\ifdefined\tikzpicture\let\closing\relax\else
+\documentclass{{article}}
+\usepackage{{tikz}}
+\usepackage[paperwidth={width:.0f}bp,paperheight={height:.0f}bp,margin=0bp]{{geometry}}
+\pagestyle{{empty}}\parindent=0pt\topskip=0pt\def\closing{{\end{{document}}}}
+\begin{{document}}\fi
+\begin{{tikzpicture}}[x=1bp, y=-1bp, line join=round, >=latex, inner sep=0pt, align=center,
+  font=\sffamily\fontsize{{10}}{{11}}\selectfont, box/.style={{rounded corners=5pt}},
+  operation/.style={{rounded corners=4pt}}, module/.style={{rounded corners=4pt, double}}, parameter/.style={{}},
+  input/.style={{double}}, constant/.style={{}}, sign/.style={{circle}}, edge/.style={{->}},
+  label/.style={{font=\sffamily\fontsize{{8}}{{9}}\selectfont}}]
+"""
+SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}"}
+SPECIAL |= {">": r"\textgreater{}", "|": r"\textbar{}", '"': "''", "·": r"\textperiodcentered{}", "-": "{-}"}
+SPECIAL |= {character: f"\\{character}" for character in "{}$&#_%"}
+MARGIN = 6
+
+
+def to_tikz(picture: Picture) -> str:
+    """Write a picture as a file for LaTeX: a page of its own, or to be used with `\\input` where TikZ is loaded.
+
+    Raises:
+        RenderError: Graphviz is not installed, or could not place the picture.
+    """
+    layout = place(picture)
+    width, height = layout.size
+    lines = [HEAD.format(width=width + 2 * MARGIN + 2, height=height + 2 * MARGIN + 2)]
+    lines.append(rf"\useasboundingbox ({-MARGIN},{-MARGIN}) rectangle ({width + MARGIN:.1f},{height + MARGIN:.1f});")
+    lines += [draw_box(box, layout) for box in picture.boxes if box.title]
+    lines += [draw_edge(edge, layout) for edge in picture.edges]
+    lines += [draw_item(item, layout) for item in picture.items]
+    return "\n".join([*lines, r"\end{tikzpicture}", r"\closing", ""])
+
+
+def draw_box(box: Box, layout: Layout) -> str:
+    left, top, width, height = layout.places[box]
+    x, y, w, h = layout.titles[box]
+    style = ", dashed" if box.rounds > 1 else ""
+    return (
+        rf"\draw[box, draw=gray, fill=gray, fill opacity=.06{style}] ({left:.1f},{top:.1f}) rectangle "
+        rf"({left + width:.1f},{top + height:.1f});"
+        "\n"
+        rf"\node[label, text=darkgray] at ({x + w / 2:.1f},{y + h / 2:.1f}) {{{tex(box.title)}}};"
+    )
+
+
+def draw_item(item: Item, layout: Layout) -> str:
+    left, top, width, height = layout.places[item]
+    outline = color(outline_color(item) or "#5f6b7a")
+    style = ", dashed" if item.dashed else ""
+    rows = [(line, "#3a434e") for line in item.lines]
+    rows += [(line, BACK[min(item.order, 2)]) for line in item.formulas] + [(line, LOOK) for line in item.marks]
+    small = "".join(
+        rf"\\\fontsize{{8}}{{10}}\selectfont\color{color(c, True)}{tex(line, LONGEST_ROW)}" for line, c in rows
+    )
+    return (
+        rf"\node[{item.kind}, draw={outline}, fill={color(item.color)}{style}, minimum width={width:.1f}bp, "
+        rf"minimum height={height:.1f}bp] ({item.key}) at ({left + width / 2:.1f},{top + height / 2:.1f}) "
+        rf"{{{tex(item.title)}{small}}};"
+    )
+
+
+def draw_edge(edge: Edge, layout: Layout) -> str:
+    start, *points = layout.routes[edge]
+    tip = points.pop()
+    at = "({:.1f},{:.1f})".format
+    curves = "".join(
+        f" .. controls {at(*points[i])} and {at(*points[i + 1])} .. {at(*points[i + 2])}"
+        for i in range(0, len(points), 3)
+    )
+    shade = color(BACK[min(edge.tail.order, 2)] if edge.backward else "#8a96a3")
+    style = ", dashed" if edge.carried else ""
+    drawn = rf"\draw[edge, draw={shade}{style}] {at(*start)}{curves} -- {at(*tip)};"
+    label = rf"\node[label, text={shade}] at {at(*layout.labels[edge])} {{{tex(edge.label)}}};"
+    return f"{drawn}\n{label}" if edge.label else drawn
+
+
+def color(code: str, as_argument: bool = False) -> str:
+    """A colour "#rrggbb" as TikZ takes it among options, or as the arguments of LaTeX's `\\color`."""
+    red, green, blue = bytes.fromhex(code[1:])
+    if as_argument:
+        return f"[RGB]{{{red},{green},{blue}}}"
+    return f"{{rgb,255:red,{red};green,{green};blue,{blue}}}"
+
+
+def tex(text: str, longest: int = LONGEST) -> str:
+    """Text that LaTeX shows as it stands; letters that not every installation has are shown as escapes."""
+    known = re.sub(r"[^ -~·]", lambda found: f"\\u{ord(found[0]):04x}", shortened(text, longest))
+    return "".join(SPECIAL.get(character, character) for character in known)
