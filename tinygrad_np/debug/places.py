@@ -15,7 +15,7 @@ from tinygrad_np.engine import Node
 from tinygrad_np.recording import Scope
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["calls", "line", "module_path", "note_line", "parameter_name"]
+__all__ = ["NOT_THE_USERS", "calls", "line", "module_path", "note_line", "parameter_name"]
 
 NOT_THE_USERS = (f"{Path(__file__).parents[1]}{os.sep}", f"{Path(np.__file__).parent}{os.sep}")
 

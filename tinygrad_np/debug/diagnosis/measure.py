@@ -1,0 +1,752 @@
+"""What a diagnosis measures: one instrumented step, a run under anomaly detection, the user's own step, experiments.
+
+Nothing here judges. A check in another file reads these measurements and tells a finding, or nothing. What takes time
+is measured when the first check asks for it, and once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import inspect
+import math
+import time
+import traceback
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_np.debug.anomaly import detect_anomaly
+from tinygrad_np.debug.places import NOT_THE_USERS, note_line
+from tinygrad_np.debug.statistics import floats, visible
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node, backward
+from tinygrad_np.errors import AnomalyError
+from tinygrad_np.nn import BatchNorm1d, Dropout, Module
+from tinygrad_np.optim import Adam, Optimizer
+from tinygrad_np.recording import isolated, state
+from tinygrad_np.tensor import Tensor
+
+__all__ = ["LINEAR", "Arrays", "Run", "Setup", "Snapshot", "array_of", "joined", "norm", "probabilities"]
+
+LINEAR = ("linear", "matmul", "dot", "einsum")
+"""The functions that multiply by a weight matrix."""
+
+Arrays = dict[str, np.ndarray]
+
+
+class Call(NamedTuple):
+    """A call of one of the model's modules: its dotted name, what it returned, and whether it trained and recorded."""
+
+    name: str
+    output: Any
+    training: bool
+    recorded: bool
+
+
+class Notes(dict[str, Any]):
+    """The notes of a call, which tell by a weak reference whether the call is still kept."""
+
+    __slots__ = ("__weakref__",)
+
+
+@dataclass(eq=False)
+class Run:
+    """A watch, and what it saw.
+
+    Attributes:
+        nodes: the recorded calls, in order.
+        calls: of the modules, in the order in which they returned.
+        arrived: for each recorded call, the norm of the gradient with respect to its output.
+        blocked: where a gradient ended: a call that made zeros of a non-zero gradient, and the parent they were for.
+        older: a call whose argument was computed before this run began; None if there is none.
+        error, line: what was raised, and the user's line that it came from.
+        failed: the name of the innermost module that it came from.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    arrived: dict[Node, float] = field(default_factory=dict)
+    blocked: list[tuple[Node, Node]] = field(default_factory=list)
+    older: Node | None = None
+    error: Exception | None = None
+    failed: str = ""
+    line: str = ""
+
+    def recorded(self, node: Node, seconds: float) -> None:
+        node.notes = Notes(node.notes or {})
+        note_line(node)
+        if self.nodes and any(p is not None and p.rule is not LEAF and p.number < self.nodes[0].number for p in node.parents):
+            self.older = node
+        self.nodes.append(node)
+
+    def reached(self, node: Node, gradient: Any) -> None:
+        self.arrived[node] = math.hypot(*(norm(part) for part in floats(visible(node, gradient))), 0)
+
+    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
+        if self.arrived.get(node) and isinstance(contribution, np.ndarray) and not contribution.any():
+            self.blocked.append((node, parent))
+
+
+class Setup:
+    """The arguments of `diagnose`, and what one forward and backward pass showed.
+
+    Attributes:
+        modules: of the model, by their dotted names.
+        parameters: by their dotted names or, if the model is a plain function, by the names of its variables.
+        run: the pass; the model made the first `in_model` of its calls, and the loss the others.
+        predictions, loss: what the model and the loss function returned.
+        gradients: those of the parameters that one reached, by name.
+        home: the line that called `diagnose`.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        loss_fn: Callable[[Any, Any], Any],
+        batch: tuple[Any, Any],
+        optimizer: Optimizer | None,
+        train_step: Callable[[Any, Any], Any] | None,
+        evaluate: Callable[[Any, Any], Any] | None,
+        home: str,
+    ) -> None:
+        self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
+        self.inputs, self.targets = batch
+        self.train_step, self.evaluate, self.home = train_step, evaluate, home
+        self.found = found = Found()
+        found.look("", model)
+        self.modules = dict(found.modules)
+        found.look("loss", loss_fn)
+        self.parameters = dict(model.named_parameters() if isinstance(model, Module) else found.tensors)
+        for value in (train_step, evaluate, optimizer):
+            found.look("", value)
+        own = [o for o in found.optimizers if not {*self.parameters.values()}.isdisjoint(o.params)]
+        if optimizer is None and train_step is not None and len(own) == 1:
+            self.optimizer = own[0]
+        self.names = {parameter.node: name for name, parameter in self.parameters.items() if parameter.node}
+        self.run, self.in_model = Run(), 0
+        self.predictions: Any = None
+        self.loss: Any = None
+        self.gradients: Arrays = {}
+        self.start = Snapshot(self)
+        with watched(self.run), self._running(self.run):
+            self.predictions = model(self.inputs)
+            self.in_model = len(self.run.nodes)
+            self.run.failed = ""
+            self.loss = loss_fn(self.predictions, self.targets)
+        if self.run.error is not None:
+            self.in_model = self.in_model or len(self.run.nodes)
+        elif isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
+            with watched(self.run), self._running(self.run):
+                found = backward({self.loss.node: np.ones_like(self.loss.data)}, None, retain_graph=True)  # type: ignore[dict-item]
+                if not isinstance(model, Module):
+                    self._keep_used(set(found))
+                self.gradients = {self.names[node]: found[node] for node in found if node in self.names}
+        self.after = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
+        self.start.restore()
+        self.start = Snapshot(self)
+
+    def _keep_used(self, leaves: set[Node]) -> None:
+        """The parameters of a plain function: the Tensors that it has a gradient for."""
+        for node in sorted(leaves - set(self.names), key=lambda node: node.number):
+            tensor = Tensor(node.out)
+            tensor.node = node
+            self.parameters[node.name or f"parameter of shape {node.out.shape}"] = tensor
+        self.names = {tensor.node: name for name, tensor in self.parameters.items() if tensor.node}
+
+    @contextlib.contextmanager
+    def _running(self, run: Run) -> Iterator[None]:
+        """Note the calls of all modules, and an exception."""
+        own = {name: vars(module).get("forward") for name, module in self.modules.items()}
+        for name, module in self.modules.items():
+            vars(module)["forward"] = noting(run, name, module, module.forward)
+        try:
+            yield
+        except Exception as error:
+            run.line = line_of(error)
+            run.error = error.with_traceback(None)  # a traceback holds the frames, and so all of this
+        finally:
+            for name, module in self.modules.items():
+                vars(module).pop("forward", None)
+                if own[name] is not None:
+                    vars(module)["forward"] = own[name]
+
+    # What one pass showed
+
+    @property
+    def in_loss(self) -> list[Node]:
+        return self.run.nodes[self.in_model :]
+
+    @property
+    def output(self) -> np.ndarray | None:
+        """The predictions' array if they are a single array, else None."""
+        return array_of(self.predictions) if isinstance(self.predictions, (Tensor, np.ndarray)) else None
+
+    @property
+    def loss_value(self) -> float | None:
+        """The loss if it is a single real number, else None."""
+        loss = array_of(self.loss)
+        return float(loss.item()) if loss.size == 1 and loss.dtype.kind in "fiu" else None
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss and all gradients are finite."""
+        value = self.loss_value
+        return (value is None or math.isfinite(value)) and all(np.isfinite(g).all() for g in self.gradients.values())
+
+    @property
+    def layers(self) -> list[tuple[str, Node]]:
+        """The calls that multiply by a weight matrix of the model, and its name; each matrix once, in order."""
+        found: dict[str, Node] = {}
+        for node in self.run.nodes:
+            for parent in node.parents if node.rule.name in LINEAR else ():
+                name = self.names.get(parent)
+                if name is not None and self.parameters[name].ndim == 2:
+                    found.setdefault(name, node)
+        return list(found.items())
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        """The class indices, of shape (N,), if this is a classification with predictions of shape (N, C); else None.
+
+        That is found out by trying: right and wrong probabilities must differ in their loss.
+        """
+        output, targets = self.output, array_of(self.targets)
+        if output is None or output.ndim != 2 or output.shape[1] < 2 or not output.size:
+            return None
+        labels = None
+        n, classes = output.shape
+        if targets.shape in ((n,), (n, 1)) and targets.dtype.kind in "iu" and 0 <= targets.min() <= targets.max() < classes:
+            labels = targets.ravel()
+        elif targets.shape == output.shape and probabilities(targets):
+            labels = targets.argmax(axis=1)
+        if labels is None:
+            return None
+        right = np.where(np.arange(classes) == labels[:, None], 0.9, 0.1 / (classes - 1)).astype(output.dtype)
+        losses = [self.loss_of(p) for p in (right, np.roll(right, 1, axis=1))]
+        return None if math.isclose(*losses, rel_tol=1e-3) else labels
+
+    def loss_of(self, predictions: np.ndarray) -> float:
+        """The loss of other predictions; nan if there is none."""
+        with watched(None), contextlib.suppress(Exception):
+            return float(array_of(self.loss_fn(Tensor(predictions), self.targets)).item())
+        return math.nan
+
+    def predict(self, inputs: Any, training: bool | None = None) -> np.ndarray | None:
+        """The predictions for other inputs, with all generators as they were; None if there are none."""
+        found = None
+        with watched(None), contextlib.suppress(Exception):
+            for module in self.modules.values() if training is not None else ():
+                module.training = bool(training)
+            predictions = self.model(inputs)
+            found = copied(array_of(predictions)) if isinstance(predictions, (Tensor, np.ndarray)) else None
+        self.start.restore()
+        return found
+
+    def loss_now(self) -> float:
+        """The loss of the batch as the parameters are now."""
+        with watched(None), contextlib.suppress(Exception):
+            return float(array_of(self.loss_fn(self.model(self.inputs), self.targets)).item())
+        return math.nan
+
+    def backward(self, inputs: Any, targets: Any) -> tuple[float, Any]:
+        """Put the gradients of a batch into `.grad`, replacing earlier ones; returns the loss and the predictions."""
+        with watched(None):
+            predictions = self.model(inputs)
+            loss = self.loss_fn(predictions, targets)
+            self.clear()
+            loss.backward()
+        return float(loss.item()), predictions
+
+    # The parameters
+
+    def clear(self) -> None:
+        for parameter in self.parameters.values():
+            if parameter.requires_grad:
+                parameter.grad = None
+
+    def values(self) -> Arrays:
+        """Copies of the parameters' arrays; of a plain function's variables as they are now."""
+        now = Found()
+        if not isinstance(self.model, Module):
+            now.look("", self.model)
+            now.look("loss", self.loss_fn)
+        return {name: now.tensors.get(name, parameter).data.copy() for name, parameter in self.parameters.items()}
+
+    def left(self) -> Arrays:
+        """Copies of the gradients that the parameters hold."""
+        return {name: p.grad.copy() for name, p in self.parameters.items() if p.grad is not None}
+
+    @cached_property
+    def through_predictions(self) -> Arrays:
+        """The gradients of the parameters through the predictions alone: without penalties on the weights."""
+        node = self.predictions.node if isinstance(self.predictions, Tensor) else None
+        if node is None or node.rule is LEAF:
+            return {}
+        with watched(None), contextlib.suppress(Exception):
+            start = backward({self.loss.node: np.ones_like(self.loss.data)}, [node], retain_graph=True)
+            found = backward(start, None, retain_graph=True)
+            return {self.names[leaf]: found[leaf] for leaf in found if leaf in self.names}
+        return {}
+
+    # Experiments
+
+    @cached_property
+    def anomaly(self) -> AnomalyError | None:
+        """What `detect_anomaly` says of the pass."""
+        try:
+            with watched(None), detect_anomaly():
+                loss = self.loss_fn(self.model(self.inputs), self.targets)
+                if isinstance(loss, Tensor) and loss.requires_grad and loss.size == 1:
+                    backward({loss.node: np.ones_like(loss.data)}, None)  # type: ignore[dict-item]
+        except AnomalyError as error:
+            return error
+        except Exception:
+            return None
+        finally:
+            self.start.restore()
+        return None
+
+    @cached_property
+    def steps(self) -> Steps | None:
+        """What the user's own step does; None without one. An optimizer's step, if there is only that."""
+        if self.train_step is None and not (self.optimizer and set(self.optimizer.params) & set(self.parameters.values())):
+            return None
+        try:
+            return self._steps()
+        finally:
+            self.start.restore()
+
+    def _steps(self) -> Steps:
+        loss, before = self.loss_value or 0.0, self.values()
+        runs: list[Run] = []
+        values, left, kept = [before], [], []
+
+        def step() -> None:
+            run = Run()
+            with watched(run), self._running(run), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a step without gradients: that is found out here
+                self._take_step()
+            kept.append([weakref.ref(node.notes) for node in run.nodes if isinstance(node.notes, Notes)])
+            run.nodes.clear()
+            run.arrived.clear()
+            run.blocked.clear()
+            run.calls[:] = [call._replace(output=None) for call in run.calls]
+            runs.append(run)
+
+        self.clear()
+        step()
+        values.append(self.values())
+        left.append(self.left())
+        batch = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
+        names = [name for name, p in self.named() if self.parameters.get(name) is not p]
+        between = Snapshot(self)
+        step()
+        left.append(self.left())
+        values.append(self.values())
+        between.restore()
+        self.clear()
+        step()
+        left.append(self.left())
+        alive = sum(reference() is not None for reference in kept[0])
+        losses = {}
+        for scale in (1.0, 0.1, 0.01, 1e-3, 1e-4):
+            self.start.restore()
+            for name, parameter in self.parameters.items():
+                parameter.data[...] = before[name] + (scale * (values[1][name] - before[name])).astype(parameter.dtype)
+            losses[scale] = self.loss_now()
+        return Steps(runs, values, left, loss, losses, alive, names, batch)
+
+    @cached_property
+    def evaluation(self) -> Run | None:
+        """What the user's own evaluation calls; None without one."""
+        if self.evaluate is None:
+            return None
+        run = Run()
+        with watched(run), self._running(run):
+            self.evaluate(self.inputs, self.targets)
+        self.start.restore()
+        return run
+
+    @cached_property
+    def step_anomaly(self) -> AnomalyError | None:
+        """What `detect_anomaly` says of the first steps."""
+        with contextlib.suppress(Exception), watched(None):
+            try:
+                with detect_anomaly():
+                    for _ in range(3):
+                        self._take_step()
+            except AnomalyError as error:
+                return error
+            finally:
+                self.start.restore()
+        return None
+
+    def _take_step(self) -> None:
+        if self.train_step is not None:
+            self.train_step(self.inputs, self.targets)
+        elif self.optimizer is not None:
+            self.backward(self.inputs, self.targets)
+            self.optimizer.step()
+
+    def random_in_evaluation(self) -> bool:
+        """Whether two calls in evaluation mode give different predictions."""
+        with watched(None), contextlib.suppress(Exception):
+            for module in self.modules.values():
+                module.training = False
+            first, second = (array_of(self.model(self.inputs)) for _ in range(2))
+            self.start.restore()
+            return not np.array_equal(first, second, equal_nan=True)
+        self.start.restore()
+        return False
+
+    def trained(self, steps: int, **settings: float) -> float:
+        """The loss of the batch after some steps with other settings of the optimizer, such as lr; nan if none."""
+        optimizer, loss = self.optimizer, math.nan
+        with contextlib.suppress(Exception):
+            assert optimizer is not None
+            for name, value in settings.items():
+                setattr(optimizer, name, value)
+            for _ in range(steps):
+                self.backward(self.inputs, self.targets)
+                optimizer.step()
+            loss = self.loss_now()
+        self.start.restore()
+        return loss
+
+    def named(self) -> list[tuple[str, Tensor]]:
+        """The parameters of a module as they are now."""
+        return list(self.model.named_parameters()) if isinstance(self.model, Module) else []
+
+    @cached_property
+    def learned(self) -> Learned | None:
+        """How far a few rows can be learned by heart: the best of several tries; None if it could not be tried."""
+        x, targets = array_of(self.inputs), array_of(self.targets)
+        if not x.ndim or not targets.ndim or len(x) != len(targets) or self.output is None:
+            return None
+        deadline = time.perf_counter() + SECONDS
+        rows = varied(self.labels, len(x))
+        tries: list[Learned] = []
+        trained = [parameter for parameter in self.parameters.values() if parameter.requires_grad]
+        try:
+            for count, rate in ATTEMPTS:
+                self.start.restore()
+                for module in self.modules.values():  # no dropout, but batches are normalised as in training
+                    module.training = isinstance(module, BatchNorm1d)
+                few = self.inputs[rows[:count]], self.targets[rows[:count]]
+                tries.append(self._learn(*few, Adam(trained, rate), deadline))
+                if tries[-1].done or tries[-1].timeout:
+                    return tries[-1]
+            return min(tries, key=lambda one: one.last / one.first if one.first > 0 else one.last - one.first)
+        except Exception:  # a model or a loss that takes only whole batches
+            return None
+        finally:
+            self.start.restore()
+
+    def _learn(self, x: Any, targets: Any, adam: Adam, deadline: float) -> Learned:
+        losses: list[float] = []
+        streak = 0
+        for _ in range(STEPS):
+            loss, predictions = self.backward(x, targets)
+            losses.append(loss)
+            wrong = self._unlearned(array_of(predictions), array_of(targets), losses)
+            streak = streak + 1 if wrong < UNLEARNED else 0
+            if streak == LONG_ENOUGH or not math.isfinite(loss) or time.perf_counter() > deadline:
+                break
+            adam.step()
+        return Learned(len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, time.perf_counter() > deadline)
+
+    def _unlearned(self, output: np.ndarray, targets: np.ndarray, losses: list[float]) -> float:
+        """The fraction that is not learned: of labels, of the targets' variance; else whether the loss did not fall."""
+        if self.labels is not None:
+            wanted = targets.argmax(axis=1) if targets.shape == output.shape else targets.ravel()
+            return float(np.mean(output.argmax(axis=1) != wanted))
+        fell = losses[0] - losses[-1]
+        variance = float(targets.var()) if targets.dtype.kind in "fiub" else 0.0
+        if output.size == targets.size and variance:
+            error = float(np.mean((output.ravel() - targets.ravel()) ** 2)) / variance
+            return min(error, losses[-1] / losses[0] if losses[0] > 0 else 1.0)
+        return 0.0 if fell > 0.02 * abs(losses[0]) else 1.0  # the least value of any other loss is unknown
+
+    # Places
+
+    def module_name(self, node: Node) -> str:
+        """The dotted name of the innermost module that made the call; empty for the model itself, and outside of it."""
+        module = node.scope.module() if node.scope is not None else None
+        return next((name for name, own in self.modules.items() if own is module), "")
+
+    def where(self, node: Node) -> str:
+        """The place of a call: the module, "layers.1 (ReLU)", or else the line, "net.py:12"."""
+        name = self.module_name(node)
+        if name:
+            return f"{name} ({type(self.modules[name]).__name__})"
+        place = node.notes["place"] if node.notes else self.home
+        if place != self.home:
+            return short(place)
+        return "model" if node in self.run.nodes[: self.in_model] else "loss"
+
+    @property
+    def at_loss(self) -> str:
+        """The loss and the line that computes it: "loss, train.py:12"."""
+        lines = [node.notes["place"] for node in self.in_loss if node.notes and node.notes["place"] != self.home]
+        return f"loss, {short(lines[-1])}" if lines else "loss"
+
+    @property
+    def at_step(self) -> str:
+        """The user's own step and the line where it begins, or the optimizer."""
+        code = getattr(self.train_step, "__code__", None)
+        if code is not None:
+            return f"train_step, {Path(code.co_filename).name}:{code.co_firstlineno}"
+        return "train_step" if self.train_step else "optimizer"
+
+
+class Steps(NamedTuple):
+    """What steps of training did: the first, the second, and the second again without the gradients left by the first.
+
+    Attributes:
+        runs: what was seen of each.
+        values: of the parameters before, after the first, and after the second.
+        left: the gradients after each of them.
+        loss: before.
+        losses: after the first step and, for comparison, after fractions of it, by the fraction.
+        alive: how many calls of the first step are still kept after the third.
+        replaced: the names of parameters that are other objects after the first step.
+        batch: copies of inputs and targets after the first step.
+    """
+
+    runs: list[Run]
+    values: list[Arrays]
+    left: list[Arrays]
+    loss: float
+    losses: dict[float, float]
+    alive: int
+    replaced: list[str]
+    batch: Arrays
+
+    @property
+    def error(self) -> Exception | None:
+        return next((run.error for run in self.runs if run.error is not None), None)
+
+
+class Learned(NamedTuple):
+    """An attempt to learn some rows by heart."""
+
+    rows: int
+    steps: int
+    first: float
+    last: float
+    done: bool
+    timeout: bool
+
+
+ATTEMPTS = ((32, 3e-3), (32, 3e-2), (4, 1e-3), (4, 3e-2))
+"""Pairs of a number of rows and a learning rate for Adam. One of them must succeed."""
+STEPS = 300
+LONG_ENOUGH = 10
+"""For how many steps in a row the rows must count as learned, so that chance is not enough."""
+SECONDS = 10
+"""The time limit, after which the question is left open."""
+UNLEARNED = 0.1
+"""Rows count as learned below this fraction of wrong labels, or of unexplained variance."""
+
+
+def varied(labels: np.ndarray | None, count: int) -> np.ndarray:
+    """The indices of the first rows, the first row of each class first: rows of one class are learned too easily."""
+    rows = np.arange(min(count, 256))
+    if labels is None:
+        return rows
+    repetitions = [np.count_nonzero(labels[:row] == labels[row]) for row in rows]
+    return rows[np.argsort(repetitions, kind="stable")]
+
+
+class Found:
+    """What functions refer to by name: Tensors that require grad, modules, optimizers, generators.
+
+    And `holders`, the variables, lists and dicts that hold Tensors, and variables that hold numbers: pairs of functions
+    that get and set what is in them.
+    """
+
+    def __init__(self) -> None:
+        self.tensors: dict[str, Tensor] = {}
+        self.modules: dict[str, Module] = {}
+        self.optimizers: list[Optimizer] = []
+        self.generators: list[np.random.Generator] = []
+        self.holders: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
+        self._seen: dict[int, Any] = {}
+
+    def look(self, name: str, value: Any, depth: int = 6) -> None:
+        """Look at a value, and behind it."""
+        if id(value) in self._seen or depth == 0:
+            return
+        self._seen[id(value)] = value
+        for key, item in self._inner(name, value):
+            self.look(key, item, depth - 1)
+
+    def _inner(self, name: str, value: Any) -> list[tuple[str, Any]]:
+        if isinstance(value, Tensor):
+            if value.requires_grad and value.node is not None and value.node.rule is LEAF:
+                self.tensors.setdefault(value.name or name, value)
+        elif isinstance(value, np.random.Generator):
+            self.generators.append(value)
+        elif isinstance(value, Optimizer):
+            self.optimizers.append(value)
+            return [(f"optimizer's parameter {i}", parameter) for i, parameter in enumerate(value.params)]
+        elif isinstance(value, Module):
+            known = {*self.modules.values()}
+            inner = [(f"{name}.{key}".strip("."), module) for key, module in value.named_modules()]
+            self.modules |= {key: module for key, module in inner if module not in known}
+            found = [(f"{name}.{key}".strip("."), parameter) for key, parameter in value.named_parameters()]
+            return found + [("", attribute) for _, module in inner for attribute in vars(module).values()]
+        elif isinstance(value, dict) and len(value) < MANY:
+            if any(isinstance(item, Tensor) for item in value.values()):
+                self.holders.append((lambda: dict(value), value.update))
+            return [(f"{name}[{key!r}]", item) for key, item in value.items()]
+        elif isinstance(value, (list, tuple)) and len(value) < MANY:
+            if isinstance(value, list) and any(isinstance(item, Tensor) for item in value):
+                self.holders.append((lambda: list(value), partial(value.__setitem__, slice(None))))
+            return [(f"{name}[{i}]", item) for i, item in enumerate(value)]
+        elif isinstance(value, partial):
+            return [("", value.func), *((f"argument {i + 1}", arg) for i, arg in enumerate(value.args))]
+        elif inspect.ismethod(value):
+            return [("", value.__self__), ("", value.__func__)]
+        elif inspect.isfunction(value) and not value.__code__.co_filename.startswith(NOT_THE_USERS):
+            return [*self._variables(value), *(("", item) for item in value.__defaults__ or ())]
+        elif hasattr(value, "__dict__") and not (isinstance(value, type) or inspect.ismodule(value) or callable(value)):
+            return list(vars(value).items())
+        return []
+
+    def _variables(self, function: Any) -> list[tuple[str, Any]]:
+        """The variables of others that a function refers to."""
+        code, variables = function.__code__, function.__globals__
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        held: list[tuple[str, Any, Callable[[], Any], Callable[[Any], None]]] = []
+        for name, cell in cells:
+            with contextlib.suppress(ValueError):  # a variable that has no value yet
+                get = partial(getattr, cell, "cell_contents")
+                held.append((name, get(), get, partial(setattr, cell, "cell_contents")))
+        for name in code.co_names:
+            if name in variables:
+                held.append((name, variables[name], partial(variables.get, name), partial(variables.__setitem__, name)))
+        self.holders += [(get, put) for _, value, get, put in held if isinstance(value, (Tensor, np.number, int, float))]
+        return [(name, value) for name, value, *_ in held]
+
+
+MANY = 1000
+"""Of longer lists nobody looks at the items."""
+
+
+class Snapshot:
+    """The state of all that a diagnosis may change, to be restored as often as needed."""
+
+    def __init__(self, setup: Setup) -> None:
+        found = setup.found
+        tensors = {*setup.parameters.values(), *found.tensors.values()}
+        tensors |= {parameter for optimizer in found.optimizers for parameter in optimizer.params}
+        modules = [*found.modules.values()]
+        tensors |= {parameter for module in modules for parameter in module.parameters()}
+        arrays = [value for module in modules for value in vars(module).values()]
+        arrays += [array_of(value) for value in (setup.inputs, setup.targets)]
+        buffers = [value for value in arrays if isinstance(value, np.ndarray) and value.dtype != object]
+        self._tensors = [(tensor, tensor.data, tensor.node, tensor.grad) for tensor in tensors]
+        gradients = [gradient for *_, gradient in self._tensors if gradient is not None]
+        contents = [*(tensor.data for tensor in tensors), *buffers, *gradients]
+        self._contents = [(array, array.copy()) for array in contents]
+        self._attributes = [(owner, dict(vars(owner))) for owner in (*modules, *found.optimizers)]
+        self._holders = [(set_to, get()) for get, set_to in found.holders]
+        self._generators = [
+            (generator.bit_generator, copy.deepcopy(generator.bit_generator.state)) for generator in found.generators
+        ]
+        self._global_generator = np.random.get_state()
+        self._optimizers = [(optimizer, optimizer.state_dict()) for optimizer in found.optimizers]
+
+    def restore(self) -> None:
+        """Bring everything back to the state at the time of the snapshot."""
+        for set_to, items in self._holders:
+            set_to(items)
+        for owner, attributes in self._attributes:
+            vars(owner).clear()
+            vars(owner).update(attributes)
+        for tensor, data, node, gradient in self._tensors:
+            tensor.data, tensor.node = data, node
+            if node is not None:
+                node.grad = gradient
+        for array, content in self._contents:
+            if array.flags.writeable and not np.array_equal(array, content, equal_nan=content.dtype.kind in "fc"):
+                array[...] = content
+        for bit_generator, state_of_it in self._generators:
+            bit_generator.state = state_of_it
+        np.random.set_state(self._global_generator)
+        for optimizer, saved in self._optimizers:
+            optimizer.load_state_dict(saved)
+
+
+def noting(run: Run, name: str, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `forward` so that its calls are noted under `name`."""
+
+    def noted(*inputs: Any, **options: Any) -> Any:
+        try:
+            output = forward(*inputs, **options)
+        except Exception:
+            run.failed = run.failed or name
+            raise
+        run.calls.append(Call(name, output, module.training, not state.get().suspended))
+        return output
+
+    return noted
+
+
+@contextlib.contextmanager
+def watched(watch: Any) -> Iterator[None]:
+    """Record calls whatever the state outside, notify only this watch, and silence NumPy's warnings."""
+    with isolated(*([] if watch is None else [watch])), np.errstate(all="ignore"):
+        yield
+
+
+def line_of(error: Exception) -> str:
+    """The innermost line of the user's code that an exception came from: "train.py:12", or "" if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<"))]
+    return f"{Path(mine[-1].filename).name}:{mine[-1].lineno}" if mine else ""
+
+
+def acts(module: Module) -> bool:
+    """Whether a module does something else in training than in evaluation."""
+    return isinstance(module, BatchNorm1d) or (isinstance(module, Dropout) and module.p > 0)
+
+
+def norm(array: np.ndarray) -> float:
+    """The square root of the sum of squares, computed in float64 to avoid overflow."""
+    return float(np.linalg.norm(np.abs(array).ravel().astype(np.float64)))
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    return np.array(array)
+
+
+def array_of(value: Any) -> np.ndarray:
+    """The array of a Tensor, or of anything that NumPy makes one of."""
+    return value.array if isinstance(value, Tensor) else np.asarray(value)
+
+
+def probabilities(array: Any, axis: int | None = 1) -> bool:
+    """Whether `array` has shape (N, C), no negative element, and sums of 1 along an axis; or altogether, for None."""
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] < 2 or not array.size:
+        return False
+    return bool(array.dtype.kind in "fiu" and array.min() >= 0 and np.abs(array.sum(axis=axis) - 1).max() < 1e-3)
+
+
+def short(place: str) -> str:
+    """A place, "file.py:12", without the directories of the file."""
+    path, _, number = place.rpartition(":")
+    return f"{Path(path).name}:{number}"
+
+
+def joined(names: list[str]) -> str:
+    """Names as a phrase that does not get too long."""
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
