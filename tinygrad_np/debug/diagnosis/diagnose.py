@@ -197,7 +197,7 @@ def diagnose(
 
 
 def examined(setup: Setup) -> list[Finding]:
-    """The findings, in the order of the table: symptoms only if no cause was found."""
+    """The findings, in the order of the table: one symptom, if no cause was found."""
     findings: list[Finding] = []
 
     def look(checks: tuple[Check, ...]) -> None:
@@ -205,6 +205,8 @@ def examined(setup: Setup) -> list[Finding]:
             told = check.find(setup)
             if told is not None:
                 findings.append(Finding(check.name, check.severity, *told, check.source))
+                if checks is SYMPTOMS:
+                    return
 
     with np.errstate(all="ignore"):
         look(ALWAYS)

@@ -103,6 +103,7 @@ class Setup:
         run: the pass; the model made the first `in_model` of its calls, and the loss the others.
         predictions, loss: what the model and the loss function returned.
         gradients: those of the parameters that one reached, by name.
+        through_predictions: the part of them that came through the predictions: without penalties on the weights.
         home: the line that called `diagnose`.
     """
 
@@ -134,6 +135,7 @@ class Setup:
         self.predictions: Any = None
         self.loss: Any = None
         self.gradients: Arrays = {}
+        self.through_predictions: Arrays = {}
         self.start = Snapshot(self)
         with watched(self.run), self._running(self.run):
             self.predictions = model(self.inputs)
@@ -143,14 +145,21 @@ class Setup:
         if self.run.error is not None:
             self.in_model = self.in_model or len(self.run.nodes)
         elif isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
-            with watched(self.run), self._running(self.run):
+            with self._running(self.run), watched(self.run):
                 found = backward({self.loss.node: np.ones_like(self.loss.data)}, None, retain_graph=True)  # type: ignore[dict-item]
                 if not isinstance(model, Module):
                     self._keep_used(set(found))
-                self.gradients = {self.names[node]: found[node] for node in found if node in self.names}
+                self.gradients = self._named(found)
+                node = self.predictions.node if isinstance(self.predictions, Tensor) else None
+                if node is not None and node in self.run.arrived:
+                    start = backward({self.loss.node: np.ones_like(self.loss.data)}, [node], retain_graph=True)  # type: ignore[dict-item]
+                    self.through_predictions = self._named(backward(start, None, retain_graph=True))
         self.after = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
         self.start.restore()
         self.start = Snapshot(self)
+
+    def _named(self, found: dict[Node, Any]) -> Arrays:
+        return {self.names[node]: found[node] for node in found if node in self.names}
 
     def _keep_used(self, leaves: set[Node]) -> None:
         """The parameters of a plain function: the Tensors that it has a gradient for."""
@@ -203,13 +212,18 @@ class Setup:
     @property
     def layers(self) -> list[tuple[str, Node]]:
         """The calls that multiply by a weight matrix of the model, and its name; each matrix once, in order."""
-        found: dict[str, Node] = {}
+        return [(name, nodes[0]) for name, nodes in self.products.items()]
+
+    @cached_property
+    def products(self) -> dict[str, list[Node]]:
+        """All of these calls, by the weight's name: a recurrent network multiplies by one matrix many times."""
+        found: dict[str, list[Node]] = {}
         for node in self.run.nodes:
             for parent in node.parents if node.rule.name in LINEAR else ():
                 name = self.names.get(parent)
                 if name is not None and self.parameters[name].ndim == 2:
-                    found.setdefault(name, node)
-        return list(found.items())
+                    found.setdefault(name, []).append(node)
+        return found
 
     @cached_property
     def labels(self) -> np.ndarray | None:
@@ -279,21 +293,13 @@ class Setup:
             now.look("loss", self.loss_fn)
         return {name: now.tensors.get(name, parameter).data.copy() for name, parameter in self.parameters.items()}
 
+    def now(self) -> list[tuple[str, Tensor]]:
+        """The parameters of a module as they are now."""
+        return list(self.model.named_parameters()) if isinstance(self.model, Module) else []
+
     def left(self) -> Arrays:
         """Copies of the gradients that the parameters hold."""
         return {name: p.grad.copy() for name, p in self.parameters.items() if p.grad is not None}
-
-    @cached_property
-    def through_predictions(self) -> Arrays:
-        """The gradients of the parameters through the predictions alone: without penalties on the weights."""
-        node = self.predictions.node if isinstance(self.predictions, Tensor) else None
-        if node is None or node.rule is LEAF:
-            return {}
-        with watched(None), contextlib.suppress(Exception):
-            start = backward({self.loss.node: np.ones_like(self.loss.data)}, [node], retain_graph=True)
-            found = backward(start, None, retain_graph=True)
-            return {self.names[leaf]: found[leaf] for leaf in found if leaf in self.names}
-        return {}
 
     # Experiments
 
@@ -345,7 +351,7 @@ class Setup:
         values.append(self.values())
         left.append(self.left())
         batch = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
-        names = [name for name, p in self.named() if self.parameters.get(name) is not p]
+        names = [name for name, p in self.now() if self.parameters.get(name) is not p]
         between = Snapshot(self)
         step()
         left.append(self.left())
@@ -420,10 +426,6 @@ class Setup:
         self.start.restore()
         return loss
 
-    def named(self) -> list[tuple[str, Tensor]]:
-        """The parameters of a module as they are now."""
-        return list(self.model.named_parameters()) if isinstance(self.model, Module) else []
-
     @cached_property
     def learned(self) -> Learned | None:
         """How far a few rows can be learned by heart: the best of several tries; None if it could not be tried."""
@@ -481,11 +483,14 @@ class Setup:
         module = node.scope.module() if node.scope is not None else None
         return next((name for name, own in self.modules.items() if own is module), "")
 
+    def named(self, name: str) -> str:
+        """A module's name with its class, "layers.1 (ReLU)"; empty for the model itself."""
+        return f"{name} ({type(self.modules[name]).__name__})" if name else ""
+
     def where(self, node: Node) -> str:
         """The place of a call: the module, "layers.1 (ReLU)", or else the line, "net.py:12"."""
-        name = self.module_name(node)
-        if name:
-            return f"{name} ({type(self.modules[name]).__name__})"
+        if name := self.named(self.module_name(node)):
+            return name
         place = node.notes["place"] if node.notes else self.home
         if place != self.home:
             return short(place)

@@ -184,7 +184,7 @@ def drops_most(setup: Setup) -> Told:
     for name, module in setup.modules.items():
         if isinstance(module, Dropout) and module.p > MOST:
             message = f"drops {module.p:.0%} of its input in training, and multiplies the rest by {1 / (1 - module.p):.0f}"
-            return f"{name} (Dropout)" if name else "model", message, "use p between 0.1 and 0.5: p is the share that is dropped"
+            return setup.named(name) or "model", message, "use p between 0.1 and 0.5: p is the share that is dropped"
     for node in setup.run.nodes[: setup.in_model]:
         masks = [node.out[1]] if node.rule.residuals and "dropped" in node.rule.name else []
         if node.rule.name == "multiply":
@@ -388,8 +388,9 @@ def vanishing(setup: Setup) -> Told:
 
 
 def backward_sizes(setup: Setup) -> list[tuple[str, float]]:
-    """The norms of the gradients with respect to the layers' outputs."""
-    sizes = [(name, setup.run.arrived.get(node, 0.0)) for name, node in setup.layers]
+    """The norms of the gradients with respect to the layers' outputs; the largest if a weight is used several times."""
+    arrived = setup.run.arrived
+    sizes = [(name, max(arrived.get(node, 0.0) for node in nodes)) for name, nodes in setup.products.items()]
     return [(name, size) for name, size in sizes if 0 < size < math.inf]
 
 

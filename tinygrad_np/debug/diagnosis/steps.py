@@ -177,9 +177,9 @@ def replaces(setup: Setup) -> Told:
 def grows(setup: Setup) -> Told:
     """What is kept from a step keeps the graph of that step."""
     steps = setup.steps
-    if steps is None:
+    if steps is None or replaces(setup):
         return None
-    remedy = "keep numbers, float(loss) or loss.item(), and the state of a recurrent network with .detach()"
+    remedy = "keep numbers, loss.item(), and the state of a recurrent network as .detach()"
     for run in steps.runs[1:]:
         if run.older is not None and run.older.notes is not None:
             place = run.older.notes["place"].rpartition("/")[2]
