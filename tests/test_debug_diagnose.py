@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zoo_of_bugs as zoo
 
 from tinygrad_np import Tensor, data, debug, functional, nn, no_grad, optim, visualize
 from tinygrad_np.debug.diagnosis import diagnose
@@ -1319,3 +1320,18 @@ def test_models_with_several_outputs_and_targets_of_any_kind_are_examined():
 def test_arguments_that_make_no_sense_are_refused(arguments, error):
     with pytest.raises(error):
         diagnose(*arguments)
+
+
+# The zoo
+
+
+@pytest.mark.parametrize(("program", "check", "places"), zoo.BUGS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_bug_in_a_program_is_named_first_and_at_its_place(program, check, places):
+    first = diagnose(**program()).findings[0]
+    assert first.check == check
+    assert all(place in first.place for place in places)
+
+
+@pytest.mark.parametrize("program", zoo.HEALTHY, ids=name)
+def test_nothing_is_found_in_a_healthy_program(program):
+    assert not diagnose(**program()).findings

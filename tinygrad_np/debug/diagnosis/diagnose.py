@@ -202,7 +202,7 @@ def examined(setup: Setup) -> list[Finding]:
 
     def look(checks: tuple[Check, ...]) -> None:
         for check in checks:
-            told = check.find(setup)
+            told = None if any(check.name == finding.check for finding in findings) else check.find(setup)
             if told is not None:
                 findings.append(Finding(check.name, check.severity, *told, check.source))
                 if checks is SYMPTOMS:
@@ -210,11 +210,12 @@ def examined(setup: Setup) -> list[Finding]:
 
     with np.errstate(all="ignore"):
         look(ALWAYS)
-        if setup.run.error is None:
+        if not findings:
             look(WITH_A_LOSS)
-        if setup.gradients and setup.finite:
-            for checks in (CAUSES, NETWORK, SYMPTOMS):
-                look(checks if checks is CAUSES or not findings else ())
+            if setup.gradients and setup.finite:
+                look(CAUSES)
+                look(NETWORK if not findings else ())
+                look(SYMPTOMS if not findings else ())
         look(ASIDE)
     return findings
 

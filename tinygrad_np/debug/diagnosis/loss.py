@@ -68,8 +68,10 @@ def shapes(setup: Setup) -> Told:
     predicted, given = output.shape, array_of(setup.targets).shape
     message = f"{type(error).__name__}: {error} (predictions have shape {predicted}, targets {given})"
     remedy = f"make the predictions, of shape {predicted}, and the targets, of shape {given}, fit each other"
-    if math.prod(predicted) == math.prod(given) != 0:
+    if predicted != given and math.prod(predicted) == math.prod(given) != 0:
         remedy += f", for example with targets.reshape{predicted}"
+    if predicted == given:
+        remedy = "the targets are rows, one column for each class: targets.argmax(axis=1) makes class indices of them"
     elif len(predicted) == 2 and given[:1] == predicted[:1]:
         remedy += ": functional.one_hot(indices, classes) makes rows of indices, one_hot.argmax(axis=1) indices of rows"
     return at_error(setup), message, remedy
@@ -207,7 +209,13 @@ def anomaly(setup: Setup) -> Told:
         return setup.at_loss, f"it is {setup.loss_value}", "look at the values that it is computed from"
     if setup.finite and "was overwritten" not in str(error):
         return None  # something that is masked later on, such as the -inf of attention
-    return told_of(error, setup)
+    place, message, remedy = told_of(error, setup)
+    if "(constant)" in message.partition("\n")[0]:  # it arose in a call that is not recorded
+        line, warning = setup.float_error()
+        if line:
+            message = f"{warning}, before any parameter takes part; then {message}"
+            return f"{place.partition(',')[0]}, {line}", message, "keep divisors away from 0: x / np.maximum(std, 1e-6)"
+    return place, message, remedy
 
 
 def told_of(error: AnomalyError, setup: Setup) -> tuple[str, str, str]:
@@ -256,6 +264,7 @@ def stretched(setup: Setup) -> Told:
         is_targets = any(a.size == targets.size > 1 and np.array_equal(a.ravel(), targets.ravel()) for a in arrays)
         weights = node.rule.name != "subtract" and targets.dtype.kind == "f"  # such as the advantages of a policy
         repeated = is_targets and not weights and x.shape != y.shape and min(x.size, y.size) > 1
+        repeated = repeated and (x.ndim != y.ndim or alike(setup))
         if not column_with_row and not (in_loss and (grown or repeated)):
             continue
         message = f"{node.rule.name} of shapes {x.shape} and {y.shape} broadcasts to {node.out.shape}: "
@@ -266,6 +275,17 @@ def stretched(setup: Setup) -> Told:
         where = setup.where(node)
         return f"loss, {where}" if in_loss and where != "loss" else where, message, remedy
     return None
+
+
+def alike(setup: Setup) -> bool:
+    """Whether the columns of the predictions play the same part. Tried: is the loss the same with them reversed?
+
+    It is not if they are, say, the quantiles of a distribution, or the means and scales of several.
+    """
+    output, loss = setup.output, setup.loss_value
+    if output is None or loss is None or output.ndim != 2 or not math.isfinite(loss):
+        return False
+    return math.isclose(setup.loss_of(output[:, ::-1].copy()), loss, rel_tol=1e-3)
 
 
 def picked(setup: Setup) -> Told:

@@ -319,6 +319,19 @@ class Setup:
             self.start.restore()
         return None
 
+    def float_error(self) -> tuple[str, str]:
+        """The first line of the user's that NumPy warns of in the forward pass, and the warning; ("", "") if none."""
+        try:
+            with watched(None), np.errstate(divide="raise", over="raise", invalid="raise"):
+                self.loss_fn(self.model(self.inputs), self.targets)
+        except FloatingPointError as error:
+            return line_of(error), str(error)
+        except Exception:
+            return "", ""
+        finally:
+            self.start.restore()
+        return "", ""
+
     @cached_property
     def steps(self) -> Steps | None:
         """What the user's own step does; None without one. An optimizer's step, if there is only that."""
@@ -400,6 +413,17 @@ class Setup:
         elif self.optimizer is not None:
             self.backward(self.inputs, self.targets)
             self.optimizer.step()
+
+    def moves_later(self, steps: int) -> bool:
+        """Whether one of the first steps moves a parameter."""
+        before = self.values()
+        with contextlib.suppress(Exception), watched(None), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            for _ in range(steps):
+                self._take_step()
+        after = self.values()
+        self.start.restore()
+        return any(not np.array_equal(before[name], after[name]) for name in before)
 
     def random_in_evaluation(self) -> bool:
         """Whether two calls in evaluation mode give different predictions."""
@@ -505,10 +529,7 @@ class Setup:
     @property
     def at_step(self) -> str:
         """The user's own step and the line where it begins, or the optimizer."""
-        code = getattr(self.train_step, "__code__", None)
-        if code is not None:
-            return f"train_step, {Path(code.co_filename).name}:{code.co_firstlineno}"
-        return "train_step" if self.train_step else "optimizer"
+        return defined(self.train_step, "train_step") if self.train_step else "optimizer"
 
 
 class Steps(NamedTuple):
@@ -718,6 +739,12 @@ def line_of(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     mine = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<"))]
     return f"{Path(mine[-1].filename).name}:{mine[-1].lineno}" if mine else ""
+
+
+def defined(function: Any, name: str) -> str:
+    """A function's part in the set-up, and the line where it begins."""
+    code = getattr(function, "__code__", None)
+    return name if code is None else f"{name}, {Path(code.co_filename).name}:{code.co_firstlineno}"
 
 
 def acts(module: Module) -> bool:

@@ -84,8 +84,10 @@ def unused(setup: Setup) -> Told:
 
 
 def frozen(setup: Setup) -> Told:
-    names = [name for name, p in setup.parameters.items() if not p.requires_grad]
-    if not names or len(names) == len(setup.parameters):
+    """Of a module some parameters learn and some do not. A module that is frozen as a whole is meant to be."""
+    learning = {name.rpartition(".")[0] for name, p in setup.parameters.items() if p.requires_grad}
+    names = [name for name, p in setup.parameters.items() if not p.requires_grad and name.rpartition(".")[0] in learning]
+    if not names:
         return None
     return joined(names), "frozen: requires_grad is False", "if it should learn, set requires_grad = True"
 
@@ -211,9 +213,9 @@ def penalty(setup: Setup) -> Told:
     for name in weights:
         rest = setup.gradients[name] - data[name]
         weight = setup.parameters[name].data
-        if norm(data[name]) and norm(rest) > 3 * norm(data[name]) and cosine(rest, weight) > 0.7:
+        if norm(data[name]) and norm(rest) > 3 * norm(data[name]) and cosine(rest, weight) > 0.75:
             shares[name] = norm(rest) / norm(data[name])
-    if not weights or len(shares) < len(weights) / 2:
+    if not weights or len(shares) < len(weights):
         return None
     name = max(shares, key=lambda name: shares[name])
     message = f"the penalty on the weights pulls {shares[name]:.3g} times as hard as the predictions' part of the gradient"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_np.debug.diagnosis.loss import told_of
-from tinygrad_np.debug.diagnosis.measure import ATTEMPTS, SECONDS, Arrays, Run, Setup, Steps, acts, joined, norm
+from tinygrad_np.debug.diagnosis.measure import ATTEMPTS, SECONDS, Arrays, Run, Setup, Steps, acts, defined, joined, norm
 from tinygrad_np.debug.diagnosis.network import cosine
 from tinygrad_np.debug.diagnosis.report import Told
 
@@ -99,7 +99,7 @@ def training_in_evaluation(setup: Setup) -> Told:
                 place, message = "model", "the model is in evaluation mode"
             else:
                 place, message = setup.at_step, f"step {i + 1} trains in evaluation mode"
-            message += f": {kinds(setup, names)} {'do' if len(names) > 1 else 'does'} not what training needs"
+            message += f", where dropout drops nothing and batch normalisation keeps to old statistics: {kinds(setup, names)}"
             return place, message, "call model.train() before each epoch, and again after each evaluation"
     return None
 
@@ -108,16 +108,18 @@ def evaluating_in_training(setup: Setup) -> Told:
     """In training mode dropout drops at random, and batch normalisation mixes the rows of a batch."""
     runs: list[tuple[str, Run, bool | None]] = []
     if setup.evaluation is not None:
-        runs.append(("evaluate", setup.evaluation, None))
+        runs.append((defined(setup.evaluate, "evaluate"), setup.evaluation, None))
     if setup.train_step is not None and setup.steps is not None:
-        runs += [("train_step", run, False) for run in setup.steps.runs]
+        runs += [(setup.at_step, run, False) for run in setup.steps.runs]
     for place, run, recorded in runs:
         names = trained_modules(setup, run, training=True, recorded=recorded)
         roots = [c for c in run.calls if c.name == "" and (recorded is None or c.recorded is recorded)]
         if names and (roots or "" not in setup.modules):
-            within = "" if recorded is None else " within no_grad(), as for an evaluation,"
-            message = f"the model is called{within} in training mode: {kinds(setup, names)} "
-            message += "depend on chance, or on the other rows"
+            within = "" if recorded is None else " within no_grad(), as for an evaluation, but"
+            message = (
+                f"the model is called{within} in training mode, where dropout drops at random and batch normalisation "
+                f"depends on the other rows: {kinds(setup, names)}"
+            )
             return place, message, "call model.eval() before the evaluation, and model.train() after it"
     return None
 
@@ -309,14 +311,17 @@ def with_gradient(setup: Setup) -> list[str]:
 
 
 def moves_nothing(setup: Setup) -> Told:
-    """A step should move the parameters that have a gradient."""
+    """A step should move the parameters that have a gradient. Tried: several steps."""
     steps, names = setup.steps, with_gradient(setup)
     if steps is None or steps.error is not None or not names or any(moved(steps, name) for name in names):
         return None
-    late = any(not np.array_equal(steps.values[0][name], steps.values[2][name]) for name in names)
-    message = "the first step moves no parameter" if late else "it moves no parameter"
+    if setup.train_step is not None and setup.moves_later(14):  # gradients of several batches, or a rate that warms up
+        return None
+    message = "it moves no parameter"
     remedy = "call optimizer.step() after backward(), with no zero_grad() between them"
-    if setup.optimizer is not None and (setup.train_step is None or not setup.optimizer.lr):
+    if setup.optimizer is None:
+        remedy = "change the arrays in place, p.data -= lr * p.grad: p = ... only gives its name to something else"
+    elif setup.train_step is None or not setup.optimizer.lr:
         message += f": the optimizer's lr is {setup.optimizer.lr:g}"
         remedy = "raise lr, for a start to 1e-3"
     return setup.at_step, message, remedy
@@ -429,7 +434,7 @@ def weight_decay(setup: Setup) -> Told:
         if not without < kept - 0.02 * abs(kept):
             return None
         message += f" (weight_decay {decay:g}); 50 steps on this batch take the loss to {kept:.4g}, without decay to {without:.4g}"
-    return setup.at_step, message, "decay weights less, for a start by a factor of 1e-4 per unit of the learning rate"
+    return setup.at_step, message, "decay less: weight_decay=1e-4 is a start, or by hand w.data *= 1 - lr * 1e-4"
 
 
 # Does it learn?
