@@ -17,6 +17,7 @@ __all__ = [
     "non_finite",
     "one_class",
     "overwritten",
+    "results_overwritten",
     "target_scale",
     "unscaled",
     "wide",
@@ -92,6 +93,15 @@ def overwritten(setup: Setup) -> Told:
         remedy = "compute a new array, x = x / 255, or write to a copy, x.copy(); x /= 255 and x[...] = change the data"
         return f"{name}{f', {line}' * bool(line)}", message, remedy
     return None
+
+
+def results_overwritten(setup: Setup) -> Told:
+    """A derivative knows nothing of what was written to an array by other means than recorded calls."""
+    node = setup.written
+    if node is None:
+        return None
+    message = f"the result of {node.rule.name} was overwritten after the call, through its array: no derivative knows of it"
+    return setup.where(node), message, "compute a new Tensor, np.where(h > 0, h, 0), or write to the Tensor itself, h[h < 0] = 0"
 
 
 def writer(function: Callable[[], None], array: np.ndarray) -> str:
@@ -218,8 +228,8 @@ def one_class(setup: Setup) -> Told:
         classes = setup.output.shape[1]
     elif targets.dtype.kind == "f" and targets.size == len(targets.ravel()) and not targets.any() and uses_targets(setup):
         labels = targets.ravel()  # zeros and ones; all ones are what a generative adversarial network is trained with
-    if labels is None or len(labels) * np.log2(classes) < 15:
-        return None
+    if labels is None or len(labels) * np.log2(classes) < (25 if classes > 2 else 40):
+        return None  # by chance, and one of two classes may be rare
     present = np.unique(labels)
     is_sorted = bool((np.diff(labels) >= 0).all())
     if len(present) == 1:

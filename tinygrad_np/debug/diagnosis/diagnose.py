@@ -64,6 +64,7 @@ ALWAYS = (
     Check("overwritten", "error", data.overwritten, "NumPy: x += y and x[...] = y write to the array that all others see"),
 )
 WITH_A_LOSS = (
+    Check("overwritten", "error", data.results_overwritten, HISTORY),
     Check("gradient", "error", loss.frozen_model, HISTORY),
     Check("gradient", "error", loss.no_history, HISTORY),
     Check("gradient", "error", loss.many_numbers, "Tensor.backward"),
@@ -175,7 +176,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 62 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 63 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")

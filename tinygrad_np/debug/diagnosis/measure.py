@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_np.debug.anomaly import detect_anomaly
+from tinygrad_np.debug.anomaly import checksum, detect_anomaly
 from tinygrad_np.debug.places import NOT_THE_USERS, note_line
 from tinygrad_np.debug.statistics import floats, visible
 from tinygrad_np.derivatives.table import LEAF
@@ -65,6 +65,7 @@ class Run:
         calls: of the modules, in the order in which they returned.
         arrived: for each recorded call, the norm of the gradient with respect to its output.
         blocked: where a gradient ended: a call that made zeros of a non-zero gradient, and the parent they were for.
+        checksums: of the results.
         older: a call whose argument was computed before this run began; None if there is none.
         error, line: what was raised, and the user's line that it came from.
         failed: the name of the innermost module that it came from.
@@ -74,6 +75,7 @@ class Run:
     calls: list[Call] = field(default_factory=list)
     arrived: dict[Node, float] = field(default_factory=dict)
     blocked: list[tuple[Node, Node]] = field(default_factory=list)
+    checksums: dict[Node, int] = field(default_factory=dict)
     older: Node | None = None
     error: Exception | None = None
     failed: str = ""
@@ -85,6 +87,12 @@ class Run:
         if self.nodes and any(p is not None and p.rule is not LEAF and p.number < self.nodes[0].number for p in node.parents):
             self.older = node
         self.nodes.append(node)
+        if isinstance(node.out, np.ndarray):
+            self.checksums[node] = checksum(node.out)
+
+    def written(self) -> Node | None:
+        """The first call whose result was overwritten afterwards, unseen."""
+        return next((node for node, number in self.checksums.items() if checksum(node.out) != number), None)
 
     def reached(self, node: Node, gradient: Any) -> None:
         self.arrived[node] = math.hypot(*(norm(part) for part in floats(visible(node, gradient))), 0)
@@ -104,6 +112,7 @@ class Setup:
         predictions, loss: what the model and the loss function returned.
         gradients: those of the parameters that one reached, by name.
         through_predictions: the part of them that came through the predictions: without penalties on the weights.
+        written: the first call whose result was overwritten afterwards, unseen; or None.
         home: the line that called `diagnose`.
     """
 
@@ -125,6 +134,7 @@ class Setup:
         self.modules = dict(found.modules)
         found.look("loss", loss_fn)
         self.parameters = dict(model.named_parameters() if isinstance(model, Module) else found.tensors)
+        self.known = {*self.parameters.values()}
         for value in (train_step, evaluate, optimizer):
             found.look("", value)
         own = [o for o in found.optimizers if not {*self.parameters.values()}.isdisjoint(o.params)]
@@ -132,6 +142,7 @@ class Setup:
             self.optimizer = own[0]
         self.names = {parameter.node: name for name, parameter in self.parameters.items() if parameter.node}
         self.run, self.in_model = Run(), 0
+        self.written: Node | None = None
         self.predictions: Any = None
         self.loss: Any = None
         self.gradients: Arrays = {}
@@ -142,6 +153,7 @@ class Setup:
             self.in_model = len(self.run.nodes)
             self.run.failed = ""
             self.loss = loss_fn(self.predictions, self.targets)
+            self.written = self.run.written()
         if self.run.error is not None:
             self.in_model = self.in_model or len(self.run.nodes)
         elif isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
@@ -287,15 +299,24 @@ class Setup:
 
     def values(self) -> Arrays:
         """Copies of the parameters' arrays; of a plain function's variables as they are now."""
-        now = Found()
-        if not isinstance(self.model, Module):
-            now.look("", self.model)
-            now.look("loss", self.loss_fn)
-        return {name: now.tensors.get(name, parameter).data.copy() for name, parameter in self.parameters.items()}
+        now = self.now()
+        return {name: now.get(name, parameter).data.copy() for name, parameter in self.parameters.items()}
 
-    def now(self) -> list[tuple[str, Tensor]]:
-        """The parameters of a module as they are now."""
-        return list(self.model.named_parameters()) if isinstance(self.model, Module) else []
+    def now(self) -> dict[str, Tensor]:
+        """The parameters as they are now."""
+        if isinstance(self.model, Module):
+            return dict(self.model.named_parameters())
+        found = Found()
+        found.look("", self.model)
+        found.look("loss", self.loss_fn)
+        return found.tensors
+
+    def replaced(self) -> list[str]:
+        """The names of parameters that are other objects now; of a plain function: that are no parameters any more."""
+        now = self.now()
+        if isinstance(self.model, Module):
+            return [name for name, parameter in now.items() if self.parameters.get(name) is not parameter]
+        return [name for name in self.parameters if name not in now and self.parameters[name] in self.known]
 
     def left(self) -> Arrays:
         """Copies of the gradients that the parameters hold."""
@@ -355,6 +376,7 @@ class Setup:
             kept.append([weakref.ref(node.notes) for node in run.nodes if isinstance(node.notes, Notes)])
             run.nodes.clear()
             run.arrived.clear()
+            run.checksums.clear()
             run.blocked.clear()
             run.calls[:] = [call._replace(output=None) for call in run.calls]
             runs.append(run)
@@ -364,7 +386,7 @@ class Setup:
         values.append(self.values())
         left.append(self.left())
         batch = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
-        names = [name for name, p in self.now() if self.parameters.get(name) is not p]
+        names = self.replaced()
         between = Snapshot(self)
         step()
         left.append(self.left())

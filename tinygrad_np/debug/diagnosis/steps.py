@@ -172,7 +172,9 @@ def replaces(setup: Setup) -> Told:
             return at(setup, run), f"a step replaces a parameter by another Tensor: {text}", remedy
     if steps.replaced:
         message = "a step replaces it by another Tensor, which the optimizer and others do not hold"
-        return joined(steps.replaced), message, remedy
+        if not setup.modules:
+            message = "a step replaces it by a Tensor that is no parameter: it was computed, or does not require grad"
+        return f"{joined(steps.replaced)}, {setup.at_step}", message, remedy
     return None
 
 
