@@ -49,7 +49,7 @@ def test_what_can_be_seen_is_unchanged(text):
 
 
 def test_tables_show_names():
-    assert_shown(str(debug.summary(Named(), (1, 3))))
+    assert_shown(str(debug.summary(Named(), (1, 3))), SHOWN[:8])  # a long name loses its middle
     assert_shown(str(debug.summary(nn.Sequential(nn.Linear(3, 2), Foreign()), (1, 3))))
     with debug.profile() as profile:
         Named()(np.ones((1, 3), np.float32)).sum().backward()

@@ -63,14 +63,14 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLik
 
     >>> from tinygrad_np import nn
     >>> summary(nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)), (32, 784))
-    module                 output shape  parameters  multiply-adds  activations
-    ---------------------------------------------------------------------------
-    Sequential                 (32, 10)           -              -            -
-      0  Linear(784, 128)     (32, 128)     100,480      3,211,264      16.4 kB
-      1  ReLU()               (32, 128)           -              -      16.4 kB
-      2  Linear(128, 10)       (32, 10)       1,290         40,960       1.3 kB
-    ---------------------------------------------------------------------------
-    total                                   101,770      3,252,224      34.0 kB
+    module                 output shape  parameters  mult-adds  activations
+    -----------------------------------------------------------------------
+    Sequential                 (32, 10)           -          -            -
+      0  Linear(784, 128)     (32, 128)     100,480  3,211,264      16.4 kB
+      1  ReLU()               (32, 128)           -          -      16.4 kB
+      2  Linear(128, 10)       (32, 10)       1,290     40,960       1.3 kB
+    -----------------------------------------------------------------------
+    total                                   101,770  3,252,224      34.0 kB
     <BLANKLINE>
     for an input of shape (32, 784) float32; the parameters take 407.1 kB
     """
@@ -160,9 +160,16 @@ class Summary:
         return in_html(*self._table(), caption=self._about())
 
     def _table(self) -> tuple[list[list[str]], ...]:
-        header = ["module", "output shape", "parameters", "multiply-adds", "activations"]
+        header = ["module", "output shape", "parameters", "mult-adds", "activations"]
         total = ["total", "", *_numbers(self.parameters, self.frozen, 0, self.multiply_adds, self.activation_bytes)]
-        return [header], list(map(_cells, self.rows)), [total]
+        above: list[str] = []  # the names of the rows that a row stands under
+        cells = []
+        for row in self.rows:
+            above[row.depth :] = [row.name]
+            holder = above[row.depth - 1] if row.depth else ""
+            name = row.name.removeprefix(f"{holder}.") if holder else row.name
+            cells.append(_cells(row, name))
+        return [header], cells, [total]
 
     def _about(self) -> str:
         """What is below the table."""
@@ -171,10 +178,10 @@ class Summary:
         return text + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}" * bool(self.unfound)
 
 
-def _cells(row: Layer) -> list[str]:
+def _cells(row: Layer, name: str) -> list[str]:
     shapes = "not called" if row.output_shapes is None else _joined(row.output_shapes)
     return [
-        "  ".join(filter(None, ("  " * row.depth + row.name, row.kind))),
+        "  ".join(filter(None, ("  " * row.depth + name, row.kind))),
         shapes,
         *_numbers(row.parameters, row.frozen, row.shared, row.multiply_adds, row.activation_bytes),
     ]

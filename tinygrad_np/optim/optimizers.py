@@ -12,11 +12,13 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_np import recording
 from tinygrad_np.arguments import ArrayLike, number, require
 from tinygrad_np.errors import (
     ArgumentError,
@@ -130,7 +132,8 @@ class Optimizer(ABC):
                 "none of the parameters has a gradient, so this step changes nothing; call backward() before it, after "
                 "zero_grad(). If the model was copied, or its parameters replaced, make an optimizer for the new ones"
             )
-        by = (f"{type(self).__name__}.step()", *users_line())
+        line, started = users_line(), perf_counter()
+        by = (f"{type(self).__name__}.step()", *line)
         for i, parameter in enumerate(self.params):
             grad = parameter.grad
             if grad is None or not parameter.requires_grad:
@@ -150,6 +153,9 @@ class Optimizer(ABC):
             if not data.flags.c_contiguous:
                 data[...] = flat.reshape(data.shape)
             written(data, by)
+        for watch in recording.state.get().watches:
+            if hasattr(watch, "stepped"):
+                watch.stepped(self, f"{line[0]}:{line[1]}", perf_counter() - started)
 
     @abstractmethod
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
