@@ -17,7 +17,11 @@ BUGS, HEALTHY = [], []
 def bug(check, place=""):
     def plant(program):
         lines, first = inspect.getsourcelines(program)
-        marked = [f"{program.__code__.co_filename.rpartition('/')[2]}:{first + i}" for i, x in enumerate(lines) if "# here" in x]
+        marked = [
+            f"{program.__code__.co_filename.rpartition('/')[2]}:{first + i}"
+            for i, x in enumerate(lines)
+            if "# here" in x
+        ]
         BUGS.append((program, check, [*marked, *[place] * bool(place)]))
         return program
 
@@ -525,7 +529,10 @@ def softmax_by_hand_that_overflows():
 
 @bug("parameters")
 def a_parameter_replaced_in_a_plain_loop():
-    w, b = Tensor(normal(20, 5) * np.float32(0.1), requires_grad=True), Tensor(np.zeros(5, np.float32), requires_grad=True)
+    w, b = (
+        Tensor(normal(20, 5) * np.float32(0.1), requires_grad=True),
+        Tensor(np.zeros(5, np.float32), requires_grad=True),
+    )
 
     def model(x):
         return x @ w + b
@@ -866,7 +873,11 @@ def words_as_one_hot_rows():
     def model(x):
         return x @ p["in"] @ p["out"]
 
-    return {"model": model, "loss_fn": functional.cross_entropy, "batch": (functional.one_hot(words, 50), (words * 7 + 3) % 50)}
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": (functional.one_hot(words, 50), (words * 7 + 3) % 50),
+    }
 
 
 @healthy
@@ -1048,7 +1059,11 @@ def attention_with_a_mask():
             scores = np.where(np.tri(x.shape[1], dtype=bool), scores, -np.inf)
             return self.out((functional.softmax(scores) @ self.v(x)).mean(axis=1))
 
-    return {"model": Attention(), "loss_fn": functional.cross_entropy, "batch": (normal(32, 6, 16), rng(0).integers(0, 10, 32))}
+    return {
+        "model": Attention(),
+        "loss_fn": functional.cross_entropy,
+        "batch": (normal(32, 6, 16), rng(0).integers(0, 10, 32)),
+    }
 
 
 @healthy
@@ -1112,7 +1127,11 @@ def usual_weight_decay():
 @healthy
 def a_linear_autoencoder():
     x, _ = blobs()
-    return {"model": nn.Sequential(nn.Linear(20, 3, generator=rng(1)), nn.Linear(3, 20, generator=rng(2))), "loss_fn": functional.mse_loss, "batch": (x, x)}
+    return {
+        "model": nn.Sequential(nn.Linear(20, 3, generator=rng(1)), nn.Linear(3, 20, generator=rng(2))),
+        "loss_fn": functional.mse_loss,
+        "batch": (x, x),
+    }
 
 
 @healthy
@@ -1120,4 +1139,9 @@ def ordinal_targets_up_to_ten():
     x = normal(64, 6)
     grade = np.clip(np.round(5 + 2 * x[:, :1]), 0, 10).astype(np.float32)
     model = mlp(6, 32, 1)
-    return {"model": model, "loss_fn": functional.mse_loss, "batch": (x, grade), "optimizer": optim.Adam(model.parameters(), lr=0.01)}
+    return {
+        "model": model,
+        "loss_fn": functional.mse_loss,
+        "batch": (x, grade),
+        "optimizer": optim.Adam(model.parameters(), lr=0.01),
+    }

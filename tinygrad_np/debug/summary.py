@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_np import functional
 from tinygrad_np.arguments import DTypeLike
 from tinygrad_np.debug.profile import owners
+from tinygrad_np.debug.state import Found, Snapshot
 from tinygrad_np.debug.tables import aligned, in_bytes, in_html
 from tinygrad_np.derivatives.products import index_lists
 from tinygrad_np.derivatives.table import LEAF, RULES, Rule, known
@@ -217,25 +218,14 @@ def _shapes(given: Any) -> list[Shape]:
 @contextlib.contextmanager
 def _unchanged(model: Module) -> Iterator[None]:
     """Record calls without notifying watches; afterwards restore the model and the recording state."""
-    modules = list(model.modules())
-    attributes = [dict(vars(module)) for module in modules]
-    arrays = [(array, array.copy()) for array in model.state_dict().values() if array.flags.writeable]
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    found = [value for saved in attributes for value in saved.values() if isinstance(value, np.random.Generator)]
-    generators = [(generator, generator.bit_generator.state) for generator in found]
+    found = Found()
+    found.look("", model)
+    before = Snapshot(found)
     try:
         with isolated():
             yield
     finally:
-        for module, saved in zip(modules, attributes, strict=True):
-            vars(module).clear()
-            vars(module).update(saved)
-        for array, copy in arrays:
-            array[...] = copy
-        for parameter in frozen:
-            parameter.requires_grad = False
-        for generator, state in generators:
-            generator.bit_generator.state = state
+        before.restore()
 
 
 def _arrays(out: Any) -> list[Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
-from tinygrad_np.debug.diagnosis.measure import LINEAR, Setup, array_of, line_of, watched
+from tinygrad_np.debug.diagnosis.measure import LINEAR, Arrays, Setup, array_of, line_of, watched
 from tinygrad_np.debug.diagnosis.report import Told
 
 __all__ = [
@@ -40,7 +41,7 @@ def numbers(value: object, least: int = 1) -> np.ndarray | None:
 
 
 def entering(setup: Setup) -> list[np.ndarray]:
-    """The constants of as many rows as the batch that the model's calls take: the inputs, as the model prepares them."""
+    """The constants of as many rows as the batch that the model's calls take: the inputs, as it prepares them."""
     batch = array_of(setup.inputs)
     return [
         array
@@ -58,9 +59,13 @@ def non_finite(setup: Setup) -> Told:
             continue
         wrong = ~np.isfinite(array)
         first = [int(i) for i in np.argwhere(wrong)[0]]
-        message = f"{np.count_nonzero(wrong)} of {array.size} elements are NaN or infinite; the first is in row {first[0]}"
+        message = (
+            f"{np.count_nonzero(wrong)} of {array.size} elements are NaN or infinite; the first is in row {first[0]}"
+        )
         message += f", column {first[1]}" if len(first) == 2 else f", at index {tuple(first)}" * (len(first) > 2)
-        remedy = "fill such values in, np.where(np.isfinite(x), x, 0), or drop their rows, x[np.isfinite(x).all(axis=1)]"
+        remedy = (
+            "fill such values in, np.where(np.isfinite(x), x, 0), or drop their rows, x[np.isfinite(x).all(axis=1)]"
+        )
         columns = np.flatnonzero(wrong.all(axis=0)) if array.ndim == 2 and len(array) > 1 else np.zeros(0)
         if columns.size:
             message += f". {columns.size} columns are so in every row, as a constant column divided by its standard "
@@ -72,26 +77,24 @@ def non_finite(setup: Setup) -> Told:
 
 def overwritten(setup: Setup) -> Told:
     """The batch is the user's: what writes to it changes the data for all later steps."""
-    for name in ("inputs", "targets"):
-        given = array_of(getattr(setup, name))
-        in_pass = not np.array_equal(given, setup.after[name], equal_nan=given.dtype.kind == "f")
-        step = None if in_pass or setup.train_step is None else setup.steps
-        if not in_pass and (step is None or np.array_equal(given, step.batch[name], equal_nan=given.dtype.kind == "f")):
-            continue
-        after = setup.after[name] if in_pass or step is None else step.batch[name]
-
-        def again() -> None:
-            if in_pass or setup.train_step is None:
-                setup.loss_fn(setup.model(setup.inputs), setup.targets)
-            else:
-                setup.train_step(setup.inputs, setup.targets)
-
-        line = writer(again, given)
-        setup.start.restore()
-        where = "the forward pass" if in_pass else "train_step"
-        message = f"{where} overwrites them in place: {described(given)} before, {described(after)} afterwards"
-        remedy = "compute a new array, x = x / 255, or write to a copy, x.copy(); x /= 255 and x[...] = change the data"
-        return f"{name}{f', {line}' * bool(line)}", message, remedy
+    parts: list[tuple[str, Arrays, Callable[[], Any]]] = [
+        ("the forward pass", setup.after, lambda: setup.loss_fn(setup.model(setup.inputs), setup.targets))
+    ]
+    step = setup.train_step
+    if step is not None and setup.steps is not None:
+        parts.append(("train_step", setup.steps.batch, lambda: step(setup.inputs, setup.targets)))
+    for part, batch, again in parts:
+        for name, after in batch.items():
+            given = array_of(getattr(setup, name))
+            if np.array_equal(given, after, equal_nan=given.dtype.kind == "f"):
+                continue
+            line = writer(again, given)
+            setup.start.restore()
+            message = f"{part} overwrites them in place: {described(given)} before, {described(after)} afterwards"
+            remedy = (
+                "compute a new array, x = x / 255, or write to a copy, x.copy(); x /= 255 and x[...] = change the data"
+            )
+            return f"{name}{f', {line}' * bool(line)}", message, remedy
     return None
 
 
@@ -100,11 +103,17 @@ def results_overwritten(setup: Setup) -> Told:
     node = setup.written
     if node is None:
         return None
-    message = f"the result of {node.rule.name} was overwritten after the call, through its array: no derivative knows of it"
-    return setup.where(node), message, "compute a new Tensor, np.where(h > 0, h, 0), or write to the Tensor itself, h[h < 0] = 0"
+    message = (
+        f"the result of {node.rule.name} was overwritten after the call, through its array: no derivative knows of it"
+    )
+    return (
+        setup.where(node),
+        message,
+        "compute a new Tensor, np.where(h > 0, h, 0), or write to the Tensor itself, h[h < 0] = 0",
+    )
 
 
-def writer(function: Callable[[], None], array: np.ndarray) -> str:
+def writer(function: Callable[[], Any], array: np.ndarray) -> str:
     """The line that writes to an array: the one that fails if it cannot be written to."""
     flag = array.flags.writeable
     line = ""
@@ -129,11 +138,15 @@ def equal_rows(setup: Setup) -> Told:
     rows = numbers(setup.inputs, 2)
     if rows is None or np.ptp(rows, axis=0).any():
         return None
-    return "inputs", f"all {len(rows)} rows are equal, so their predictions are equal, too", "check how the batch is made"
+    return (
+        "inputs",
+        f"all {len(rows)} rows are equal, so their predictions are equal, too",
+        "check how the batch is made",
+    )
 
 
 def ignored(setup: Setup) -> Told:
-    """The predictions should depend on the inputs. Tried: the rows in another order, or other numbers in a single row."""
+    """The predictions should depend on the inputs. Tried: other rows, or other numbers in a single one."""
     rows = numbers(setup.inputs)
     met = entering(setup)
     if rows is None or not met or setup.output is None:
@@ -226,7 +239,9 @@ def one_class(setup: Setup) -> Told:
     labels, classes = setup.labels, 2
     if labels is not None and setup.output is not None:
         classes = setup.output.shape[1]
-    elif targets.dtype.kind == "f" and targets.size == len(targets.ravel()) and not targets.any() and uses_targets(setup):
+    elif (
+        targets.dtype.kind == "f" and targets.size == len(targets.ravel()) and not targets.any() and uses_targets(setup)
+    ):
         labels = targets.ravel()  # zeros and ones; all ones are what a generative adversarial network is trained with
     if labels is None or len(labels) * np.log2(classes) < (25 if classes > 2 else 40):
         return None  # by chance, and one of two classes may be rare
@@ -238,7 +253,11 @@ def one_class(setup: Setup) -> Told:
         message = f"the rows are sorted by class, and only {len(present)} of {classes} classes are among them"
     else:
         return None
-    return "targets", message, "if the data are sorted by class, shuffle them: data.batches(x, y, batch_size=64, generator=rng) does"
+    return (
+        "targets",
+        message,
+        "if the data are sorted by class, shuffle them: data.batches(x, y, batch_size=64, generator=rng) does",
+    )
 
 
 def uses_targets(setup: Setup) -> bool:
@@ -253,7 +272,8 @@ def uses_targets(setup: Setup) -> bool:
 def target_scale(setup: Setup) -> Told:
     """Regression targets that are far larger than what a new network puts out take long to reach.
 
-    Tried: is the loss least for predictions that equal the targets? A count, for one, may be predicted by its logarithm.
+    Tried: is the loss least for predictions that equal the targets? A count may be predicted by its
+    logarithm.
     """
     targets, output = array_of(setup.targets), setup.output
     if output is None or targets.dtype.kind not in "fiu" or targets.size != output.size or setup.labels is not None:

@@ -19,6 +19,7 @@ from tinygrad_np.debug.places import line
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
+from tinygrad_np.recording import isolated
 
 __all__ = ["CHECKS", "Check", "diagnose"]
 
@@ -61,7 +62,9 @@ ALWAYS = (
     Check("labels", "error", loss.labels, ERROR),
     Check("runs", "error", loss.fails, ERROR),
     Check("finite", "error", loss.parameters_not_finite, IEEE),
-    Check("overwritten", "error", data.overwritten, "NumPy: x += y and x[...] = y write to the array that all others see"),
+    Check(
+        "overwritten", "error", data.overwritten, "NumPy: x += y and x[...] = y write to the array that all others see"
+    ),
 )
 WITH_A_LOSS = (
     Check("overwritten", "error", data.results_overwritten, HISTORY),
@@ -83,7 +86,9 @@ CAUSES = (
     Check("gradient", "error", network.detached, CHAIN_RULE),
     Check("gradient", "error", network.unrecorded, CHAIN_RULE),
     Check("gradient", "error", network.unused, CHAIN_RULE),
-    Check("parameters", "error", network.unfound, "Module: parameters() finds what is assigned to attributes of modules"),
+    Check(
+        "parameters", "error", network.unfound, "Module: parameters() finds what is assigned to attributes of modules"
+    ),
     Check("graph", "error", steps.grows, "a Tensor keeps its history, and so the calls of its step"),
     Check("parameters", "error", steps.replaces, OPTIMIZER),
     Check("runs", "error", steps.fails, ERROR),
@@ -110,7 +115,9 @@ NETWORK = (
     Check("penalty", "error", network.penalty, f"{GOODFELLOW}, section 7.1.1"),
     Check("weight decay", "error", steps.weight_decay, f"{GOODFELLOW}, section 7.1.1"),
     Check("loss", "warning", loss.wrong_factor, CS231N),
-    Check("linear", "warning", network.linear_twice, f"{GOODFELLOW}, section 6.1: a linear function of a linear function"),
+    Check(
+        "linear", "warning", network.linear_twice, f"{GOODFELLOW}, section 6.1: a linear function of a linear function"
+    ),
 )
 SYMPTOMS = (
     Check("exploding gradient", "error", network.exploding, PASCANU),
@@ -186,11 +193,13 @@ def diagnose(
             raise ArgumentTypeError(f"{name} must be a function, but is a {type(function).__name__}")
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise ArgumentError("batch must be the pair (inputs, targets)")
-    setup = Setup(model, loss_fn, (batch[0], batch[1]), optimizer, train_step, evaluate, line())
-    try:
-        findings = examined(setup)
-    finally:
-        setup.start.restore()
+    home = line()
+    with isolated(), np.errstate(all="ignore"):
+        setup = Setup(model, loss_fn, (batch[0], batch[1]), optimizer, train_step, evaluate, home)
+        try:
+            findings = examined(setup)
+        finally:
+            setup.start.restore()
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     diagnosis = Diagnosis(findings, f"{len(CHECKS)} checks of {description(setup)}")
     print(diagnosis)
@@ -209,15 +218,14 @@ def examined(setup: Setup) -> list[Finding]:
                 if checks is SYMPTOMS:
                     return
 
-    with np.errstate(all="ignore"):
-        look(ALWAYS)
-        if not findings:
-            look(WITH_A_LOSS)
-            if setup.gradients and setup.finite:
-                look(CAUSES)
-                look(NETWORK if not findings else ())
-                look(SYMPTOMS if not findings else ())
-        look(ASIDE)
+    look(ALWAYS)
+    if not findings:
+        look(WITH_A_LOSS)
+        if setup.gradients and setup.finite:
+            look(CAUSES)
+            look(NETWORK if not findings else ())
+            look(SYMPTOMS if not findings else ())
+    look(ASIDE)
     return findings
 
 
@@ -227,5 +235,9 @@ def description(setup: Setup) -> str:
     parts = [f"{count:,} parameters", *(f"batch of {n}" for n in np.shape(array_of(setup.inputs))[:1])]
     if setup.loss_value is not None:
         parts.append(f"loss {setup.loss_value:.3g}")
-    name = type(setup.model).__name__ if isinstance(setup.model, Module) else getattr(setup.model, "__name__", "a function")
+    name = (
+        type(setup.model).__name__
+        if isinstance(setup.model, Module)
+        else getattr(setup.model, "__name__", "a function")
+    )
     return f"{name} ({', '.join(parts)})"

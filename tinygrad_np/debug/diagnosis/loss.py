@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import math
+import re
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -97,12 +98,11 @@ def parameters_not_finite(setup: Setup) -> Told:
 
 # Has it a history?
 
-CUTS = {
-    **dict.fromkeys(("argmax", "argmin", "argsort", "round", "rint", "sign", "floor", "ceil"), "gives steps"),
-    **dict.fromkeys(("data", "numpy", "item", "detach", "tolist", "float", "int", "no_grad", "asarray", "array"), ""),
-    "astype": "",
-    "array_equal": "gives steps",
-}
+CUTS = re.compile(
+    "argmax|argmin|argsort|round|rint|sign|floor|ceil|astype|array_equal|data|numpy|item|detach|tolist|float|int|no_grad|"
+    "asarray|array|a comparison"
+)
+"""What ends a history."""
 
 
 def cuts(function: Any) -> list[str]:
@@ -118,11 +118,11 @@ def cuts(function: Any) -> list[str]:
         return []
     found = []
     for node in ast.walk(tree):
-        name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
-        if name in CUTS:
-            found.append(f"{name}, {file}:{first + node.lineno - 1}")
-        elif isinstance(node, ast.Compare):
-            found.append(f"a comparison, {file}:{first + node.lineno - 1}")
+        if isinstance(node, (ast.Attribute, ast.Name, ast.Compare)):
+            name = {"attr": "", "id": ""} | vars(node)
+            word = "a comparison" if isinstance(node, ast.Compare) else name["attr"] or name["id"]
+            if CUTS.fullmatch(word):
+                found.append(f"{word}, {file}:{first + node.lineno - 1}")
     return sorted(set(found), key=lambda cut: int(cut.rpartition(":")[2]))
 
 
@@ -270,7 +270,12 @@ def stretched(setup: Setup) -> Told:
         message = f"{node.rule.name} of shapes {x.shape} and {y.shape} broadcasts to {node.out.shape}: "
         message += "every row meets all others" if grown else "one target is compared with several predictions"
         remedy = "give both one shape, for example by predictions[:, 0] or targets[:, None]; mse_loss checks for it"
-        if targets.dtype.kind in "iu" and setup.output is not None and setup.output.ndim == 2 and setup.output.shape[1] > 1:
+        if (
+            targets.dtype.kind in "iu"
+            and setup.output is not None
+            and setup.output.ndim == 2
+            and setup.output.shape[1] > 1
+        ):
             remedy = "the targets are class indices: make rows of them, functional.one_hot(targets, classes)"
         where = setup.where(node)
         return f"loss, {where}" if in_loss and where != "loss" else where, message, remedy
@@ -296,7 +301,11 @@ def picked(setup: Setup) -> Told:
     for node in setup.in_loss:
         if node.rule.name in ("getitem", "take") and node.args and isinstance(node.args[1], np.ndarray):
             along_rows = node.rule.name == "getitem" or 0 in (*node.args[2:], node.kwargs.get("axis"))
-            if along_rows and np.shape(node.args[0]) == output.shape and np.array_equal(node.args[1].ravel(), targets.ravel()):
+            if (
+                along_rows
+                and np.shape(node.args[0]) == output.shape
+                and np.array_equal(node.args[1].ravel(), targets.ravel())
+            ):
                 message = f"the targets choose rows of an array of shape {output.shape}, not a column in each row"
                 return setup.where(node), message, "index with rows and classes: p[np.arange(len(targets)), targets]"
     return None
@@ -372,7 +381,9 @@ def softmax_over_rows(setup: Setup) -> Told:
     output = setup.output
     if output is None or setup.labels is None or len(output) < 2:
         return None
-    candidates = [node for node in setup.run.nodes if isinstance(node.out, np.ndarray) and node.out.shape == output.shape]
+    candidates = [
+        node for node in setup.run.nodes if isinstance(node.out, np.ndarray) and node.out.shape == output.shape
+    ]
     wrong = None
     for node in candidates:
         with np.errstate(all="ignore"):
@@ -407,7 +418,9 @@ def log_missing(setup: Setup) -> Told:
         message = "these are probabilities, but the loss is linear in them, as one of logarithms is"
         return setup.where(node), message, "use log_softmax, not softmax"
     if node is predictions and not probabilities(np.exp(node.out)) and node.rule.name != "log":
-        message = "these are raw scores, but the loss is linear in them, as one of log-probabilities is, and has no minimum"
+        message = (
+            "these are raw scores, but the loss is linear in them, as one of log-probabilities is, and has no minimum"
+        )
         return setup.where(node), message, "use cross_entropy, which takes scores, or log_softmax as the last layer"
     return None
 
@@ -415,7 +428,8 @@ def log_missing(setup: Setup) -> Told:
 # Does it start at the right value?
 
 EXCESS = 3.0
-"""How far above ln C a loss may be. He's initialisation with standardised inputs stays below 1.8, and inputs twice as large below 3."""
+"""How far above ln C a loss may be. He's initialisation stays below 1.8 with standardised inputs, and below 3 with
+inputs that are twice as large."""
 
 
 def cross_entropy(output: np.ndarray, labels: np.ndarray) -> float:
@@ -446,7 +460,9 @@ def factor(setup: Setup, negative: bool) -> Told:
         known, classes = setup.labels, output.shape[1]
         factors = {
             -1.0: "its sign is wrong: training would make the predictions worse",
-            float(n): f"it is the sum over the {n} rows, {n} times what it should be, which makes steps {n} times as large",
+            float(
+                n
+            ): f"it is the sum over the {n} rows, {n} times what it should be, which makes steps {n} times as large",
             1 / classes: f"it is the mean over rows and {classes} classes, {classes} times too small",
             1 / n: f"it is divided by the {n} rows twice",
         }
@@ -455,7 +471,9 @@ def factor(setup: Setup, negative: bool) -> Told:
             return cross_entropy(p, known)
     elif output.size == targets.size and targets.dtype.kind in "fiu":
         wanted = targets.reshape(output.shape)
-        total = f"it is the sum over all {output.size} elements, which makes steps {output.size} times as large as a mean"
+        total = (
+            f"it is the sum over all {output.size} elements, which makes steps {output.size} times as large as a mean"
+        )
         factors = {-1.0: "its sign is wrong: training would make the predictions worse", float(output.size): total}
 
         def reference(p: np.ndarray) -> float:
@@ -464,10 +482,16 @@ def factor(setup: Setup, negative: bool) -> Told:
         return None
     expected, other = reference(output), reference(others)
     for times, message in factors.items() if abs(expected) > 1e-6 else ():
-        if (times < 0) == negative and math.isclose(loss, times * expected, rel_tol=1e-3) and math.isclose(
-            setup.loss_of(others), times * other, rel_tol=1e-3
+        if (
+            (times < 0) == negative
+            and math.isclose(loss, times * expected, rel_tol=1e-3)
+            and math.isclose(setup.loss_of(others), times * other, rel_tol=1e-3)
         ):
-            remedy = "take the mean over the rows" if times > 1 else "take the mean of the rows' losses, and its sign with care"
+            remedy = (
+                "take the mean over the rows"
+                if times > 1
+                else "take the mean of the rows' losses, and its sign with care"
+            )
             return setup.at_loss, f"{loss:.4g}: {message}", remedy
     return None
 

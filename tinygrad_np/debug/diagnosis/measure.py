@@ -7,8 +7,6 @@ is measured when the first check asks for it, and once.
 from __future__ import annotations
 
 import contextlib
-import copy
-import inspect
 import math
 import time
 import traceback
@@ -16,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +22,7 @@ import numpy as np
 
 from tinygrad_np.debug.anomaly import checksum, detect_anomaly
 from tinygrad_np.debug.places import NOT_THE_USERS, note_line
+from tinygrad_np.debug.state import Found, Snapshot
 from tinygrad_np.debug.statistics import floats, visible
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node, backward
@@ -33,7 +32,7 @@ from tinygrad_np.optim import Adam, Optimizer
 from tinygrad_np.recording import isolated, state
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["LINEAR", "Arrays", "Run", "Setup", "Snapshot", "array_of", "joined", "norm", "probabilities"]
+__all__ = ["LINEAR", "Arrays", "Run", "Setup", "array_of", "joined", "norm", "probabilities"]
 
 LINEAR = ("linear", "matmul", "dot", "einsum")
 """The functions that multiply by a weight matrix."""
@@ -84,7 +83,9 @@ class Run:
     def recorded(self, node: Node, seconds: float) -> None:
         node.notes = Notes(node.notes or {})
         note_line(node)
-        if self.nodes and any(p is not None and p.rule is not LEAF and p.number < self.nodes[0].number for p in node.parents):
+        if self.nodes and any(
+            p is not None and p.rule is not LEAF and p.number < self.nodes[0].number for p in node.parents
+        ):
             self.older = node
         self.nodes.append(node)
         if isinstance(node.out, np.ndarray):
@@ -147,7 +148,7 @@ class Setup:
         self.loss: Any = None
         self.gradients: Arrays = {}
         self.through_predictions: Arrays = {}
-        self.start = Snapshot(self)
+        self.start = Snapshot(self.found, self.inputs, self.targets)
         with watched(self.run), self._running(self.run):
             self.predictions = model(self.inputs)
             self.in_model = len(self.run.nodes)
@@ -157,18 +158,19 @@ class Setup:
         if self.run.error is not None:
             self.in_model = self.in_model or len(self.run.nodes)
         elif isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
+            seed: dict[Any, Any] = {self.loss.node: np.ones_like(self.loss.data)}
             with self._running(self.run), watched(self.run):
-                found = backward({self.loss.node: np.ones_like(self.loss.data)}, None, retain_graph=True)  # type: ignore[dict-item]
+                reached = backward(seed, None, retain_graph=True)
                 if not isinstance(model, Module):
-                    self._keep_used(set(found))
-                self.gradients = self._named(found)
+                    self._keep_used(set(reached))
+                self.gradients = self._named(reached)
                 node = self.predictions.node if isinstance(self.predictions, Tensor) else None
                 if node is not None and node in self.run.arrived:
-                    start = backward({self.loss.node: np.ones_like(self.loss.data)}, [node], retain_graph=True)  # type: ignore[dict-item]
+                    start = backward(seed, [node], retain_graph=True)
                     self.through_predictions = self._named(backward(start, None, retain_graph=True))
         self.after = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
         self.start.restore()
-        self.start = Snapshot(self)
+        self.start = Snapshot(self.found, self.inputs, self.targets)
 
     def _named(self, found: dict[Node, Any]) -> Arrays:
         return {self.names[node]: found[node] for node in found if node in self.names}
@@ -178,7 +180,8 @@ class Setup:
         for node in sorted(leaves - set(self.names), key=lambda node: node.number):
             tensor = Tensor(node.out)
             tensor.node = node
-            self.parameters[node.name or f"parameter of shape {node.out.shape}"] = tensor
+            name = node.name or f"parameter {len(self.parameters) + 1} of shape {node.out.shape}"
+            self.parameters[name] = self.found.tensors[name] = tensor
         self.names = {tensor.node: name for name, tensor in self.parameters.items() if tensor.node}
 
     @contextlib.contextmanager
@@ -248,7 +251,11 @@ class Setup:
             return None
         labels = None
         n, classes = output.shape
-        if targets.shape in ((n,), (n, 1)) and targets.dtype.kind in "iu" and 0 <= targets.min() <= targets.max() < classes:
+        if (
+            targets.shape in ((n,), (n, 1))
+            and targets.dtype.kind in "iu"
+            and 0 <= targets.min() <= targets.max() < classes
+        ):
             labels = targets.ravel()
         elif targets.shape == output.shape and probabilities(targets):
             labels = targets.argmax(axis=1)
@@ -356,7 +363,9 @@ class Setup:
     @cached_property
     def steps(self) -> Steps | None:
         """What the user's own step does; None without one. An optimizer's step, if there is only that."""
-        if self.train_step is None and not (self.optimizer and set(self.optimizer.params) & set(self.parameters.values())):
+        if self.train_step is None and not (
+            self.optimizer and set(self.optimizer.params) & set(self.parameters.values())
+        ):
             return None
         try:
             return self._steps()
@@ -387,7 +396,7 @@ class Setup:
         left.append(self.left())
         batch = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
         names = self.replaced()
-        between = Snapshot(self)
+        between = Snapshot(self.found, self.inputs, self.targets)
         step()
         left.append(self.left())
         values.append(self.values())
@@ -508,7 +517,9 @@ class Setup:
             if streak == LONG_ENOUGH or not math.isfinite(loss) or time.perf_counter() > deadline:
                 break
             adam.step()
-        return Learned(len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, time.perf_counter() > deadline)
+        return Learned(
+            len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, time.perf_counter() > deadline
+        )
 
     def _unlearned(self, output: np.ndarray, targets: np.ndarray, losses: list[float]) -> float:
         """The fraction that is not learned: of labels, of the targets' variance; else whether the loss did not fall."""
@@ -611,127 +622,6 @@ def varied(labels: np.ndarray | None, count: int) -> np.ndarray:
         return rows
     repetitions = [np.count_nonzero(labels[:row] == labels[row]) for row in rows]
     return rows[np.argsort(repetitions, kind="stable")]
-
-
-class Found:
-    """What functions refer to by name: Tensors that require grad, modules, optimizers, generators.
-
-    And `holders`, the variables, lists and dicts that hold Tensors, and variables that hold numbers: pairs of functions
-    that get and set what is in them.
-    """
-
-    def __init__(self) -> None:
-        self.tensors: dict[str, Tensor] = {}
-        self.modules: dict[str, Module] = {}
-        self.optimizers: list[Optimizer] = []
-        self.generators: list[np.random.Generator] = []
-        self.holders: list[tuple[Callable[[], Any], Callable[[Any], None]]] = []
-        self._seen: dict[int, Any] = {}
-
-    def look(self, name: str, value: Any, depth: int = 6) -> None:
-        """Look at a value, and behind it."""
-        if id(value) in self._seen or depth == 0:
-            return
-        self._seen[id(value)] = value
-        for key, item in self._inner(name, value):
-            self.look(key, item, depth - 1)
-
-    def _inner(self, name: str, value: Any) -> list[tuple[str, Any]]:
-        if isinstance(value, Tensor):
-            if value.requires_grad and value.node is not None and value.node.rule is LEAF:
-                self.tensors.setdefault(value.name or name, value)
-        elif isinstance(value, np.random.Generator):
-            self.generators.append(value)
-        elif isinstance(value, Optimizer):
-            self.optimizers.append(value)
-            return [(f"optimizer's parameter {i}", parameter) for i, parameter in enumerate(value.params)]
-        elif isinstance(value, Module):
-            known = {*self.modules.values()}
-            inner = [(f"{name}.{key}".strip("."), module) for key, module in value.named_modules()]
-            self.modules |= {key: module for key, module in inner if module not in known}
-            found = [(f"{name}.{key}".strip("."), parameter) for key, parameter in value.named_parameters()]
-            return found + [("", attribute) for _, module in inner for attribute in vars(module).values()]
-        elif isinstance(value, dict) and len(value) < MANY:
-            if any(isinstance(item, Tensor) for item in value.values()):
-                self.holders.append((lambda: dict(value), value.update))
-            return [(f"{name}[{key!r}]", item) for key, item in value.items()]
-        elif isinstance(value, (list, tuple)) and len(value) < MANY:
-            if isinstance(value, list) and any(isinstance(item, Tensor) for item in value):
-                self.holders.append((lambda: list(value), partial(value.__setitem__, slice(None))))
-            return [(f"{name}[{i}]", item) for i, item in enumerate(value)]
-        elif isinstance(value, partial):
-            return [("", value.func), *((f"argument {i + 1}", arg) for i, arg in enumerate(value.args))]
-        elif inspect.ismethod(value):
-            return [("", value.__self__), ("", value.__func__)]
-        elif inspect.isfunction(value) and not value.__code__.co_filename.startswith(NOT_THE_USERS):
-            return [*self._variables(value), *(("", item) for item in value.__defaults__ or ())]
-        elif hasattr(value, "__dict__") and not (isinstance(value, type) or inspect.ismodule(value) or callable(value)):
-            return list(vars(value).items())
-        return []
-
-    def _variables(self, function: Any) -> list[tuple[str, Any]]:
-        """The variables of others that a function refers to."""
-        code, variables = function.__code__, function.__globals__
-        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-        held: list[tuple[str, Any, Callable[[], Any], Callable[[Any], None]]] = []
-        for name, cell in cells:
-            with contextlib.suppress(ValueError):  # a variable that has no value yet
-                get = partial(getattr, cell, "cell_contents")
-                held.append((name, get(), get, partial(setattr, cell, "cell_contents")))
-        for name in code.co_names:
-            if name in variables:
-                held.append((name, variables[name], partial(variables.get, name), partial(variables.__setitem__, name)))
-        self.holders += [(get, put) for _, value, get, put in held if isinstance(value, (Tensor, np.number, int, float))]
-        return [(name, value) for name, value, *_ in held]
-
-
-MANY = 1000
-"""Of longer lists nobody looks at the items."""
-
-
-class Snapshot:
-    """The state of all that a diagnosis may change, to be restored as often as needed."""
-
-    def __init__(self, setup: Setup) -> None:
-        found = setup.found
-        tensors = {*setup.parameters.values(), *found.tensors.values()}
-        tensors |= {parameter for optimizer in found.optimizers for parameter in optimizer.params}
-        modules = [*found.modules.values()]
-        tensors |= {parameter for module in modules for parameter in module.parameters()}
-        arrays = [value for module in modules for value in vars(module).values()]
-        arrays += [array_of(value) for value in (setup.inputs, setup.targets)]
-        buffers = [value for value in arrays if isinstance(value, np.ndarray) and value.dtype != object]
-        self._tensors = [(tensor, tensor.data, tensor.node, tensor.grad) for tensor in tensors]
-        gradients = [gradient for *_, gradient in self._tensors if gradient is not None]
-        contents = [*(tensor.data for tensor in tensors), *buffers, *gradients]
-        self._contents = [(array, array.copy()) for array in contents]
-        self._attributes = [(owner, dict(vars(owner))) for owner in (*modules, *found.optimizers)]
-        self._holders = [(set_to, get()) for get, set_to in found.holders]
-        self._generators = [
-            (generator.bit_generator, copy.deepcopy(generator.bit_generator.state)) for generator in found.generators
-        ]
-        self._global_generator = np.random.get_state()
-        self._optimizers = [(optimizer, optimizer.state_dict()) for optimizer in found.optimizers]
-
-    def restore(self) -> None:
-        """Bring everything back to the state at the time of the snapshot."""
-        for set_to, items in self._holders:
-            set_to(items)
-        for owner, attributes in self._attributes:
-            vars(owner).clear()
-            vars(owner).update(attributes)
-        for tensor, data, node, gradient in self._tensors:
-            tensor.data, tensor.node = data, node
-            if node is not None:
-                node.grad = gradient
-        for array, content in self._contents:
-            if array.flags.writeable and not np.array_equal(array, content, equal_nan=content.dtype.kind in "fc"):
-                array[...] = content
-        for bit_generator, state_of_it in self._generators:
-            bit_generator.state = state_of_it
-        np.random.set_state(self._global_generator)
-        for optimizer, saved in self._optimizers:
-            optimizer.load_state_dict(saved)
 
 
 def noting(run: Run, name: str, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -86,7 +86,9 @@ def unused(setup: Setup) -> Told:
 def frozen(setup: Setup) -> Told:
     """Of a module some parameters learn and some do not. A module that is frozen as a whole is meant to be."""
     learning = {name.rpartition(".")[0] for name, p in setup.parameters.items() if p.requires_grad}
-    names = [name for name, p in setup.parameters.items() if not p.requires_grad and name.rpartition(".")[0] in learning]
+    names = [
+        name for name, p in setup.parameters.items() if not p.requires_grad and name.rpartition(".")[0] in learning
+    ]
     if not names:
         return None
     return joined(names), "frozen: requires_grad is False", "if it should learn, set requires_grad = True"
@@ -171,7 +173,7 @@ def linear_twice(setup: Setup) -> Told:
             before = inner[0] if len(inner) == 1 else None
         if before not in layers or uses.get(before, 1) != 1:
             continue
-        widths = [np.shape(before.args[0])[-1], np.shape(before.out)[-1], np.shape(node.out)[-1]]  # type: ignore[index]
+        widths = [np.shape(before.args[0])[-1], np.shape(before.out)[-1], np.shape(node.out)[-1]]
         if widths[1] >= min(widths[0], widths[2]):
             message = f"no activation between {layers[before]} and {name}: the two together are one linear layer"
             return setup.where(before), message, "put a nonlinear function between them, such as functional.relu"
@@ -185,7 +187,9 @@ def drops_most(setup: Setup) -> Told:
     """Dropout that leaves next to nothing."""
     for name, module in setup.modules.items():
         if isinstance(module, Dropout) and module.p > MOST:
-            message = f"drops {module.p:.0%} of its input in training, and multiplies the rest by {1 / (1 - module.p):.0f}"
+            message = (
+                f"drops {module.p:.0%} of its input in training, and multiplies the rest by {1 / (1 - module.p):.0f}"
+            )
             return setup.named(name) or "model", message, "use p between 0.1 and 0.5: p is the share that is dropped"
     for node in setup.run.nodes[: setup.in_model]:
         masks = [node.out[1]] if node.rule.residuals and "dropped" in node.rule.name else []
@@ -218,7 +222,9 @@ def penalty(setup: Setup) -> Told:
     if not weights or len(shares) < len(weights):
         return None
     name = max(shares, key=lambda name: shares[name])
-    message = f"the penalty on the weights pulls {shares[name]:.3g} times as hard as the predictions' part of the gradient"
+    message = (
+        f"the penalty on the weights pulls {shares[name]:.3g} times as hard as the predictions' part of the gradient"
+    )
     return f"{name}, {setup.at_loss}", message, "make the penalty's factor smaller, for a start 1e-4"
 
 
@@ -247,7 +253,9 @@ def dead(setup: Setup) -> Told:
         if count == units or count / units > 0.5 + 4 * 0.5 / np.sqrt(units):
             everything = "all" if count == units else f"{count} of"
             message = f"{everything} {units} units are dead, 0 for all {rows} rows{weights_before(setup, node)}"
-            remedy = "start biases at 0 and weights with nn.init.kaiming_normal_, lower the learning rate, or use LeakyReLU"
+            remedy = (
+                "start biases at 0 and weights with nn.init.kaiming_normal_, lower the learning rate, or use LeakyReLU"
+            )
             return setup.where(node), message, remedy
     return None
 
@@ -267,7 +275,11 @@ def saturated(setup: Setup) -> Told:
         share = float(np.mean(distance < 1 - SATURATED))
         if share > 0.5:
             message = f"{share:.0%} of the outputs are saturated, near {low} or {high}{weights_before(setup, node)}"
-            return setup.where(node), message, "start with smaller weights (nn.init.xavier_uniform_), and scale the inputs"
+            return (
+                setup.where(node),
+                message,
+                "start with smaller weights (nn.init.xavier_uniform_), and scale the inputs",
+            )
     return None
 
 
@@ -289,7 +301,9 @@ def bounds(node: Node) -> tuple[int, int] | None:
     if name == "tanh":
         return -1, 1
     ratio = name == "divide" and node.args and np.ndim(node.args[0]) == 0 and np.all(np.asarray(node.args[0]) == 1)
-    if name == "sigmoid" or (ratio and node.out.size and node.out.min() >= 0 and node.out.max() <= 1):  # 1 / (1 + exp(-x))
+    if name == "sigmoid" or (
+        ratio and node.out.size and node.out.min() >= 0 and node.out.max() <= 1
+    ):  # 1 / (1 + exp(-x))
         return 0, 1
     return None
 

@@ -8,7 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from tinygrad_np.debug.diagnosis.loss import told_of
-from tinygrad_np.debug.diagnosis.measure import ATTEMPTS, SECONDS, Arrays, Run, Setup, Steps, acts, defined, joined, norm
+from tinygrad_np.debug.diagnosis.measure import (
+    ATTEMPTS,
+    SECONDS,
+    Arrays,
+    Run,
+    Setup,
+    Steps,
+    acts,
+    defined,
+    joined,
+    norm,
+)
 from tinygrad_np.debug.diagnosis.network import cosine
 from tinygrad_np.debug.diagnosis.report import Told
 
@@ -99,7 +110,9 @@ def training_in_evaluation(setup: Setup) -> Told:
                 place, message = "model", "the model is in evaluation mode"
             else:
                 place, message = setup.at_step, f"step {i + 1} trains in evaluation mode"
-            message += f", where dropout drops nothing and batch normalisation keeps to old statistics: {kinds(setup, names)}"
+            message += (
+                f", where dropout drops nothing and batch normalisation keeps to old statistics: {kinds(setup, names)}"
+            )
             return place, message, "call model.train() before each epoch, and again after each evaluation"
     return None
 
@@ -209,7 +222,11 @@ def turns_infinite(setup: Setup) -> Told:
     if error is None or too_fast(setup) is not None:
         return None
     place, message, remedy = told_of(error, setup)
-    return (place if place != "model" else setup.at_step), f"parameters become NaN or inf within two steps: {message}", remedy
+    return (
+        (place if place != "model" else setup.at_step),
+        f"parameters become NaN or inf within two steps: {message}",
+        remedy,
+    )
 
 
 def uncleared(setup: Setup) -> Told:
@@ -252,8 +269,8 @@ def uncleared_before(setup: Setup) -> Told:
     else:
         before = compared(left, earlier_gradients(setup)) if now.larger > 1.7 else now
         times, larger = min(now.times, before.times), min(now.larger, before.larger)
-        unlearned = setup.labels is not None and setup.output is not None
-        unlearned = unlearned and (setup.loss_value or 0) > 0.3 * math.log(setup.output.shape[1])  # type: ignore[union-attr]
+        classes = setup.output.shape[1] if setup.labels is not None and setup.output is not None else 0
+        unlearned = classes > 0 and (setup.loss_value or 0) > 0.3 * math.log(classes)
         alike = (times > 1.7 and before.likeness > 0.95) or (larger > 4 and (before.likeness > 0.4 or unlearned))
         if now.larger <= 1.7 or not alike:
             return None
@@ -382,7 +399,8 @@ def too_fast(setup: Setup) -> Told:
     worse = not math.isfinite(reached) or reached > loss + 4 * max(abs(loss), 0.1)
     if better and ((reached > loss and ratio > TOO_FAR) or (worse and ratio > 0.01)):
         message = f"{text}; a step {1 / better[0]:.0f} times as short changes it to {steps.losses[better[0]]:.4g}"
-        remedy = f"lower the learning rate, for a start by a factor of {10 ** math.ceil(math.log10(max(ratio, 0.011) / 0.01))}"
+        factor = 10 ** math.ceil(math.log10(max(ratio, 0.011) / 0.01))
+        remedy = f"lower the learning rate, for a start by a factor of {factor}"
         return setup.at_step, f"the learning rate is too high: {message}", remedy
     if setup.optimizer is None or reached < loss / 2 or not setup.optimizer.lr:
         return None
@@ -393,8 +411,13 @@ def too_fast(setup: Setup) -> Told:
     for scale in (0.1, 0.01, 0.001):
         short = setup.trained(20, lr=lr * scale)
         if short < loss - 0.02 * abs(loss):
-            message = f"20 steps on this batch at lr {lr:g} take the loss from {loss:.4g} to {long:.4g}, at lr {lr * scale:g} to {short:.4g}"
-            return setup.at_step, f"the learning rate is too high: {message}", f"lower it, for a start to {lr * scale:g}"
+            message = f"20 steps on this batch at lr {lr:g} take the loss from {loss:.4g} to {long:.4g}"
+            message += f", at lr {lr * scale:g} to {short:.4g}"
+            return (
+                setup.at_step,
+                f"the learning rate is too high: {message}",
+                f"lower it, for a start to {lr * scale:g}",
+            )
     return None
 
 
@@ -410,7 +433,11 @@ def too_slow(setup: Setup) -> Told:
         if not fast < slow:
             return None
         text += f"; after 20 steps it is {slow:.4g}, with a rate {factor:g} times as large {fast:.4g}"
-    return setup.at_step, f"the learning rate is too low: {text}", f"raise the learning rate, for a start by a factor of {factor:g}"
+    return (
+        setup.at_step,
+        f"the learning rate is too low: {text}",
+        f"raise the learning rate, for a start by a factor of {factor:g}",
+    )
 
 
 def weight_decay(setup: Setup) -> Told:
@@ -435,7 +462,8 @@ def weight_decay(setup: Setup) -> Told:
         kept, without = setup.trained(50), setup.trained(50, weight_decay=0.0)
         if not without < kept - 0.02 * abs(kept):
             return None
-        message += f" (weight_decay {decay:g}); 50 steps on this batch take the loss to {kept:.4g}, without decay to {without:.4g}"
+        message += f" (weight_decay {decay:g}); 50 steps on this batch take the loss to {kept:.4g}"
+        message += f", without decay to {without:.4g}"
     return setup.at_step, message, "decay less: weight_decay=1e-4 is a start, or by hand w.data *= 1 - lr * 1e-4"
 
 
@@ -457,8 +485,8 @@ def not_learned(setup: Setup) -> Told:
         return None
     fell = "fell" if learned.last < learned.first else "went"
     message = (
-        f"the loss {fell} from {learned.first:.4g} to {learned.last:.4g} in {learned.steps} steps of Adam on {learned.rows} "
-        f"rows of the batch, the best of {len(ATTEMPTS)} tries"
+        f"the loss {fell} from {learned.first:.4g} to {learned.last:.4g} in {learned.steps} steps of Adam on "
+        f"{learned.rows} rows of the batch, the best of {len(ATTEMPTS)} tries"
     )
     if setup.labels is not None:
         message += ", and more than 10% of the rows are still assigned to a wrong class"
