@@ -38,7 +38,8 @@ def profile() -> Context[Profile]:
     own. A step of an optimizer has a row of its own, such as "Adam.step". The rest of the time is in the row "other":
     Python between the calls, calls that are not recorded, such as those of data loading, and the profiler itself. The
     profiler takes about 25 us for each recorded call and its derivatives, some 10% of a training step of a
-    784-128-10 network at batch 128. Do not combine it with `detect_anomaly` or `trace`, which distort the times. Of a compiled function the rows are the calls of its program.
+    784-128-10 network at batch 128. Do not combine it with `detect_anomaly` or `trace`, which distort the times. Of
+    a compiled function the rows are the calls of its program.
 
     Memory is that of the arrays that calls and derivatives return, except those that share it with an argument. It
     counts what was newly allocated, not what was in use at any one time.
