@@ -270,7 +270,7 @@ def uses_targets(setup: Setup) -> bool:
 
 
 def target_scale(setup: Setup) -> Told:
-    """Regression targets that are far larger than what a new network puts out take long to reach.
+    """Regression targets that are far larger or smaller than what a new network puts out take long to reach.
 
     Tried: is the loss least for predictions that equal the targets? A count may be predicted by its
     logarithm.
@@ -281,7 +281,7 @@ def target_scale(setup: Setup) -> Told:
     if targets.size < 2 or not np.isfinite(targets).all() or not np.isfinite(output).all():
         return None
     wanted, given = (float(np.sqrt(np.mean(array.astype(np.float64) ** 2))) for array in (targets, output))
-    if wanted < 12 or given > wanted / 5:
+    if not (wanted > max(12, 5 * given) or 0 < wanted < min(1e-3, given / 20)):
         return None
     exact = targets.reshape(output.shape).astype(output.dtype)
     losses = [setup.loss_of(exact + shift) for shift in (0, wanted / 10, -wanted / 10)]

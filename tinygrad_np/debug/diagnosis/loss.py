@@ -223,7 +223,7 @@ def told_of(error: AnomalyError, setup: Setup) -> tuple[str, str, str]:
     head, *lines = str(error).splitlines()
     remedies = [line.partition(": ")[2] for line in lines if line.startswith("  what to do: ")]
     message = "\n   ".join([head, *(line for line in lines if not line.startswith("  what to do: "))])
-    bad = [node for node in setup.run.nodes if node.notes and node.notes["place"] in head]
+    bad = [node for node in setup.run.nodes if node.notes and f"{node.rule.name} at {node.notes['place']}" in head]
     place = setup.where(bad[0]) if bad else "model"
     return place, message, remedies[0] if remedies else "look at the values that it is computed from"
 
