@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.debug.diagnosis.measure import LINEAR, Arrays, Setup, array_of, line_of, watched
+from tinygrad_np.debug.diagnosis.measure import LINEAR, Arrays, Setup, array_of, line_of
 from tinygrad_np.debug.diagnosis.report import Told
-
-__all__ = [
-    "contradictions",
-    "equal_rows",
-    "ignored",
-    "non_finite",
-    "one_class",
-    "overwritten",
-    "results_overwritten",
-    "target_scale",
-    "unscaled",
-    "wide",
-]
 
 LARGE, SMALL = 6.0, 0.02
 """Inputs count as not scaled if their root mean square is above LARGE or their largest magnitude below SMALL. Uniform
@@ -77,9 +63,7 @@ def non_finite(setup: Setup) -> Told:
 
 def overwritten(setup: Setup) -> Told:
     """The batch is the user's: what writes to it changes the data for all later steps."""
-    parts: list[tuple[str, Arrays, Callable[[], Any]]] = [
-        ("the forward pass", setup.after, lambda: setup.loss_fn(setup.model(setup.inputs), setup.targets))
-    ]
+    parts: list[tuple[str, Arrays, Callable[[], Any]]] = [("the forward pass", setup.after, setup.forward_pass)]
     step = setup.train_step
     if step is not None and setup.steps is not None:
         parts.append(("train_step", setup.steps.batch, lambda: step(setup.inputs, setup.targets)))
@@ -88,8 +72,7 @@ def overwritten(setup: Setup) -> Told:
             given = array_of(getattr(setup, name))
             if np.array_equal(given, after, equal_nan=given.dtype.kind == "f"):
                 continue
-            line = writer(again, given)
-            setup.start.restore()
+            line = writer(setup, again, given)
             message = f"{part} overwrites them in place: {described(given)} before, {described(after)} afterwards"
             remedy = (
                 "compute a new array, x = x / 255, or write to a copy, x.copy(); x /= 255 and x[...] = change the data"
@@ -113,20 +96,14 @@ def results_overwritten(setup: Setup) -> Told:
     )
 
 
-def writer(function: Callable[[], Any], array: np.ndarray) -> str:
+def writer(setup: Setup, function: Callable[[], Any], array: np.ndarray) -> str:
     """The line that writes to an array: the one that fails if it cannot be written to."""
     flag = array.flags.writeable
-    line = ""
-    try:
-        array.flags.writeable = False
-        with watched(None):
-            function()
-    except Exception as error:
-        line = line_of(error)
-    finally:
-        with contextlib.suppress(ValueError):
-            array.flags.writeable = flag
-    return line
+    array.flags.writeable = False
+    error = setup.tried(function)
+    array.flags.writeable = flag
+    setup.start.restore()
+    return line_of(error) if isinstance(error, Exception) else ""
 
 
 def described(array: np.ndarray) -> str:
@@ -158,7 +135,7 @@ def ignored(setup: Setup) -> Told:
     if not (rows.any() if single else np.ptp(rows, axis=0).any()):
         return None
     other = setup.predict(-given if single else np.roll(given, 1, axis=0))
-    if other is None or not np.array_equal(other, setup.output):
+    if not isinstance(other, np.ndarray) or not np.array_equal(other, setup.output):
         return None
     node = setup.run.nodes[0]
     what = "zeros" if not met[0].any() else "equal rows"

@@ -14,35 +14,13 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.debug.diagnosis.measure import Setup, array_of, joined, probabilities
+from tinygrad_np.debug.diagnosis.measure import Setup, array_of, joined, line_of, probabilities
+from tinygrad_np.debug.diagnosis.network import bounds, is_relu
 from tinygrad_np.debug.diagnosis.report import Told
 from tinygrad_np.debug.places import NOT_THE_USERS
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import AnomalyError, ShapeError
 from tinygrad_np.tensor import Tensor
-
-__all__ = [
-    "anomaly",
-    "bounded",
-    "fails",
-    "frozen_model",
-    "labels",
-    "log_missing",
-    "log_of_scores",
-    "many_numbers",
-    "no_history",
-    "not_predictions",
-    "parameters_not_finite",
-    "picked",
-    "shapes",
-    "softmax_first",
-    "softmax_over_rows",
-    "stretched",
-    "too_large",
-    "wrong_factor",
-    "wrong_sign",
-]
-
 
 # Does it run?
 
@@ -211,10 +189,14 @@ def anomaly(setup: Setup) -> Told:
         return None  # something that is masked later on, such as the -inf of attention
     place, message, remedy = told_of(error, setup)
     if "(constant)" in message.partition("\n")[0]:  # it arose in a call that is not recorded
-        line, warning = setup.float_error()
-        if line:
+        warning = setup.float_error()
+        if warning is not None:
             message = f"{warning}, before any parameter takes part; then {message}"
-            return f"{place.partition(',')[0]}, {line}", message, "keep divisors away from 0: x / np.maximum(std, 1e-6)"
+            return (
+                f"{place.partition(',')[0]}, {line_of(warning)}",
+                message,
+                "keep divisors away from 0: x / np.maximum(std, 1e-6)",
+            )
     return place, message, remedy
 
 
@@ -313,7 +295,6 @@ def picked(setup: Setup) -> Told:
 
 # Softmax, exactly once and along the classes
 
-SQUASHING = ("sigmoid", "tanh", "relu")
 PASSES_ON = ("reshape", "squeeze", "clip", "add", "maximum", "multiply")
 LINEAR_IN_SCORES = ("mean", "sum", "negative", "multiply", "divide", "getitem", "reshape", "squeeze", "einsum", "trace")
 
@@ -369,11 +350,9 @@ def bounded(setup: Setup) -> Told:
 
 
 def squashing(node: Node) -> str:
-    """The name of the function, if it is one that bounds its results; also a sigmoid written by hand."""
-    by_hand = node.rule.name == "divide" and node.args is not None and node.parents[0] is None
-    if by_hand and np.all(np.asarray(node.args[0]) == 1) and 0 <= node.out.min() <= node.out.max() <= 1:
-        return "a sigmoid"
-    return node.rule.name if node.rule.name in SQUASHING else ""
+    """The name of the function, if it is one that bounds its results."""
+    known = "relu" if is_relu(node) else "a sigmoid" if bounds(node) else ""
+    return node.rule.name if node.rule.name in ("sigmoid", "tanh") else known
 
 
 def softmax_over_rows(setup: Setup) -> Told:

@@ -14,7 +14,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -267,26 +267,11 @@ class Setup:
 
     def loss_of(self, predictions: np.ndarray) -> float:
         """The loss of other predictions; nan if there is none."""
-        with watched(None), contextlib.suppress(Exception):
-            return float(array_of(self.loss_fn(Tensor(predictions), self.targets)).item())
-        return math.nan
-
-    def predict(self, inputs: Any, training: bool | None = None) -> np.ndarray | None:
-        """The predictions for other inputs, with all generators as they were; None if there are none."""
-        found = None
-        with watched(None), contextlib.suppress(Exception):
-            for module in self.modules.values() if training is not None else ():
-                module.training = bool(training)
-            predictions = self.model(inputs)
-            found = copied(array_of(predictions)) if isinstance(predictions, (Tensor, np.ndarray)) else None
-        self.start.restore()
-        return found
+        return number(lambda: self.loss_fn(Tensor(predictions), self.targets))
 
     def loss_now(self) -> float:
-        """The loss of the batch as the parameters are now."""
-        with watched(None), contextlib.suppress(Exception):
-            return float(array_of(self.loss_fn(self.model(self.inputs), self.targets)).item())
-        return math.nan
+        """The loss of the batch as the parameters are now; nan if there is none."""
+        return number(lambda: self.loss_fn(self.model(self.inputs), self.targets))
 
     def backward(self, inputs: Any, targets: Any) -> tuple[float, Any]:
         """Put the gradients of a batch into `.grad`, replacing earlier ones; returns the loss and the predictions."""
@@ -331,34 +316,96 @@ class Setup:
 
     # Experiments
 
+    def tried(self, experiment: Callable[[], Any]) -> Any:
+        """What an experiment gives, watched by nobody, or the exception that it raises. All is as before afterwards."""
+        try:
+            with watched(None), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                return experiment()
+        except Exception as error:
+            return error
+        finally:
+            self.start.restore()
+
+    def forward_pass(self) -> Any:
+        return self.loss_fn(self.model(self.inputs), self.targets)
+
     @cached_property
     def anomaly(self) -> AnomalyError | None:
         """What `detect_anomaly` says of the pass."""
-        try:
-            with watched(None), detect_anomaly():
-                loss = self.loss_fn(self.model(self.inputs), self.targets)
-                if isinstance(loss, Tensor) and loss.requires_grad and loss.size == 1:
-                    backward({loss.node: np.ones_like(loss.data)}, None)  # type: ignore[dict-item]
-        except AnomalyError as error:
-            return error
-        except Exception:
-            return None
-        finally:
-            self.start.restore()
-        return None
 
-    def float_error(self) -> tuple[str, str]:
-        """The first line of the user's that NumPy warns of in the forward pass, and the warning; ("", "") if none."""
-        try:
-            with watched(None), np.errstate(divide="raise", over="raise", invalid="raise"):
-                self.loss_fn(self.model(self.inputs), self.targets)
-        except FloatingPointError as error:
-            return line_of(error), str(error)
-        except Exception:
-            return "", ""
-        finally:
-            self.start.restore()
-        return "", ""
+        def both_passes() -> None:
+            loss = self.forward_pass()
+            if isinstance(loss, Tensor) and loss.requires_grad and loss.size == 1:
+                backward({loss.node: np.ones_like(loss.data)}, None)  # type: ignore[dict-item]
+
+        error = self.tried(detect_anomaly()(both_passes))
+        return error if isinstance(error, AnomalyError) else None
+
+    @cached_property
+    def step_anomaly(self) -> AnomalyError | None:
+        """What `detect_anomaly` says of the first steps."""
+
+        def steps() -> None:
+            for _ in range(3):
+                self.take_step()
+
+        error = self.tried(detect_anomaly()(steps))
+        return error if isinstance(error, AnomalyError) else None
+
+    def float_error(self) -> FloatingPointError | None:
+        """What NumPy first warns of in the forward pass."""
+        error = self.tried(np.errstate(divide="raise", over="raise", invalid="raise")(self.forward_pass))
+        return error if isinstance(error, FloatingPointError) else None
+
+    def predict(self, inputs: Any) -> Any:
+        """The predictions for other inputs, with all generators as they were."""
+        return self.tried(lambda: copied(array_of(self.model(inputs))))
+
+    def random_in_evaluation(self) -> bool:
+        """Whether two calls in evaluation mode give different predictions."""
+
+        def twice() -> bool:
+            for module in self.modules.values():
+                module.training = False
+            first, second = (array_of(self.model(self.inputs)) for _ in range(2))
+            return not np.array_equal(first, second, equal_nan=True)
+
+        return self.tried(twice) is True
+
+    def moves_later(self, steps: int) -> bool:
+        """Whether one of the first steps moves a parameter."""
+
+        def moves() -> bool:
+            before = self.values()
+            for _ in range(steps):
+                self.take_step()
+            after = self.values()
+            return any(not np.array_equal(before[name], after[name]) for name in before)
+
+        return self.tried(moves) is True
+
+    def trained(self, steps: int, **settings: float) -> float:
+        """The loss of the batch after some steps with other settings of the optimizer, such as lr; nan if none."""
+
+        def train() -> float:
+            optimizer: Any = self.optimizer
+            for name, value in settings.items():
+                setattr(optimizer, name, value)
+            for _ in range(steps):
+                self.backward(self.inputs, self.targets)
+                optimizer.step()
+            return self.loss_now()
+
+        loss = self.tried(train)
+        return loss if isinstance(loss, float) else math.nan
+
+    def take_step(self) -> None:
+        if self.train_step is not None:
+            self.train_step(self.inputs, self.targets)
+        elif self.optimizer is not None:
+            self.backward(self.inputs, self.targets)
+            self.optimizer.step()
 
     @cached_property
     def steps(self) -> Steps | None:
@@ -381,14 +428,10 @@ class Setup:
             run = Run()
             with watched(run), self._running(run), warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of a step without gradients: that is found out here
-                self._take_step()
+                self.take_step()
             kept.append([weakref.ref(node.notes) for node in run.nodes if isinstance(node.notes, Notes)])
-            run.nodes.clear()
-            run.arrived.clear()
-            run.checksums.clear()
-            run.blocked.clear()
-            run.calls[:] = [call._replace(output=None) for call in run.calls]
-            runs.append(run)
+            calls = [call._replace(output=None) for call in run.calls]
+            runs.append(Run(calls=calls, older=run.older, error=run.error, line=run.line))  # without the graph
 
         self.clear()
         step()
@@ -425,63 +468,6 @@ class Setup:
         return run
 
     @cached_property
-    def step_anomaly(self) -> AnomalyError | None:
-        """What `detect_anomaly` says of the first steps."""
-        with contextlib.suppress(Exception), watched(None):
-            try:
-                with detect_anomaly():
-                    for _ in range(3):
-                        self._take_step()
-            except AnomalyError as error:
-                return error
-            finally:
-                self.start.restore()
-        return None
-
-    def _take_step(self) -> None:
-        if self.train_step is not None:
-            self.train_step(self.inputs, self.targets)
-        elif self.optimizer is not None:
-            self.backward(self.inputs, self.targets)
-            self.optimizer.step()
-
-    def moves_later(self, steps: int) -> bool:
-        """Whether one of the first steps moves a parameter."""
-        before = self.values()
-        with contextlib.suppress(Exception), watched(None), warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)
-            for _ in range(steps):
-                self._take_step()
-        after = self.values()
-        self.start.restore()
-        return any(not np.array_equal(before[name], after[name]) for name in before)
-
-    def random_in_evaluation(self) -> bool:
-        """Whether two calls in evaluation mode give different predictions."""
-        with watched(None), contextlib.suppress(Exception):
-            for module in self.modules.values():
-                module.training = False
-            first, second = (array_of(self.model(self.inputs)) for _ in range(2))
-            self.start.restore()
-            return not np.array_equal(first, second, equal_nan=True)
-        self.start.restore()
-        return False
-
-    def trained(self, steps: int, **settings: float) -> float:
-        """The loss of the batch after some steps with other settings of the optimizer, such as lr; nan if none."""
-        optimizer, loss = self.optimizer, math.nan
-        with contextlib.suppress(Exception):
-            assert optimizer is not None
-            for name, value in settings.items():
-                setattr(optimizer, name, value)
-            for _ in range(steps):
-                self.backward(self.inputs, self.targets)
-                optimizer.step()
-            loss = self.loss_now()
-        self.start.restore()
-        return loss
-
-    @cached_property
     def learned(self) -> Learned | None:
         """How far a few rows can be learned by heart: the best of several tries; None if it could not be tried."""
         x, targets = array_of(self.inputs), array_of(self.targets)
@@ -489,22 +475,20 @@ class Setup:
             return None
         deadline = time.perf_counter() + SECONDS
         rows = varied(self.labels, len(x))
-        tries: list[Learned] = []
         trained = [parameter for parameter in self.parameters.values() if parameter.requires_grad]
-        try:
-            for count, rate in ATTEMPTS:
-                self.start.restore()
-                for module in self.modules.values():  # no dropout, but batches are normalised as in training
-                    module.training = isinstance(module, BatchNorm1d)
-                few = self.inputs[rows[:count]], self.targets[rows[:count]]
-                tries.append(self._learn(*few, Adam(trained, rate), deadline))
-                if tries[-1].done or tries[-1].timeout:
-                    return tries[-1]
-            return min(tries, key=lambda one: one.last / one.first if one.first > 0 else one.last - one.first)
-        except Exception:  # a model or a loss that takes only whole batches
-            return None
-        finally:
-            self.start.restore()
+
+        def attempt(count: int, rate: float) -> Learned:
+            for module in self.modules.values():  # no dropout, but batches are normalised as in training
+                module.training = isinstance(module, BatchNorm1d)
+            return self._learn(self.inputs[rows[:count]], self.targets[rows[:count]], Adam(trained, rate), deadline)
+
+        tries: list[Learned] = []
+        for count, rate in ATTEMPTS:
+            learned = self.tried(partial(attempt, count, rate))
+            if not isinstance(learned, Learned) or learned.done or learned.timeout:
+                return learned if isinstance(learned, Learned) else None  # it may take only whole batches
+            tries.append(learned)
+        return min(tries, key=lambda one: one.last / one.first if one.first > 0 else one.last - one.first)
 
     def _learn(self, x: Any, targets: Any, adam: Adam, deadline: float) -> Learned:
         losses: list[float] = []
@@ -563,6 +547,13 @@ class Setup:
     def at_step(self) -> str:
         """The user's own step and the line where it begins, or the optimizer."""
         return defined(self.train_step, "train_step") if self.train_step else "optimizer"
+
+
+def number(function: Callable[[], Any]) -> float:
+    """The number that a function gives, watched by nobody; nan if it fails."""
+    with watched(None), contextlib.suppress(Exception):
+        return float(array_of(function()).item())
+    return math.nan
 
 
 class Steps(NamedTuple):

@@ -16,25 +16,6 @@ from tinygrad_np.engine import Node, toposort
 from tinygrad_np.nn import Dropout
 from tinygrad_np.tensor import Tensor
 
-__all__ = [
-    "dead",
-    "detached",
-    "drops_most",
-    "exploding",
-    "frozen",
-    "huge",
-    "linear_twice",
-    "penalty",
-    "saturated",
-    "symmetry",
-    "unfound",
-    "unrecorded",
-    "unused",
-    "vanishing",
-    "zero",
-    "zero_for_now",
-]
-
 VANISHING, EXPLODING = 2e-4, 1e3
 """Ratios of the gradient at the first layer to that at the last, below and above which it counts as vanishing and
 exploding. A layer of sigmoids with PyTorch's initialisation passes on about a seventh."""
@@ -192,17 +173,26 @@ def drops_most(setup: Setup) -> Told:
             )
             return setup.named(name) or "model", message, "use p between 0.1 and 0.5: p is the share that is dropped"
     for node in setup.run.nodes[: setup.in_model]:
-        masks = [node.out[1]] if node.rule.residuals and "dropped" in node.rule.name else []
-        if node.rule.name == "multiply":
-            masks = [a for a, p in zip(node.args or (), node.parents, strict=False) if p is None and np.ndim(a) > 1]
-        for mask in masks:
-            values = np.unique(mask)
-            dropped = float(np.mean(mask == 0))
-            scaled = len(values) == 2 and not values[0] and values[1] > 1.5 and 0.7 < values[1] * (1 - dropped) < 1.4
-            if dropped > MOST and (scaled or mask.dtype == np.bool_ or node.rule.name != "multiply"):
-                message = f"a random mask drops {dropped:.0%} of the elements"
-                return setup.where(node), message, "drop a share between 0.1 and 0.5"
+        share = dropped(node)
+        if share > MOST:
+            return (
+                setup.where(node),
+                f"a random mask drops {share:.0%} of the elements",
+                "drop a share between 0.1 and 0.5",
+            )
     return None
+
+
+def dropped(node: Node) -> float:
+    """The share of its elements that a call of dropout drops, also if written by hand; else 0."""
+    if node.rule.residuals and "dropped" in node.rule.name:
+        return float(np.mean(node.out[1] == 0))
+    for array, parent in zip(node.args or (), node.parents, strict=False):
+        if node.rule.name == "multiply" and parent is None and isinstance(array, np.ndarray) and array.ndim > 1:
+            share, values = float(np.mean(array == 0)), np.unique(array)
+            if len(values) == 2 and not values[0] and (array.dtype == np.bool_ or values[1] * (1 - share) > 0.7):
+                return share
+    return 0.0
 
 
 MOST = 0.85

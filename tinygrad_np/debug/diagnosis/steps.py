@@ -20,29 +20,8 @@ from tinygrad_np.debug.diagnosis.measure import (
     joined,
     norm,
 )
-from tinygrad_np.debug.diagnosis.network import cosine
+from tinygrad_np.debug.diagnosis.network import cosine, dropped
 from tinygrad_np.debug.diagnosis.report import Told
-
-__all__ = [
-    "dropping_in_evaluation",
-    "evaluating_in_training",
-    "fails",
-    "goes_uphill",
-    "grows",
-    "moves_all",
-    "moves_nothing",
-    "not_held",
-    "not_learned",
-    "replaces",
-    "strangers",
-    "too_fast",
-    "too_slow",
-    "training_in_evaluation",
-    "turns_infinite",
-    "uncleared",
-    "undecided",
-    "weight_decay",
-]
 
 TOO_FAR, TOO_LITTLE = 1.0, 3e-6
 """Ratios of update to weight above and below which a step counts as too large and too small. Adam with its default
@@ -143,9 +122,7 @@ def dropping_in_evaluation(setup: Setup) -> Told:
         return None
     for node in setup.run.nodes[: setup.in_model]:
         module = setup.modules.get(setup.module_name(node))
-        masks = [a for a, p in zip(node.args or (), node.parents, strict=False) if p is None and np.ndim(a) > 1]
-        by_hand = node.rule.name == "multiply" and any(np.any(a == 0) and len(np.unique(a)) == 2 for a in masks)
-        if ("dropped" in node.rule.name or by_hand) and (module is None or not acts(module)):
+        if dropped(node) and (module is None or not acts(module)):
             if not setup.random_in_evaluation():
                 return None
             message = "in evaluation mode, too, it drops at random: two predictions for the same rows differ"
