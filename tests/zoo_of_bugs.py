@@ -326,6 +326,20 @@ def an_input_times_zero():
     return {"model": Net(), "loss_fn": functional.cross_entropy, "batch": blobs()}
 
 
+@bug("overwritten", "first")
+def a_relu_written_into_the_array():
+    class Net(nn.Module):
+        def __init__(self):
+            self.first, self.last = nn.Linear(20, 32, generator=rng(1)), nn.Linear(32, 5, generator=rng(2))
+
+        def forward(self, x):
+            h = self.first(x)
+            h.data[h.data < 0] = 0
+            return self.last(h)
+
+    return {"model": Net(), "loss_fn": functional.cross_entropy, "batch": blobs()}
+
+
 # Modes
 
 
@@ -556,6 +570,39 @@ def a_weight_replaced_in_a_module():
         functional.cross_entropy(model(x), y).backward()
         for i in (0, 2):
             model[i].weight = model[i].weight - 0.1 * model[i].weight.grad  # here
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs(), "train_step": step}
+
+
+@bug("parameters", "params[0]")
+def parameters_that_do_not_require_grad_any_more():
+    params = [Tensor(normal(20, 5) * np.float32(0.1), requires_grad=True)]
+
+    def model(x):
+        return x @ params[0]
+
+    def step(x, y):
+        functional.cross_entropy(model(x), y).backward()
+        params[:] = [Tensor(w.data - 0.1 * w.grad) for w in params]
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs(), "train_step": step}
+
+
+@bug("graph")
+def a_hidden_state_that_is_carried_along():
+    inner, hidden, last = (nn.Linear(i, o, generator=rng(i + o)) for i, o in ((20, 32), (32, 32), (32, 5)))
+    state = {"h": np.zeros((64, 32), np.float32)}
+
+    def model(x):
+        state["h"] = np.tanh(inner(x) + hidden(state["h"]))  # here
+        return last(state["h"])
+
+    def step(x, y):
+        functional.cross_entropy(model(x), y).backward()
+        for layer in (inner, hidden, last):
+            for w in layer.parameters():
+                w.data -= np.float32(0.05) * w.grad
+                w.grad = None
 
     return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs(), "train_step": step}
 
@@ -1144,4 +1191,124 @@ def ordinal_targets_up_to_ten():
         "loss_fn": functional.mse_loss,
         "batch": (x, grade),
         "optimizer": optim.Adam(model.parameters(), lr=0.01),
+    }
+
+
+@healthy
+def words_and_those_that_follow():
+    words = rng(0).integers(0, 12, 129)
+    model = mlp(12, 16, 12)
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": (functional.one_hot(words[:-1], 12), words[1:]),
+        "optimizer": optim.Adam(model.parameters(), lr=0.01),
+    }
+
+
+@healthy
+def attention_that_is_kept_for_a_picture():
+    class Attention(nn.Module):
+        def __init__(self):
+            self.score, self.last = nn.Linear(16, 1, generator=rng(1)), nn.Linear(16, 5, generator=rng(2))
+            self.shown = {}
+
+        def forward(self, x):
+            weights = self.shown["weights"] = functional.softmax(self.score(x), axis=1)
+            return self.last((weights * x).sum(axis=1))
+
+    model = Attention()
+    optimizer = optim.Adam(model.parameters())
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": (normal(32, 6, 16), rng(0).integers(0, 5, 32)),
+        "optimizer": optimizer,
+        "train_step": step_of(model, optimizer),
+    }
+
+
+@healthy
+def counts_by_their_logarithm():
+    x = normal(128, 4)
+    counts = rng(1).poisson(np.exp(2.5 + 0.5 * x[:, :1])).astype(np.float32)
+    return {"model": mlp(4, 16, 1), "loss_fn": lambda z, k: np.mean(np.exp(z) - k * z), "batch": (x, counts)}
+
+
+@healthy
+def three_quantiles_of_one_target():
+    shares = np.array([0.1, 0.5, 0.9], np.float32)
+
+    def loss(q, y):
+        error = y - q
+        return np.mean(np.maximum(shares * error, (shares - 1) * error))
+
+    return {"model": mlp(2, 32, 3), "loss_fn": loss, "batch": wave()}
+
+
+@healthy
+def gradients_accumulated_over_calls():
+    model = mlp(20, 32, 5)
+    optimizer = optim.Adam(model.parameters())
+    count = 0
+
+    def step(x, y):
+        nonlocal count
+        (functional.cross_entropy(model(x), y) / 4).backward()
+        count += 1
+        if count % 4 == 0:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": blobs(),
+        "optimizer": optimizer,
+        "train_step": step,
+    }
+
+
+@healthy
+def a_rate_that_warms_up_from_zero():
+    model = mlp(20, 32, 5)
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    count = 0
+
+    def step(x, y):
+        nonlocal count
+        optimizer.lr = 0.05 * min(count / 10, 1)
+        count += 1
+        optimizer.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": blobs(),
+        "optimizer": optimizer,
+        "train_step": step,
+    }
+
+
+@healthy
+def a_frozen_body_and_a_new_head():
+    class Transfer(nn.Module):
+        def __init__(self):
+            self.body, self.head = normed(), nn.Linear(10, 5, generator=rng(9))
+            self.body.eval().requires_grad_(False)
+
+        def forward(self, x):
+            with no_grad():
+                features = self.body(x)
+            return self.head(features * 4)
+
+    x, y = digits()
+    model = Transfer()
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": (x, y % 5),
+        "optimizer": optim.Adam(model.head.parameters(), lr=0.01),
     }

@@ -115,11 +115,7 @@ def equal_rows(setup: Setup) -> Told:
     rows = numbers(setup.inputs, 2)
     if rows is None or np.ptp(rows, axis=0).any():
         return None
-    return (
-        "inputs",
-        f"all {len(rows)} rows are equal, so their predictions are equal, too",
-        "check how the batch is made",
-    )
+    return "inputs", f"all {len(rows)} rows of the batch are equal", "check how the batch is made"
 
 
 def ignored(setup: Setup) -> Told:
@@ -186,9 +182,11 @@ def scale_of(rows: np.ndarray) -> Told:
 
 
 def contradictions(setup: Setup) -> Told:
-    """Equal inputs with different targets cannot all be right."""
+    """Equal inputs with different targets cannot all be right. Words, though, have several that follow them."""
     x, answers, targets = numbers(setup.inputs, 2), numbers(setup.targets, 2), array_of(setup.targets)
     if x is None or answers is None or len(x) != len(answers) or array_of(setup.inputs).ndim < 2:
+        return None
+    if not np.any(x % 1):
         return None
     if targets.dtype.kind in "iu" and targets.size == len(x):  # class indices
         answers = (targets.reshape(len(x), -1) == np.unique(targets)).astype(np.float64)

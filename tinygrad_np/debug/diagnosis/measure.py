@@ -447,6 +447,7 @@ class Setup:
         self.clear()
         step()
         left.append(self.left())
+        del between  # may hold what a module has kept of the first step
         alive = sum(reference() is not None for reference in kept[0])
         losses = {}
         for scale in (1.0, 0.1, 0.01, 1e-3, 1e-4):
@@ -474,7 +475,7 @@ class Setup:
         if not x.ndim or not targets.ndim or len(x) != len(targets) or self.output is None:
             return None
         deadline = time.perf_counter() + SECONDS
-        rows = varied(self.labels, len(x))
+        rows = varied(x, self.labels)
         trained = [parameter for parameter in self.parameters.values() if parameter.requires_grad]
 
         def attempt(count: int, rate: float) -> Learned:
@@ -606,12 +607,17 @@ UNLEARNED = 0.1
 """Rows count as learned below this fraction of wrong labels, or of unexplained variance."""
 
 
-def varied(labels: np.ndarray | None, count: int) -> np.ndarray:
-    """The indices of the first rows, the first row of each class first: rows of one class are learned too easily."""
-    rows = np.arange(min(count, 256))
+def varied(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """The indices of some rows that differ, the first row of each class first: rows of one class are easily learned.
+
+    Equal rows with different targets, such as a word and those that follow it, cannot all be learned.
+    """
+    rows = np.arange(min(len(x), 256))
+    if x.dtype.kind in "fiub":
+        rows = np.sort(np.unique(x[rows].reshape(len(rows), -1), axis=0, return_index=True)[1])
     if labels is None:
         return rows
-    repetitions = [np.count_nonzero(labels[:row] == labels[row]) for row in rows]
+    repetitions = [np.count_nonzero(labels[rows[:i]] == labels[row]) for i, row in enumerate(rows)]
     return rows[np.argsort(repetitions, kind="stable")]
 
 
