@@ -455,6 +455,30 @@ def batch_norm_of_one_row():
     return {"model": normed(), "loss_fn": functional.cross_entropy, "batch": (x, y)}
 
 
+@bug("one row")
+def batch_norm_by_hand_of_one_row():
+    p = weights(20, 32, 5)
+
+    def model(x):
+        h = x @ p["w0"] + p["b0"]
+        h = (h - h.mean(axis=0)) / np.sqrt(h.var(axis=0) + 1e-5)  # here
+        return np.maximum(h, 0) @ p["w1"] + p["b1"]
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs(1)}
+
+
+@bug("dropout")
+def dropout_by_hand_of_0_99():
+    p, noise = weights(784, 128, 10), rng(4)
+
+    def model(x):
+        h = functional.relu(x @ p["w0"] + p["b0"])
+        kept = (noise.random(h.shape) > 0.99).astype(np.float32)
+        return (h * kept / np.float32(0.01)) @ p["w1"] + p["b1"]  # here
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": digits()}
+
+
 @bug("dropout", "Dropout")
 def dropout_of_0_99():
     model = nn.Sequential(
@@ -667,6 +691,17 @@ def a_running_total_of_losses():
         "optimizer": optimizer,
         "train_step": step,
     }
+
+
+@bug("graph")
+def losses_averaged_in_the_loss():
+    losses = []
+
+    def loss(z, y):
+        losses.append(functional.cross_entropy(z, y))
+        return sum(losses) / len(losses)  # here
+
+    return {"model": mlp(20, 32, 5), "loss_fn": loss, "batch": blobs()}
 
 
 @bug("graph", "train_step")

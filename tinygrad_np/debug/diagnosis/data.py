@@ -142,6 +142,21 @@ def ignored(setup: Setup) -> Told:
     return setup.where(node), message, "check what forward does to its input before that: is it multiplied by 0?"
 
 
+def one_row(setup: Setup) -> Told:
+    """The mean over a batch of one row is the row itself: standardised over the batch, all of it becomes 0."""
+    inputs = array_of(setup.inputs)
+    for node in setup.run.nodes[: setup.in_model] if inputs.ndim and len(inputs) == 1 else ():
+        x = node.args[0] if node.rule.name == "subtract" and node.args else None
+        if isinstance(x, np.ndarray) and x.size > 1 and x.any() and not np.any(node.out):
+            message = "with a batch of one row, each element minus the mean over the batch is 0"
+            return (
+                setup.where(node),
+                message,
+                "use more rows, drop a last batch of one, or normalise with running statistics",
+            )
+    return None
+
+
 def unscaled(setup: Setup) -> Told:
     """Inputs should have a mean of about zero and a variance of about one: LeCun et al. 1998, section 4.3."""
     rows = numbers(setup.inputs)

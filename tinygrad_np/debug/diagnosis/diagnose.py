@@ -102,6 +102,7 @@ CAUSES = (
     Check("optimizer", "error", steps.moves_all, OPTIMIZER),
     Check("update", "error", steps.goes_uphill, UPDATES),
     Check("inputs", "error", data.equal_rows, BACKPROP),
+    Check("one row", "error", data.one_row, 'Ioffe & Szegedy, "Batch normalization" (2015)'),
     Check("inputs", "error", data.ignored, RECIPE + ', "input-independent baseline"'),
     Check("inputs", "error", data.unscaled, BACKPROP),
     Check("targets", "error", data.contradictions, RECIPE + ', "overfit one batch"'),
@@ -183,7 +184,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 63 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 64 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")

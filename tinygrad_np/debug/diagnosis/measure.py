@@ -458,6 +458,15 @@ class Setup:
         return Steps(runs, values, left, loss, losses, alive, names, batch)
 
     @cached_property
+    def again(self) -> Run:
+        """What a second forward pass calls."""
+        run = Run()
+        with watched(run), self._running(run):
+            self.forward_pass()
+        self.start.restore()
+        return Run(older=run.older)
+
+    @cached_property
     def evaluation(self) -> Run | None:
         """What the user's own evaluation calls; None without one."""
         if self.evaluate is None:

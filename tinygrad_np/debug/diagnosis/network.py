@@ -172,8 +172,8 @@ def drops_most(setup: Setup) -> Told:
                 f"drops {module.p:.0%} of its input in training, and multiplies the rest by {1 / (1 - module.p):.0f}"
             )
             return setup.named(name) or "model", message, "use p between 0.1 and 0.5: p is the share that is dropped"
-    for node in setup.run.nodes[: setup.in_model]:
-        share = dropped(node)
+    for node, following in pairwise([*setup.run.nodes[: setup.in_model], *setup.run.nodes[-1:]]):
+        share = dropped(node, following)
         if share > MOST:
             return (
                 setup.where(node),
@@ -183,14 +183,21 @@ def drops_most(setup: Setup) -> Told:
     return None
 
 
-def dropped(node: Node) -> float:
-    """The share of its elements that a call of dropout drops, also if written by hand; else 0."""
+def dropped(node: Node, following: Node) -> float:
+    """The share of its elements that a call of dropout drops, also if written by hand; else 0.
+
+    Dropout by hand multiplies by a random mask, and makes up for what is dropped, in the mask or by the next call.
+    """
     if node.rule.residuals and "dropped" in node.rule.name:
         return float(np.mean(node.out[1] == 0))
     for array, parent in zip(node.args or (), node.parents, strict=False):
         if node.rule.name == "multiply" and parent is None and isinstance(array, np.ndarray) and array.ndim > 1:
             share, values = float(np.mean(array == 0)), np.unique(array)
-            if len(values) == 2 and not values[0] and (array.dtype == np.bool_ or values[1] * (1 - share) > 0.7):
+            scale = float(values[-1]) if len(values) == 2 and not values[0] else 0.0
+            if following.rule.name in ("divide", "multiply") and following.args and np.size(following.args[1]) == 1:
+                factor = float(np.asarray(following.args[1]).item())
+                scale *= 1 / factor if following.rule.name == "divide" and factor else factor
+            if scale > 1 and 0.6 < scale * (1 - share) < 1.6:
                 return share
     return 0.0
 

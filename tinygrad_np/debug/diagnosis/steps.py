@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -120,9 +121,9 @@ def dropping_in_evaluation(setup: Setup) -> Told:
     """Dropout is for training. Tried: are two predictions in evaluation mode equal?"""
     if "" not in setup.modules:
         return None
-    for node in setup.run.nodes[: setup.in_model]:
+    for node, following in pairwise([*setup.run.nodes[: setup.in_model], *setup.run.nodes[-1:]]):
         module = setup.modules.get(setup.module_name(node))
-        if dropped(node) and (module is None or not acts(module)):
+        if dropped(node, following) and (module is None or not acts(module)):
             if not setup.random_in_evaluation():
                 return None
             message = "in evaluation mode, too, it drops at random: two predictions for the same rows differ"
@@ -171,18 +172,18 @@ def replaces(setup: Setup) -> Told:
 def grows(setup: Setup) -> Told:
     """What is kept from a step keeps the graph of that step."""
     steps = setup.steps
-    if steps is None or replaces(setup):
+    if replaces(setup):
         return None
     remedy = "keep numbers, loss.item(), and the state of a recurrent network as .detach()"
-    for run in steps.runs[1:]:
+    for run in (*(steps.runs if steps is not None else ()), setup.again):
         if run.older is not None and run.older.notes is not None:
             place = run.older.notes["place"].rpartition("/")[2]
             message = (
                 f"{run.older.rule.name} uses a Tensor that an earlier step computed, so that the graph grows from step "
                 f"to step{f', and its second backward pass fails: {run.error}' * bool(run.error)}"
             )
-            return f"train_step, {place}", message, remedy
-    if steps.alive and steps.error is None:
+            return f"{'train_step' if setup.train_step else 'loss'}, {place}", message, remedy
+    if steps is not None and steps.alive and steps.error is None:
         message = f"{steps.alive} calls of the first step are still kept after the third: something holds its loss"
         return setup.at_step, message, remedy
     return None
