@@ -1,6 +1,8 @@
 """`debug.diagnose`: each planted bug is named first and at its place, and nothing is said of healthy set-ups."""
 
 import gc
+import inspect
+import re
 import weakref
 from itertools import pairwise
 from pathlib import Path
@@ -1130,6 +1132,37 @@ def test_an_error_in_the_own_step_is_a_finding():
     assert (finding.place, finding.message) == (f"train_step, {Path(__file__).name}:{line}", "KeyError: 'rate'")
 
 
+def test_an_error_in_the_own_evaluation_is_a_finding_at_its_line():
+    def evaluate(x, y):
+        return y.accuracy
+
+    model = World().network(20, 5)
+    finding = diagnose(model, functional.cross_entropy, World().classes(), evaluate=evaluate).findings[0]
+    assert finding.place == f"evaluate, {Path(__file__).name}:{evaluate.__code__.co_firstlineno + 1}"
+    assert "AttributeError" in finding.message
+
+
+def test_what_is_not_learned_is_told_as_it_was_measured():
+    message = diagnose(*a_linear_model_of_exclusive_or(World())).findings[0].message
+    assert re.match(r"the loss fell from [\d.]+ to [\d.]+ in 300 steps of Adam on \d+ rows of the batch", message)
+    assert "cannot" not in message
+
+
+def test_a_gradient_that_is_not_finite_is_told_in_the_words_of_detect_anomaly():
+    program = zoo.the_length_of_a_bias_of_zeros()
+    message = diagnose(**program).findings[0].message
+    assert message.startswith("the derivative of sqrt at ")
+    assert "likely cause: the derivative at 0 is infinite" in message
+
+
+def test_the_variables_of_plain_functions_are_afterwards_as_before():
+    program = zoo.parameters_made_anew_in_a_dict()
+    held = inspect.getclosurevars(program["model"]).nonlocals["p"]
+    before = {name: (tensor, tensor.data.copy()) for name, tensor in held.items()}
+    diagnose(**program)
+    assert all(held[name] is tensor and np.array_equal(tensor.data, data) for name, (tensor, data) in before.items())
+
+
 def test_a_loss_that_is_nan_is_traced_to_the_call_that_made_it():
     finding = diagnose(*logarithm_of_scores(World())).findings[0]
     assert finding.message.startswith("log")
@@ -1206,6 +1239,8 @@ def test_an_interrupt_leaves_everything_as_before():
 
     with pytest.raises(KeyboardInterrupt):
         diagnose(model, functional.cross_entropy, batch, optimizer, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        diagnose(model, lambda p, y: interrupted(*batch), batch, optimizer)
     after = everything(model, optimizer)
     assert all(np.array_equal(before[key], after[key]) for key in before)
     y = np.exp(Tensor(1.0, requires_grad=True))

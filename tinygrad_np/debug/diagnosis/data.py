@@ -100,9 +100,11 @@ def writer(setup: Setup, function: Callable[[], Any], array: np.ndarray) -> str:
     """The line that writes to an array: the one that fails if it cannot be written to."""
     flag = array.flags.writeable
     array.flags.writeable = False
-    error = setup.tried(function)
-    array.flags.writeable = flag
-    setup.start.restore()
+    try:
+        error = setup.tried(function)
+    finally:
+        array.flags.writeable = flag
+        setup.start.restore()
     return line_of(error) if isinstance(error, Exception) else ""
 
 

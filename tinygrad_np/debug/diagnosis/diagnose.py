@@ -92,6 +92,7 @@ CAUSES = (
     Check("graph", "error", steps.grows, "a Tensor keeps its history, and so the calls of its step"),
     Check("parameters", "error", steps.replaces, OPTIMIZER),
     Check("runs", "error", steps.fails, ERROR),
+    Check("runs", "error", steps.evaluation_fails, ERROR),
     Check("optimizer", "error", steps.not_held, OPTIMIZER),
     Check("mode", "error", steps.training_in_evaluation, MODES),
     Check("mode", "error", steps.evaluating_in_training, MODES),
@@ -184,7 +185,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 64 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 65 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")
@@ -198,6 +199,7 @@ def diagnose(
     with isolated(), np.errstate(all="ignore"):
         setup = Setup(model, loss_fn, (batch[0], batch[1]), optimizer, train_step, evaluate, home)
         try:
+            setup.first_pass()
             findings = examined(setup)
         finally:
             setup.start.restore()

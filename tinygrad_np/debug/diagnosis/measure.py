@@ -112,6 +112,7 @@ class Setup:
         run: the pass; the model made the first `in_model` of its calls, and the loss the others.
         predictions, loss: what the model and the loss function returned.
         gradients: those of the parameters that one reached, by name.
+        after: copies of inputs and targets after the pass.
         through_predictions: the part of them that came through the predictions: without penalties on the weights.
         written: the first call whose result was overwritten afterwards, unseen; or None.
         home: the line that called `diagnose`.
@@ -148,12 +149,16 @@ class Setup:
         self.loss: Any = None
         self.gradients: Arrays = {}
         self.through_predictions: Arrays = {}
+        self.after: Arrays = {}
         self.start = Snapshot(self.found, self.inputs, self.targets)
+
+    def first_pass(self) -> None:
+        """Run the model, the loss and the backward pass, and note what they do."""
         with watched(self.run), self._running(self.run):
-            self.predictions = model(self.inputs)
+            self.predictions = self.model(self.inputs)
             self.in_model = len(self.run.nodes)
             self.run.failed = ""
-            self.loss = loss_fn(self.predictions, self.targets)
+            self.loss = self.loss_fn(self.predictions, self.targets)
             self.written = self.run.written()
         if self.run.error is not None:
             self.in_model = self.in_model or len(self.run.nodes)
@@ -161,14 +166,14 @@ class Setup:
             seed: dict[Any, Any] = {self.loss.node: np.ones_like(self.loss.data)}
             with self._running(self.run), watched(self.run):
                 reached = backward(seed, None, retain_graph=True)
-                if not isinstance(model, Module):
+                if not isinstance(self.model, Module):
                     self._keep_used(set(reached))
                 self.gradients = self._named(reached)
                 node = self.predictions.node if isinstance(self.predictions, Tensor) else None
                 if node is not None and node in self.run.arrived:
                     start = backward(seed, [node], retain_graph=True)
                     self.through_predictions = self._named(backward(start, None, retain_graph=True))
-        self.after = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
+        self.after |= {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
         self.start.restore()
         self.start = Snapshot(self.found, self.inputs, self.targets)
 

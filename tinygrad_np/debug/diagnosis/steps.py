@@ -146,6 +146,13 @@ def fails(setup: Setup) -> Told:
     return at(setup, run), message, "fix this first"
 
 
+def evaluation_fails(setup: Setup) -> Told:
+    run = setup.evaluation
+    if run is None or run.error is None:
+        return None
+    return f"evaluate, {run.line}", f"{type(run.error).__name__}: {run.error}", "fix this first"
+
+
 def at(setup: Setup, run: Run) -> str:
     """The user's own step, and the line that failed."""
     return f"train_step, {run.line}" if run.line else setup.at_step
