@@ -313,7 +313,7 @@ def test_under_its_module_s_row_a_module_is_not_named_in_full_again(step):
     with debug.profile() as profile:
         step()
     names = [line[:20].rstrip() for line in profile.table("module").splitlines()]
-    assert names[2:4] == ["Network", "  layers"]
+    assert names[names.index("Network") + 1] == "  layers"
     assert {"    0", "    1", "    2"} <= set(names)
 
 
