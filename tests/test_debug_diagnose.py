@@ -1,12 +1,15 @@
 """`debug.diagnose`: each planted bug is named first and at its place, and nothing is said of healthy set-ups."""
 
 import gc
+import inspect
+import re
 import weakref
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zoo_of_bugs as zoo
 
 from tinygrad_np import Tensor, data, debug, functional, nn, no_grad, optim, visualize
 from tinygrad_np.debug.diagnosis import diagnose
@@ -1017,7 +1020,7 @@ def a_step_that_clears_before_it_moves(w):
     return model, functional.cross_entropy, w.classes(), optimizer, step
 
 
-@bug("overfit", "targets")
+@bug("targets", "targets")
 def equal_rows_with_different_labels(w):
     x, y = w.classes()
     return w.network(20, 32, 5), functional.cross_entropy, (np.repeat(x[:8], 8, axis=0), y)
@@ -1125,7 +1128,39 @@ def test_an_error_in_the_own_step_is_a_finding():
         raise KeyError("rate")
 
     finding = diagnose(World().network(20, 5), functional.cross_entropy, World().classes(), None, step).findings[0]
-    assert (finding.place, finding.message) == ("train_step", "KeyError: 'rate'")
+    line = step.__code__.co_firstlineno + 1
+    assert (finding.place, finding.message) == (f"train_step, {Path(__file__).name}:{line}", "KeyError: 'rate'")
+
+
+def test_an_error_in_the_own_evaluation_is_a_finding_at_its_line():
+    def evaluate(x, y):
+        return y.accuracy
+
+    model = World().network(20, 5)
+    finding = diagnose(model, functional.cross_entropy, World().classes(), evaluate=evaluate).findings[0]
+    assert finding.place == f"evaluate, {Path(__file__).name}:{evaluate.__code__.co_firstlineno + 1}"
+    assert "AttributeError" in finding.message
+
+
+def test_what_is_not_learned_is_told_as_it_was_measured():
+    message = diagnose(*a_linear_model_of_exclusive_or(World())).findings[0].message
+    assert re.match(r"the loss fell from [\d.]+ to [\d.]+ in 300 steps of Adam on \d+ rows of the batch", message)
+    assert "cannot" not in message
+
+
+def test_a_gradient_that_is_not_finite_is_told_in_the_words_of_detect_anomaly():
+    program = zoo.the_length_of_a_bias_of_zeros()
+    message = diagnose(**program).findings[0].message
+    assert message.startswith("the derivative of sqrt at ")
+    assert "likely cause: the derivative at 0 is infinite" in message
+
+
+def test_the_variables_of_plain_functions_are_afterwards_as_before():
+    program = zoo.parameters_made_anew_in_a_dict()
+    held = inspect.getclosurevars(program["model"]).nonlocals["p"]
+    before = {name: (tensor, tensor.data.copy()) for name, tensor in held.items()}
+    diagnose(**program)
+    assert all(held[name] is tensor and np.array_equal(tensor.data, data) for name, (tensor, data) in before.items())
 
 
 def test_a_loss_that_is_nan_is_traced_to_the_call_that_made_it():
@@ -1204,6 +1239,8 @@ def test_an_interrupt_leaves_everything_as_before():
 
     with pytest.raises(KeyboardInterrupt):
         diagnose(model, functional.cross_entropy, batch, optimizer, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        diagnose(model, lambda p, y: interrupted(*batch), batch, optimizer)
     after = everything(model, optimizer)
     assert all(np.array_equal(before[key], after[key]) for key in before)
     y = np.exp(Tensor(1.0, requires_grad=True))
@@ -1257,8 +1294,8 @@ def test_what_a_model_learns_with_but_does_not_find_is_an_error():
     model = Hiding(World())
     for optimizer in (None, optim.Adam(model.parameters())):
         findings = diagnose(model, functional.cross_entropy, World().classes(), optimizer).findings
-        assert [(finding.check, finding.severity) for finding in findings] == [("parameters", "error")] * 2
-        assert "uses a Tensor of shape (8, 20) that requires grad, but is no parameter" in findings[0].message
+        assert [(finding.check, finding.severity) for finding in findings] == [("parameters", "error")]
+        assert "uses Tensors of shape (8, 20), (8,) that require grad, but are no parameters" in findings[0].message
     model.layer = model.hidden.__self__
     assert not diagnose(model, functional.cross_entropy, World().classes()).findings
 
@@ -1309,7 +1346,7 @@ def test_models_with_several_outputs_and_targets_of_any_kind_are_examined():
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ((functional.relu, functional.mse_loss, (1, 2)), ArgumentTypeError),
+        (("relu", functional.mse_loss, (1, 2)), ArgumentTypeError),
         ((nn.Linear(2, 1), 3, (1, 2)), ArgumentTypeError),
         ((nn.Linear(2, 1), functional.mse_loss, np.zeros(2)), ArgumentError),
         ((nn.Linear(2, 1), functional.mse_loss, (1, 2), "adam"), ArgumentTypeError),
@@ -1318,3 +1355,18 @@ def test_models_with_several_outputs_and_targets_of_any_kind_are_examined():
 def test_arguments_that_make_no_sense_are_refused(arguments, error):
     with pytest.raises(error):
         diagnose(*arguments)
+
+
+# The zoo
+
+
+@pytest.mark.parametrize(("program", "check", "places"), zoo.BUGS, ids=lambda value: getattr(value, "__name__", ""))
+def test_the_bug_in_a_program_is_named_first_and_at_its_place(program, check, places):
+    first = diagnose(**program()).findings[0]
+    assert first.check == check
+    assert all(place in first.place for place in places)
+
+
+@pytest.mark.parametrize("program", zoo.HEALTHY, ids=name)
+def test_nothing_is_found_in_a_healthy_program(program):
+    assert not diagnose(**program()).findings

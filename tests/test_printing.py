@@ -49,11 +49,12 @@ def test_what_can_be_seen_is_unchanged(text):
 
 
 def test_tables_show_names():
-    assert_shown(str(debug.summary(Named(), (1, 3))))
-    assert_shown(str(debug.summary(nn.Sequential(nn.Linear(3, 2), Foreign()), (1, 3))))
+    start = SHOWN[:5]  # a long name loses its middle
+    assert_shown(str(debug.summary(Named(), (1, 3))), start)
+    assert_shown(str(debug.summary(nn.Sequential(nn.Linear(3, 2), Foreign()), (1, 3))), start)
     with debug.profile() as profile:
         Named()(np.ones((1, 3), np.float32)).sum().backward()
-    assert_shown(profile.table(by="module"))
+    assert_shown(profile.table(by="module"), start)
 
 
 def test_a_table_stays_aligned_and_has_a_line_for_each_row():

@@ -82,7 +82,8 @@ class Watch(Protocol):
     """An observer, notified of each recorded call and of each derivative; `debug` has some.
 
     One that has a method `ran(call, backward, seconds, taken)` is notified of the calls of compiled programs too. While
-    another watches, compiled functions are not run as programs.
+    another watches, compiled functions are not run as programs. One that has `stepped(optimizer, place, seconds)` is
+    notified of the steps of optimizers.
     """
 
     def recorded(self, node: Any, seconds: float) -> None:

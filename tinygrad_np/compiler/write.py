@@ -257,11 +257,6 @@ def definition(function: Any) -> Any:
     return node
 
 
-@functools.lru_cache(maxsize=100)
-def parsed(text: str) -> ast.Module:
-    return ast.parse(text)
-
-
 def identifier(name: str) -> str:
     word = re.sub(r"\W", "_", name).strip("_") or "value"
     return f"{word}_" if keyword.iskeyword(word) else f"p{word}" if word[0].isdigit() else word

@@ -22,11 +22,12 @@ import numpy as np
 
 from tinygrad_np.debug.messages import derivative_error, gradient_error, overwritten_error, value_error, within
 from tinygrad_np.debug.places import note_line
-from tinygrad_np.debug.statistics import arrays, floats, has_nan, is_finite, visible
+from tinygrad_np.debug.statistics import floats, has_nan, is_finite, visible
 from tinygrad_np.derivatives.table import LEAF, Parts
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.recording import Context, Scope, watching
 from tinygrad_np.tensor import Tensor
+from tinygrad_np.writes import matters, saved
 
 __all__ = ["detect_anomaly"]
 
@@ -202,13 +203,8 @@ def origin(node: Node) -> Node:
     return min((node for node in found if node.rule.name not in BOOKKEEPING), key=attrgetter("number"), default=node)
 
 
-def saved(node: Node) -> list[np.ndarray]:
-    """The arrays that a call took and made."""
-    return arrays([*(node.args or ()), node.out])
-
-
 def checksum(array: np.ndarray) -> int:
-    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data)
+    return zlib.crc32(np.ascontiguousarray(array).view(np.uint8).data) if array.dtype.kind in "biufc" else 0
 
 
 def check_not_overwritten(node: Node, gradient: Any) -> None:
@@ -219,33 +215,3 @@ def check_not_overwritten(node: Node, gradient: Any) -> None:
     for array, number in zip(saved(node), checksums, strict=True):
         if checksum(array) != number and matters(node, gradient, array):
             raise overwritten_error(node, array)
-
-
-def matters(node: Node, gradient: Any, array: np.ndarray) -> bool:
-    """Whether the call's derivatives depend on the values in one of its arrays: do they differ for two fillings?"""
-    results = []
-    for number in (-1.5, 0.5):
-        other = np.full_like(array, number, subok=False)
-        try:
-            results.append(derivatives(node, gradient, array, other))
-        except Exception:  # other values are impossible, as for an index or a matrix to be inverted
-            return True
-    return not all(np.array_equal(one, two) for one, two in zip(*results, strict=True))
-
-
-def derivatives(node: Node, gradient: Any, array: np.ndarray, other: np.ndarray) -> list[np.ndarray]:
-    """The call's contributions to all gradients, computed with `other` in place of the saved `array`."""
-    args, out = replaced(list(node.args or ()), array, other), replaced(node.out, array, other)
-    return [
-        part
-        for parent, vjp in zip(node.parents, node.rule.vjps, strict=False)
-        if parent is not None and vjp is not None
-        for part in floats(plain(vjp(gradient, out, *args, **node.kwargs)))
-    ]
-
-
-def replaced(value: Any, array: np.ndarray, other: np.ndarray) -> Any:
-    if isinstance(value, (list, tuple)):
-        items = (replaced(item, array, other) for item in value)
-        return list(items) if isinstance(value, list) else tuple(items)
-    return other if value is array else value

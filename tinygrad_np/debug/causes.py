@@ -186,6 +186,12 @@ def outside(condition: Callable[..., Any], domain: str) -> list[Cause]:
 
 DIVISION = [
     Cause(
+        lambda out, x, y: y == 0,
+        "division by a standard deviation of 0, that of elements which are all equal",
+        "divide by np.maximum(std, 1e-6), or leave out the columns that are constant",
+        after="std",
+    ),
+    Cause(
         lambda out, x, y: (y == 0) & (x == 0),
         "0 / 0; exp rounds to 0 where its argument is very negative, and so does the sum of such terms",
         HAND_WRITTEN,
@@ -257,6 +263,13 @@ OF_VALUES: dict[str, Sequence[Cause]] = {
         )
     ],
     "divide": DIVISION,
+    "multiply": [
+        Cause(
+            lambda out, x, y: ((x == 0) & np.isneginf(y)) | (np.isneginf(x) & (y == 0)),
+            "0 * -inf, as in p * log(p) where p is 0",
+            "make the logarithm's argument safe: p * np.log(np.where(p > 0, p, 1)) is 0 there, as is the limit",
+        )
+    ],
     "reciprocal": [
         Cause(
             lambda out, x: x == 0,

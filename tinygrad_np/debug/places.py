@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from itertools import pairwise
@@ -15,9 +16,9 @@ from tinygrad_np.engine import Node
 from tinygrad_np.recording import Scope
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["calls", "line", "module_path", "note_line", "parameter_name"]
+__all__ = ["NOT_THE_USERS", "calls", "line", "module_path", "note_line", "parameter_name"]
 
-NOT_THE_USERS = (f"{Path(__file__).parents[1]}{os.sep}", f"{Path(np.__file__).parent}{os.sep}")
+NOT_THE_USERS = (f"{Path(__file__).parents[1]}{os.sep}", f"{Path(np.__file__).parent}{os.sep}", functools.__file__)
 
 
 def line() -> str:

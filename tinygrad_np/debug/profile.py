@@ -23,7 +23,7 @@ from tinygrad_np.tensor import Tensor
 
 __all__ = ["Cost", "Profile", "owners", "profile"]
 
-OTHER = "other: Python, unrecorded calls, optimizer"
+OTHER = "other: Python, unrecorded"
 
 
 def profile() -> Context[Profile]:
@@ -35,10 +35,11 @@ def profile() -> Context[Profile]:
 
     Time is counted once. Forward is the time of the recorded NumPy calls, and backward that of their derivatives; with
     `create_graph=True` the calls that a derivative consists of are recorded too, and count as forward calls of their
-    own. The rest of the time is in the row "other": Python between the calls, calls that are not recorded, such as
-    those of data loading and the optimizer, and the profiler itself. The profiler takes about 25 us for each recorded
-    call and its derivatives, some 10% of a training step of a 784-128-10 network at batch 128. Do not combine it with
-    `detect_anomaly` or `trace`, which distort the times. Of a compiled function the rows are the calls of its program.
+    own. A step of an optimizer has a row of its own, such as "Adam.step". The rest of the time is in the row "other":
+    Python between the calls, calls that are not recorded, such as those of data loading, and the profiler itself. The
+    profiler takes about 25 us for each recorded call and its derivatives, some 10% of a training step of a
+    784-128-10 network at batch 128. Do not combine it with `detect_anomaly` or `trace`, which distort the times. Of
+    a compiled function the rows are the calls of its program.
 
     Memory is that of the arrays that calls and derivatives return, except those that share it with an argument. It
     counts what was newly allocated, not what was in use at any one time.
@@ -48,12 +49,12 @@ def profile() -> Context[Profile]:
     >>> with debug.profile() as profile:
     ...     np.exp(x).backward([1.0, 1.0])
     >>> print(profile)
-    operation                                   calls  forward  backward      time  bytes   share
-    ------------------------------------------...
-    exp                                             1  ...                            32 B  ...%
-    other: Python, unrecorded calls, optimizer      -        -         -  ...            -  ...%
-    ------------------------------------------...
-    total                                           1  ...                            32 B 100.0%
+    operation                  calls  forward  backward      time  bytes   share
+    -----------------------------------------...
+    exp                            1  ...                            32 B  ...%
+    other: Python, unrecorded      -        -         -  ...            -  ...%
+    -----------------------------------------...
+    total                          1  ...                            32 B 100.0%
     """
     return Context(_profiling)
 
@@ -70,7 +71,7 @@ def _profiling() -> Iterator[Profile]:
 
 @dataclass(slots=True)
 class Cost:
-    """What some calls and their derivatives took.
+    """What some calls and their derivatives, or an optimizer's steps, took.
 
     Attributes:
         name: the operation; or the module, after the class of the outermost one, as in "MnistMLP.layers.0"; or the
@@ -78,7 +79,7 @@ class Cost:
         calls: how many there were.
         forward_seconds, forward_bytes: the time of the calls, and the new memory of their results.
         backward_seconds, backward_bytes: the same for their derivatives.
-        seconds: the time of both.
+        seconds: the time of both, or of the steps.
         share: that time as a fraction, from 0 to 1, of the time of the whole profile.
     """
 
@@ -232,6 +233,13 @@ class Profile:
         self._counted = perf_counter()
         self._clock += seconds + self._counted - now
 
+    def stepped(self, optimizer: Any, place: str, seconds: float) -> None:
+        """An optimizer took a step."""
+        cost = self._costs.setdefault((f"{type(optimizer).__name__}.step", "optimizer", place), Cost(""))
+        cost.calls += 1
+        cost.seconds += seconds
+        self._counted = perf_counter()
+
     def reached(self, node: Node, gradient: Any) -> None:
         self._programs = False
         self._known = owners(gradient.values() if isinstance(gradient, Parts) else [gradient])
@@ -305,10 +313,8 @@ def _new_memory(value: Any, known: Container[int]) -> int:
 def _cells(row: Cost, by: str) -> list[str]:
     """The cells of a row of the table."""
     name = row.name
-    if by == "module" and "." in name:
-        name = "  " * name.count(".") + name.partition(".")[2]
-    if len(name) > len(OTHER):
-        name = f"...{name[3 - len(OTHER) :]}"
+    if by == "module":  # under the row of the module that holds it
+        name = "  " * name.count(".") + name.rpartition(".")[2]
     return [
         name,
         str(row.calls or "-"),

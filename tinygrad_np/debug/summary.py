@@ -17,6 +17,7 @@ import numpy as np
 from tinygrad_np import functional
 from tinygrad_np.arguments import DTypeLike
 from tinygrad_np.debug.profile import owners
+from tinygrad_np.debug.state import Found, Snapshot
 from tinygrad_np.debug.tables import aligned, in_bytes, in_html
 from tinygrad_np.derivatives.products import index_lists
 from tinygrad_np.derivatives.table import LEAF, RULES, Rule, known
@@ -63,14 +64,14 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLik
 
     >>> from tinygrad_np import nn
     >>> summary(nn.Sequential(nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10)), (32, 784))
-    module                 output shape  parameters  multiply-adds  activations
-    ---------------------------------------------------------------------------
-    Sequential                 (32, 10)           -              -            -
-      0  Linear(784, 128)     (32, 128)     100,480      3,211,264      16.4 kB
-      1  ReLU()               (32, 128)           -              -      16.4 kB
-      2  Linear(128, 10)       (32, 10)       1,290         40,960       1.3 kB
-    ---------------------------------------------------------------------------
-    total                                   101,770      3,252,224      34.0 kB
+    module                 output shape  parameters  mult-adds  activations
+    -----------------------------------------------------------------------
+    Sequential                 (32, 10)           -          -            -
+      0  Linear(784, 128)     (32, 128)     100,480  3,211,264      16.4 kB
+      1  ReLU()               (32, 128)           -          -      16.4 kB
+      2  Linear(128, 10)       (32, 10)       1,290     40,960       1.3 kB
+    -----------------------------------------------------------------------
+    total                                   101,770  3,252,224      34.0 kB
     <BLANKLINE>
     for an input of shape (32, 784) float32; the parameters take 407.1 kB
     """
@@ -160,9 +161,16 @@ class Summary:
         return in_html(*self._table(), caption=self._about())
 
     def _table(self) -> tuple[list[list[str]], ...]:
-        header = ["module", "output shape", "parameters", "multiply-adds", "activations"]
+        header = ["module", "output shape", "parameters", "mult-adds", "activations"]
         total = ["total", "", *_numbers(self.parameters, self.frozen, 0, self.multiply_adds, self.activation_bytes)]
-        return [header], list(map(_cells, self.rows)), [total]
+        above: list[str] = []  # the names of the rows that a row stands under
+        cells = []
+        for row in self.rows:
+            above[row.depth :] = [row.name]
+            holder = above[row.depth - 1] if row.depth else ""
+            name = row.name.removeprefix(f"{holder}.") if holder else row.name
+            cells.append(_cells(row, name))
+        return [header], cells, [total]
 
     def _about(self) -> str:
         """What is below the table."""
@@ -171,10 +179,10 @@ class Summary:
         return text + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}" * bool(self.unfound)
 
 
-def _cells(row: Layer) -> list[str]:
+def _cells(row: Layer, name: str) -> list[str]:
     shapes = "not called" if row.output_shapes is None else _joined(row.output_shapes)
     return [
-        "  ".join(filter(None, ("  " * row.depth + row.name, row.kind))),
+        "  ".join(filter(None, ("  " * row.depth + name, row.kind))),
         shapes,
         *_numbers(row.parameters, row.frozen, row.shared, row.multiply_adds, row.activation_bytes),
     ]
@@ -210,25 +218,14 @@ def _shapes(given: Any) -> list[Shape]:
 @contextlib.contextmanager
 def _unchanged(model: Module) -> Iterator[None]:
     """Record calls without notifying watches; afterwards restore the model and the recording state."""
-    modules = list(model.modules())
-    attributes = [dict(vars(module)) for module in modules]
-    arrays = [(array, array.copy()) for array in model.state_dict().values() if array.flags.writeable]
-    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
-    found = [value for saved in attributes for value in saved.values() if isinstance(value, np.random.Generator)]
-    generators = [(generator, generator.bit_generator.state) for generator in found]
+    found = Found()
+    found.look("", model)
+    before = Snapshot(found)
     try:
         with isolated():
             yield
     finally:
-        for module, saved in zip(modules, attributes, strict=True):
-            vars(module).clear()
-            vars(module).update(saved)
-        for array, copy in arrays:
-            array[...] = copy
-        for parameter in frozen:
-            parameter.requires_grad = False
-        for generator, state in generators:
-            generator.bit_generator.state = state
+        before.restore()
 
 
 def _arrays(out: Any) -> list[Any]:

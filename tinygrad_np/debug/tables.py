@@ -17,7 +17,8 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
         blocks: each a sequence of rows; every row is a sequence of as many cells.
 
     Returns:
-        The table, without a line break at its end. Control characters in cells are shown as escapes.
+        The table, without a line break at its end. Control characters in cells are shown as escapes. What is long in
+        the first column loses its middle, so that the table is not wider than a terminal of 80 characters.
 
     >>> print(aligned([["module", "calls"]], [["layers.0", "1"], ["layers.2", "12"]]))
     module    calls
@@ -27,13 +28,23 @@ def aligned(*blocks: Sequence[Sequence[str]]) -> str:
     """
     blocks = tuple([[printable(cell).replace("\n", "\\n") for cell in row] for row in block] for block in blocks)
     widths = [max(map(len, column)) for column in zip(*(row for block in blocks for row in block), strict=True)]
+    widths[0] = min(widths[0], max(80 - sum(widths[1:]) - 2 * len(widths[1:]), 16))
     rule = "-" * (sum(widths) + 2 * (len(widths) - 1))
 
     def line(row: Sequence[str]) -> str:
-        first, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        return "  ".join([row[0].ljust(len(first)), *others]).rstrip()
+        _, *others = (cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        return "  ".join([_shortened(row[0], widths[0]).ljust(widths[0]), *others]).rstrip()
 
     return f"\n{rule}\n".join("\n".join(map(line, block)) for block in blocks)
+
+
+def _shortened(text: str, width: int) -> str:
+    """The text with its middle left out if it is too long; an indentation stays."""
+    if len(text) <= width:
+        return text
+    indent = text[: len(text) - len(text.lstrip())]
+    head = len(indent) + (width - len(indent) - 3) // 3
+    return f"{text[:head]}...{text[len(text) - width + head + 3 :]}"
 
 
 def in_html(*blocks: Sequence[Sequence[str]], caption: str = "") -> str:

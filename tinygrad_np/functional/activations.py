@@ -12,6 +12,7 @@ from tinygrad_np.derivatives.elementwise import in_single, logistic, masked
 from tinygrad_np.derivatives.reductions import spread
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.functional.arrays import Array, like, real_array
+from tinygrad_np.recording import composed
 
 __all__ = [
     "below_maximum",

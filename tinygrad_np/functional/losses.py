@@ -190,7 +190,7 @@ def _cross_entropy_vjp(g: Any, out: Any, logits: Any, target: Any, smoothing: fl
 
 @differentiable(_cross_entropy_vjp, None, residuals=True)
 def _cross_entropy(logits: Any, target: Any, smoothing: float = 0.0) -> Any:
-    """The loss for class target; and softmax(logits) minus the smoothed target, for the derivative."""
+    """The loss for class indices; and softmax(logits) minus the smoothed target, for the derivative."""
     # With the classes along the first axis, NumPy reduces over them a whole row of the batch at a time.
     x = logits.T.astype(logits.dtype if logits.dtype.char in "fd" else np.result_type(logits, np.float32), order="C")
     at = target, np.arange(len(target))

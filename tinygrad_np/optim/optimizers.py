@@ -12,11 +12,13 @@ import inspect
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tinygrad_np import recording
 from tinygrad_np.arguments import ArrayLike, number, require
 from tinygrad_np.errors import (
     ArgumentError,
@@ -176,13 +178,17 @@ class Optimizer(ABC):
             ShapeError: a parameter has another shape than when the optimizer was made.
             DTypeError: a parameter has another dtype than when the optimizer was made.
         """
-        by = (f"{type(self).__name__}.step()", *users_line())
+        line, started = users_line(), perf_counter()
+        by = (f"{type(self).__name__}.step()", *line)
         updated = [Optimizer._walk(group, by) for group in self._groups or [self]]
         if not any(updated) and all(parameter.grad is None for parameter in self.params):
             warn(
                 "none of the parameters has a gradient, so this step changes nothing; call backward() before it, after "
                 "zero_grad(). If the model was copied, or its parameters replaced, make an optimizer for the new ones"
             )
+        for watch in recording.state.get().watches:
+            if hasattr(watch, "stepped"):
+                watch.stepped(self, f"{line[0]}:{line[1]}", perf_counter() - started)
 
     def _walk(self, by: tuple[Any, ...]) -> bool:
         """Update every parameter that has a gradient, and say whether there is any; `by` says who does."""

@@ -1,105 +1,182 @@
 """`diagnose`: examine a training set-up with one call.
 
-A network with a mistake in it seldom fails; it trains, only worse. Each check looks for one of the most common
-mistakes: it is a small function, in the file of its family, that looks at what one forward and backward pass showed and
-yields findings. Here the checks are put in order, causes before consequences.
+A network with a mistake in it seldom fails; it trains, only worse. Each row of the table below is a check for one of
+the most common mistakes: a function from what was measured to the place, the facts and the remedy, or to nothing. The
+order of the rows is the order in which findings are named, causes before symptoms.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from tinygrad_np.debug.diagnosis import data, gradients, loss, overfit, running, softmax, training, units
-from tinygrad_np.debug.diagnosis.report import SEVERITIES, Diagnosis, Finding
-from tinygrad_np.debug.diagnosis.setup import Setup, Snapshot, array_of
+from tinygrad_np.debug.diagnosis import data, loss, network, steps
+from tinygrad_np.debug.diagnosis.measure import Setup, array_of
+from tinygrad_np.debug.diagnosis.report import SEVERITIES, Diagnosis, Finding, Told
 from tinygrad_np.debug.places import line
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
+from tinygrad_np.recording import isolated
 
-__all__ = ["diagnose"]
+__all__ = ["CHECKS", "Check", "diagnose"]
 
-# Causes before consequences: findings of one severity are reported in this order.
-CHECKS: tuple[Callable[[Setup], Iterable[Finding]], ...] = (
-    running.runs,
-    running.finite,
-    running.history,
-    loss.broadcast,
-    softmax.softmax,
-    gradients.missing,
-    gradients.unfound,
-    training.optimizer,
-    data.scale,
-    data.contradictions,
-    gradients.symmetry,
-    units.dead,
-    units.saturated,
-    gradients.exploding,
-    gradients.zero,
-    gradients.vanishing,
-    loss.value,
-    data.float64,
-    data.target_scale,
+
+class Check(NamedTuple):
+    """A row of the table.
+
+    Attributes:
+        name, severity: of its finding.
+        find: from the measurements to the place, the message and the remedy; or to None.
+        source: where the rule comes from.
+    """
+
+    name: str
+    severity: str
+    find: Callable[[Setup], Told]
+    source: str
+
+
+BACKPROP = 'LeCun et al., "Efficient BackProp" (1998), section 4.3'
+CHAIN_RULE = "the chain rule: what the loss does not depend on has no gradient"
+CS231N = 'CS231n, "Neural networks part 3", sanity checks'
+DROPOUT = 'Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014)'
+ERROR = "the error that was raised"
+GLOROT = 'Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010)'
+GOODFELLOW = "Goodfellow, Bengio & Courville, Deep Learning (2016)"
+HISTORY = "Tensor: only what NumPy functions and operators compute from it keeps its history"
+IEEE = "IEEE 754: what is computed from NaN is NaN"
+MODES = "nn.Module.train and eval: Ioffe & Szegedy (2015), Srivastava et al. (2014)"
+NUMPY = "NumPy's broadcasting rules"
+OPTIMIZER = "Optimizer: step() updates the parameters it was given, and those only"
+PASCANU = 'Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2'
+RECIPE = 'Karpathy, "A recipe for training neural networks" (2019)'
+SOFTMAX = f"{GOODFELLOW}, section 6.2.2.3"
+UPDATES = 'CS231n, "Neural networks part 3", "Ratio of weights:updates": about 1e-3'
+
+ALWAYS = (
+    Check("finite", "error", data.non_finite, IEEE),
+    Check("broadcast", "error", loss.shapes, ERROR),
+    Check("labels", "error", loss.labels, ERROR),
+    Check("runs", "error", loss.fails, ERROR),
+    Check("finite", "error", loss.parameters_not_finite, IEEE),
+    Check(
+        "overwritten", "error", data.overwritten, "NumPy: x += y and x[...] = y write to the array that all others see"
+    ),
 )
-TRIALS: tuple[Callable[[Setup, Snapshot], Iterable[Finding]], ...] = (training.steps, overfit.overfit)
-
-# What each finding explains, and what is therefore not reported as well.
-UNTRAINABLE = {"zero gradient", "vanishing gradient", "exploding gradient", "loss", "update", "overfit"}
-CONSEQUENCES = {
-    "finite": UNTRAINABLE | {"dead units", "saturated units", "symmetry"},
-    "broadcast": {"loss", "update", "exploding gradient", "overfit"},
-    "softmax": {
-        "finite",
-        "loss",
-        "exploding gradient",
-        "update",
-        "zero gradient",
-        "vanishing gradient",
-        "saturated units",
-        "overfit",
-    },
-    "inputs": UNTRAINABLE | {"finite", "dead units", "saturated units", "targets", "symmetry"},
-    "symmetry": UNTRAINABLE | {"dead units"},
-    "dead units": UNTRAINABLE,
-    "saturated units": UNTRAINABLE,
-    "zero gradient": {"vanishing gradient", "update", "overfit"},
-    "vanishing gradient": {"update", "overfit"},
-    "exploding gradient": UNTRAINABLE - {"exploding gradient"},
-    "loss": {"update", "overfit"},
-    "targets": {"loss", "exploding gradient", "update", "overfit"},
-}
+WITH_A_LOSS = (
+    Check("overwritten", "error", data.results_overwritten, HISTORY),
+    Check("gradient", "error", loss.frozen_model, HISTORY),
+    Check("gradient", "error", loss.no_history, HISTORY),
+    Check("gradient", "error", loss.many_numbers, "Tensor.backward"),
+    Check("gradient", "error", loss.not_predictions, CHAIN_RULE),
+    Check("softmax", "error", loss.log_of_scores, SOFTMAX),
+    Check("finite", "error", loss.anomaly, "debug.detect_anomaly"),
+    Check("broadcast", "error", loss.stretched, NUMPY),
+    Check("broadcast", "error", loss.picked, "NumPy's indexing"),
+    Check("softmax", "error", loss.softmax_first, SOFTMAX),
+    Check("softmax", "error", loss.softmax_over_rows, SOFTMAX),
+    Check("softmax", "warning", loss.bounded, SOFTMAX),
+    Check("softmax", "error", loss.log_missing, SOFTMAX),
+    Check("loss", "error", loss.wrong_sign, CS231N),
+)
+CAUSES = (
+    Check("gradient", "error", network.detached, CHAIN_RULE),
+    Check("gradient", "error", network.unrecorded, CHAIN_RULE),
+    Check("gradient", "error", network.unused, CHAIN_RULE),
+    Check(
+        "parameters", "error", network.unfound, "Module: parameters() finds what is assigned to attributes of modules"
+    ),
+    Check("graph", "error", steps.grows, "a Tensor keeps its history, and so the calls of its step"),
+    Check("parameters", "error", steps.replaces, OPTIMIZER),
+    Check("runs", "error", steps.fails, ERROR),
+    Check("runs", "error", steps.evaluation_fails, ERROR),
+    Check("optimizer", "error", steps.not_held, OPTIMIZER),
+    Check("mode", "error", steps.training_in_evaluation, MODES),
+    Check("mode", "error", steps.evaluating_in_training, MODES),
+    Check("mode", "warning", steps.dropping_in_evaluation, MODES),
+    Check("dropout", "warning", network.drops_most, DROPOUT),
+    Check("clearing", "error", steps.uncleared, "Tensor.backward: gradients are added to what .grad holds"),
+    Check("update", "error", steps.moves_nothing, OPTIMIZER),
+    Check("optimizer", "error", steps.moves_all, OPTIMIZER),
+    Check("update", "error", steps.goes_uphill, UPDATES),
+    Check("inputs", "error", data.equal_rows, BACKPROP),
+    Check("one row", "error", data.one_row, 'Ioffe & Szegedy, "Batch normalization" (2015)'),
+    Check("inputs", "error", data.ignored, RECIPE + ', "input-independent baseline"'),
+    Check("inputs", "error", data.unscaled, BACKPROP),
+    Check("targets", "error", data.contradictions, RECIPE + ', "overfit one batch"'),
+    Check("targets", "warning", data.one_class, BACKPROP.replace("4.3", "4.2")),
+    Check("targets", "warning", data.target_scale, RECIPE + ', "init well"'),
+)
+NETWORK = (
+    Check("symmetry", "error", network.symmetry, f'{GOODFELLOW}, section 8.4: "break symmetry"'),
+    Check("dead units", "error", network.dead, 'Lu et al., "Dying ReLU and initialization" (2019)'),
+    Check("saturated units", "error", network.saturated, f"{GLOROT}, section 3"),
+    Check("penalty", "error", network.penalty, f"{GOODFELLOW}, section 7.1.1"),
+    Check("weight decay", "error", steps.weight_decay, f"{GOODFELLOW}, section 7.1.1"),
+    Check("loss", "warning", loss.wrong_factor, CS231N),
+    Check(
+        "linear", "warning", network.linear_twice, f"{GOODFELLOW}, section 6.1: a linear function of a linear function"
+    ),
+)
+SYMPTOMS = (
+    Check("exploding gradient", "error", network.exploding, PASCANU),
+    Check("zero gradient", "error", network.zero, CHAIN_RULE),
+    Check("zero gradient", "warning", network.zero_for_now, CHAIN_RULE),
+    Check("vanishing gradient", "error", network.vanishing, f"{GLOROT}, section 4.2"),
+    Check("loss", "error", loss.too_large, CS231N),
+    Check("exploding gradient", "error", network.huge, PASCANU),
+    Check("update", "error", steps.too_fast, UPDATES),
+    Check("finite", "error", steps.turns_infinite, "debug.detect_anomaly"),
+    Check("update", "error", steps.too_slow, UPDATES),
+    Check("overfit", "error", steps.not_learned, f"{RECIPE}; CS231n, part 3, sanity checks"),
+    Check("overfit", "note", steps.undecided, RECIPE),
+)
+ASIDE = (
+    Check("gradient", "note", network.frozen, "Tensor.requires_grad"),
+    Check("optimizer", "warning", steps.strangers, OPTIMIZER),
+    Check("float64", "warning", data.wide, "NumPy, NEP 50: float32 with float64 gives float64"),
+)
+CHECKS = (*ALWAYS, *WITH_A_LOSS, *CAUSES, *NETWORK, *SYMPTOMS, *ASIDE)
 
 
 def diagnose(
-    model: Module,
+    model: Callable[..., Any],
     loss_fn: Callable[[Any, Any], Any],
     batch: tuple[Any, Any],
     optimizer: Optimizer | None = None,
     train_step: Callable[[Any, Any], Any] | None = None,
+    evaluate: Callable[[Any, Any], Any] | None = None,
 ) -> Diagnosis:
     """Examine a training set-up, print a short report, worst first, and return it.
 
-    Each finding says where it is, what was measured, what to do, and where the rule comes from. Gradients that the
-    parameters hold are taken to be left over from the last training step. Afterwards everything is as before:
-    parameters, buffers, gradients, generators in modules, training mode and the optimizer.
+    Each finding says where it is, what was measured, what to do, and where the rule comes from. What a symptom such as
+    a gradient that vanishes may come from is examined first, by experiments where numbers alone do not tell: shorter
+    steps, other rows, a few rows learned by heart, a pass inside `detect_anomaly`. Symptoms are named if no cause was
+    found.
+
+    Gradients that the parameters hold are taken to be left over from the last training step. Afterwards everything is
+    as before: parameters, buffers, gradients, the batch, generators, training mode, the optimizer, and the variables,
+    lists and dicts that your functions refer to.
 
     Args:
-        model: called as model(inputs).
+        model: called as model(inputs): a module, or a function. A function's parameters are the Tensors that require
+            grad and that it refers to.
         loss_fn: any function or module, called as loss_fn(predictions, targets); returns a scalar Tensor.
         batch: the pair (inputs, targets), as in training; better 8 rows or more.
         optimizer: if given, the parameters that it holds and the size of its steps are examined as well.
-        train_step: if given, your own training step is examined: it is called three times as
-            train_step(inputs, targets). Pass the optimizer too, so that it is restored. Anything else that a step
-            changes, such as a schedule, stays changed.
+        train_step: if given, your own training step is examined: it is called several times as
+            train_step(inputs, targets).
+        evaluate: if given, your own evaluation, called as evaluate(inputs, targets): in which mode does it call the
+            model?
 
     Returns:
         The `Diagnosis`.
 
     Raises:
-        ArgumentTypeError: `model` is not a Module, `optimizer` is not an Optimizer, or a function is not callable.
+        ArgumentTypeError: `model` or another function is not callable, or `optimizer` is not an Optimizer.
         ArgumentError: `batch` is not a pair.
 
     >>> import numpy as np
@@ -108,54 +185,62 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 21 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 65 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
-    if not isinstance(model, Module):
-        raise ArgumentTypeError(f"diagnose examines an nn.Module, but got a {type(model).__name__}")
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")
-    for name, function in (("loss_fn", loss_fn), ("train_step", train_step or loss_fn)):
-        if not callable(function):
+    functions = {"model": model, "loss_fn": loss_fn, "train_step": train_step, "evaluate": evaluate}
+    for name, function in functions.items():
+        if not callable(function) and (function is not None or name in ("model", "loss_fn")):
             raise ArgumentTypeError(f"{name} must be a function, but is a {type(function).__name__}")
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
         raise ArgumentError("batch must be the pair (inputs, targets)")
-    setup = Setup(model, loss_fn, *batch, optimizer, train_step, line())
-    findings = _examine(setup)
-    explained = {check for finding in findings for check in CONSEQUENCES.get(finding.check, ())}
-    findings = [finding for finding in findings if finding.check not in explained]
+    home = line()
+    with isolated(), np.errstate(all="ignore"):
+        setup = Setup(model, loss_fn, (batch[0], batch[1]), optimizer, train_step, evaluate, home)
+        try:
+            setup.first_pass()
+            findings = examined(setup)
+        finally:
+            setup.start.restore()
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
-    diagnosis = Diagnosis(findings, f"{len(CHECKS) + len(TRIALS)} checks of {_description(setup)}")
+    diagnosis = Diagnosis(findings, f"{len(CHECKS)} checks of {description(setup)}")
     print(diagnosis)
     return diagnosis
 
 
-def _examine(setup: Setup) -> list[Finding]:
-    """Run all checks, causes before consequences."""
-    start = Snapshot(setup)
+def examined(setup: Setup) -> list[Finding]:
+    """The findings, in the order of the table: one symptom, if no cause was found."""
     findings: list[Finding] = []
-    try:
-        setup.run()
-        with np.errstate(all="ignore"):
-            for check in CHECKS:
-                findings += check(setup)
-            for trial in TRIALS:
-                start.restore()
-                if setup.gradients and (trial is training.steps or not _errors(findings)):
-                    findings += trial(setup, start)
-    finally:
-        start.restore()
+
+    def look(checks: tuple[Check, ...]) -> None:
+        for check in checks:
+            told = None if any(check.name == finding.check for finding in findings) else check.find(setup)
+            if told is not None:
+                findings.append(Finding(check.name, check.severity, *told, check.source))
+                if checks is SYMPTOMS:
+                    return
+
+    look(ALWAYS)
+    if not findings:
+        look(WITH_A_LOSS)
+        if setup.gradients and setup.finite:
+            look(CAUSES)
+            look(NETWORK if not findings else ())
+            look(SYMPTOMS if not findings else ())
+    look(ASIDE)
     return findings
 
 
-def _errors(findings: list[Finding]) -> list[Finding]:
-    return [finding for finding in findings if finding.severity == "error"]
-
-
-def _description(setup: Setup) -> str:
+def description(setup: Setup) -> str:
     """What was examined, in a few words: "MnistMLP (101,770 parameters, batch of 32, loss 2.3)"."""
     count = sum(parameter.size for parameter in setup.parameters.values())
-    rows = np.shape(array_of(setup.inputs))[:1]
-    parts = [f"{count:,} parameters", *(f"batch of {n}" for n in rows)]
+    parts = [f"{count:,} parameters", *(f"batch of {n}" for n in np.shape(array_of(setup.inputs))[:1])]
     if setup.loss_value is not None:
         parts.append(f"loss {setup.loss_value:.3g}")
-    return f"{type(setup.model).__name__} ({', '.join(parts)})"
+    name = (
+        type(setup.model).__name__
+        if isinstance(setup.model, Module)
+        else getattr(setup.model, "__name__", "a function")
+    )
+    return f"{name} ({', '.join(parts)})"

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 from tinygrad_np.printing import printable
 
-__all__ = ["SEVERITIES", "Diagnosis", "Finding"]
+__all__ = ["SEVERITIES", "Diagnosis", "Finding", "Told"]
+
+Told = tuple[str, str, str] | None
+"""What a check tells: the place, what was measured, and the remedy; or nothing."""
 
 SEVERITIES = ("error", "warning", "note")
 SHOWN = 6

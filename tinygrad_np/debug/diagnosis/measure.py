@@ -1,0 +1,707 @@
+"""What a diagnosis measures: one instrumented step, a run under anomaly detection, the user's own step, experiments.
+
+Nothing here judges. A check in another file reads these measurements and tells a finding, or nothing. What takes time
+is measured when the first check asks for it, and once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+import traceback
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tinygrad_np.debug.anomaly import checksum, detect_anomaly
+from tinygrad_np.debug.places import NOT_THE_USERS, note_line
+from tinygrad_np.debug.state import Found, Snapshot
+from tinygrad_np.debug.statistics import floats, visible
+from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.engine import Node, backward
+from tinygrad_np.errors import AnomalyError
+from tinygrad_np.nn import BatchNorm1d, Dropout, Module
+from tinygrad_np.optim import Adam, Optimizer
+from tinygrad_np.recording import isolated, state
+from tinygrad_np.tensor import Tensor
+
+__all__ = ["LINEAR", "Arrays", "Run", "Setup", "array_of", "joined", "norm", "probabilities"]
+
+LINEAR = ("linear", "matmul", "dot", "einsum")
+"""The functions that multiply by a weight matrix."""
+
+Arrays = dict[str, np.ndarray]
+
+
+class Call(NamedTuple):
+    """A call of one of the model's modules: its dotted name, what it returned, and whether it trained and recorded."""
+
+    name: str
+    output: Any
+    training: bool
+    recorded: bool
+
+
+class Notes(dict[str, Any]):
+    """The notes of a call, which tell by a weak reference whether the call is still kept."""
+
+    __slots__ = ("__weakref__",)
+
+
+@dataclass(eq=False)
+class Run:
+    """A watch, and what it saw.
+
+    Attributes:
+        nodes: the recorded calls, in order.
+        calls: of the modules, in the order in which they returned.
+        arrived: for each recorded call, the norm of the gradient with respect to its output.
+        blocked: where a gradient ended: a call that made zeros of a non-zero gradient, and the parent they were for.
+        checksums: of the results.
+        older: a call whose argument was computed before this run began; None if there is none.
+        error, line: what was raised, and the user's line that it came from.
+        failed: the name of the innermost module that it came from.
+    """
+
+    nodes: list[Node] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    arrived: dict[Node, float] = field(default_factory=dict)
+    blocked: list[tuple[Node, Node]] = field(default_factory=list)
+    checksums: dict[Node, int] = field(default_factory=dict)
+    older: Node | None = None
+    error: Exception | None = None
+    failed: str = ""
+    line: str = ""
+
+    def recorded(self, node: Node, seconds: float) -> None:
+        node.notes = Notes(node.notes or {})
+        note_line(node)
+        if self.nodes and any(
+            p is not None and p.rule is not LEAF and p.number < self.nodes[0].number for p in node.parents
+        ):
+            self.older = node
+        self.nodes.append(node)
+        if isinstance(node.out, np.ndarray):
+            self.checksums[node] = checksum(node.out)
+
+    def written(self) -> Node | None:
+        """The first call whose result was overwritten afterwards, unseen."""
+        return next((node for node, number in self.checksums.items() if checksum(node.out) != number), None)
+
+    def reached(self, node: Node, gradient: Any) -> None:
+        self.arrived[node] = math.hypot(*(norm(part) for part in floats(visible(node, gradient))), 0)
+
+    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
+        if self.arrived.get(node) and isinstance(contribution, np.ndarray) and not contribution.any():
+            self.blocked.append((node, parent))
+
+
+class Setup:
+    """The arguments of `diagnose`, and what one forward and backward pass showed.
+
+    Attributes:
+        modules: of the model, by their dotted names.
+        parameters: by their dotted names or, if the model is a plain function, by the names of its variables.
+        run: the pass; the model made the first `in_model` of its calls, and the loss the others.
+        predictions, loss: what the model and the loss function returned.
+        gradients: those of the parameters that one reached, by name.
+        after: copies of inputs and targets after the pass.
+        through_predictions: the part of them that came through the predictions: without penalties on the weights.
+        written: the first call whose result was overwritten afterwards, unseen; or None.
+        home: the line that called `diagnose`.
+    """
+
+    def __init__(
+        self,
+        model: Callable[..., Any],
+        loss_fn: Callable[[Any, Any], Any],
+        batch: tuple[Any, Any],
+        optimizer: Optimizer | None,
+        train_step: Callable[[Any, Any], Any] | None,
+        evaluate: Callable[[Any, Any], Any] | None,
+        home: str,
+    ) -> None:
+        self.model, self.loss_fn, self.optimizer = model, loss_fn, optimizer
+        self.inputs, self.targets = batch
+        self.train_step, self.evaluate, self.home = train_step, evaluate, home
+        self.found = found = Found()
+        found.look("", model)
+        self.modules = dict(found.modules)
+        found.look("loss", loss_fn)
+        self.parameters = dict(model.named_parameters() if isinstance(model, Module) else found.tensors)
+        self.known = {*self.parameters.values()}
+        for value in (train_step, evaluate, optimizer):
+            found.look("", value)
+        own = [o for o in found.optimizers if not {*self.parameters.values()}.isdisjoint(o.params)]
+        if optimizer is None and train_step is not None and len(own) == 1:
+            self.optimizer = own[0]
+        self.names = {parameter.node: name for name, parameter in self.parameters.items() if parameter.node}
+        self.run, self.in_model = Run(), 0
+        self.written: Node | None = None
+        self.predictions: Any = None
+        self.loss: Any = None
+        self.gradients: Arrays = {}
+        self.through_predictions: Arrays = {}
+        self.after: Arrays = {}
+        self.start = Snapshot(self.found, self.inputs, self.targets)
+
+    def first_pass(self) -> None:
+        """Run the model, the loss and the backward pass, and note what they do."""
+        with watched(self.run), self._running(self.run):
+            self.predictions = self.model(self.inputs)
+            self.in_model = len(self.run.nodes)
+            self.run.failed = ""
+            self.loss = self.loss_fn(self.predictions, self.targets)
+            self.written = self.run.written()
+        if self.run.error is not None:
+            self.in_model = self.in_model or len(self.run.nodes)
+        elif isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
+            seed: dict[Any, Any] = {self.loss.node: np.ones_like(self.loss.data)}
+            with self._running(self.run), watched(self.run):
+                reached = backward(seed, None, retain_graph=True)
+                if not isinstance(self.model, Module):
+                    self._keep_used(set(reached))
+                self.gradients = self._named(reached)
+                node = self.predictions.node if isinstance(self.predictions, Tensor) else None
+                if node is not None and node in self.run.arrived:
+                    start = backward(seed, [node], retain_graph=True)
+                    self.through_predictions = self._named(backward(start, None, retain_graph=True))
+        self.after |= {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
+        self.start.restore()
+        self.start = Snapshot(self.found, self.inputs, self.targets)
+
+    def _named(self, found: dict[Node, Any]) -> Arrays:
+        return {self.names[node]: found[node] for node in found if node in self.names}
+
+    def _keep_used(self, leaves: set[Node]) -> None:
+        """The parameters of a plain function: the Tensors that it has a gradient for."""
+        for node in sorted(leaves - set(self.names), key=lambda node: node.number):
+            tensor = Tensor(node.out)
+            tensor.node = node
+            name = node.name or f"parameter {len(self.parameters) + 1} of shape {node.out.shape}"
+            self.parameters[name] = self.found.tensors[name] = tensor
+        self.names = {tensor.node: name for name, tensor in self.parameters.items() if tensor.node}
+
+    @contextlib.contextmanager
+    def _running(self, run: Run) -> Iterator[None]:
+        """Note the calls of all modules, and an exception."""
+        own = {name: vars(module).get("forward") for name, module in self.modules.items()}
+        for name, module in self.modules.items():
+            vars(module)["forward"] = noting(run, name, module, module.forward)
+        try:
+            yield
+        except Exception as error:
+            run.line = line_of(error)
+            run.error = error.with_traceback(None)  # a traceback holds the frames, and so all of this
+        finally:
+            for name, module in self.modules.items():
+                vars(module).pop("forward", None)
+                if own[name] is not None:
+                    vars(module)["forward"] = own[name]
+
+    # What one pass showed
+
+    @property
+    def in_loss(self) -> list[Node]:
+        return self.run.nodes[self.in_model :]
+
+    @property
+    def output(self) -> np.ndarray | None:
+        """The predictions' array if they are a single array, else None."""
+        return array_of(self.predictions) if isinstance(self.predictions, (Tensor, np.ndarray)) else None
+
+    @property
+    def loss_value(self) -> float | None:
+        """The loss if it is a single real number, else None."""
+        loss = array_of(self.loss)
+        return float(loss.item()) if loss.size == 1 and loss.dtype.kind in "fiu" else None
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss and all gradients are finite."""
+        value = self.loss_value
+        return (value is None or math.isfinite(value)) and all(np.isfinite(g).all() for g in self.gradients.values())
+
+    @property
+    def layers(self) -> list[tuple[str, Node]]:
+        """The calls that multiply by a weight matrix of the model, and its name; each matrix once, in order."""
+        return [(name, nodes[0]) for name, nodes in self.products.items()]
+
+    @cached_property
+    def products(self) -> dict[str, list[Node]]:
+        """All of these calls, by the weight's name: a recurrent network multiplies by one matrix many times."""
+        found: dict[str, list[Node]] = {}
+        for node in self.run.nodes:
+            for parent in node.parents if node.rule.name in LINEAR else ():
+                name = self.names.get(parent)
+                if name is not None and self.parameters[name].ndim == 2:
+                    found.setdefault(name, []).append(node)
+        return found
+
+    @cached_property
+    def labels(self) -> np.ndarray | None:
+        """The class indices, of shape (N,), if this is a classification with predictions of shape (N, C); else None.
+
+        That is found out by trying: right and wrong probabilities must differ in their loss.
+        """
+        output, targets = self.output, array_of(self.targets)
+        if output is None or output.ndim != 2 or output.shape[1] < 2 or not output.size:
+            return None
+        labels = None
+        n, classes = output.shape
+        if (
+            targets.shape in ((n,), (n, 1))
+            and targets.dtype.kind in "iu"
+            and 0 <= targets.min() <= targets.max() < classes
+        ):
+            labels = targets.ravel()
+        elif targets.shape == output.shape and probabilities(targets):
+            labels = targets.argmax(axis=1)
+        if labels is None:
+            return None
+        right = np.where(np.arange(classes) == labels[:, None], 0.9, 0.1 / (classes - 1)).astype(output.dtype)
+        losses = [self.loss_of(p) for p in (right, np.roll(right, 1, axis=1))]
+        return None if math.isclose(*losses, rel_tol=1e-3) else labels
+
+    def loss_of(self, predictions: np.ndarray) -> float:
+        """The loss of other predictions; nan if there is none."""
+        return number(lambda: self.loss_fn(Tensor(predictions), self.targets))
+
+    def loss_now(self) -> float:
+        """The loss of the batch as the parameters are now; nan if there is none."""
+        return number(lambda: self.loss_fn(self.model(self.inputs), self.targets))
+
+    def backward(self, inputs: Any, targets: Any) -> tuple[float, Any]:
+        """Put the gradients of a batch into `.grad`, replacing earlier ones; returns the loss and the predictions."""
+        with watched(None):
+            predictions = self.model(inputs)
+            loss = self.loss_fn(predictions, targets)
+            self.clear()
+            loss.backward()
+        return float(loss.item()), predictions
+
+    # The parameters
+
+    def clear(self) -> None:
+        for parameter in self.parameters.values():
+            if parameter.requires_grad:
+                parameter.grad = None
+
+    def values(self) -> Arrays:
+        """Copies of the parameters' arrays; of a plain function's variables as they are now."""
+        now = self.now()
+        return {name: now.get(name, parameter).data.copy() for name, parameter in self.parameters.items()}
+
+    def now(self) -> dict[str, Tensor]:
+        """The parameters as they are now."""
+        if isinstance(self.model, Module):
+            return dict(self.model.named_parameters())
+        found = Found()
+        found.look("", self.model)
+        found.look("loss", self.loss_fn)
+        return found.tensors
+
+    def replaced(self) -> list[str]:
+        """The names of parameters that are other objects now; of a plain function: that are no parameters any more."""
+        now = self.now()
+        if isinstance(self.model, Module):
+            return [name for name, parameter in now.items() if self.parameters.get(name) is not parameter]
+        return [name for name in self.parameters if name not in now and self.parameters[name] in self.known]
+
+    def left(self) -> Arrays:
+        """Copies of the gradients that the parameters hold."""
+        return {name: p.grad.copy() for name, p in self.parameters.items() if p.grad is not None}
+
+    # Experiments
+
+    def tried(self, experiment: Callable[[], Any]) -> Any:
+        """What an experiment gives, watched by nobody, or the exception that it raises. All is as before afterwards."""
+        try:
+            with watched(None), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)
+                return experiment()
+        except Exception as error:
+            return error
+        finally:
+            self.start.restore()
+
+    def forward_pass(self) -> Any:
+        return self.loss_fn(self.model(self.inputs), self.targets)
+
+    @cached_property
+    def anomaly(self) -> AnomalyError | None:
+        """What `detect_anomaly` says of the pass."""
+
+        def both_passes() -> None:
+            loss = self.forward_pass()
+            if isinstance(loss, Tensor) and loss.requires_grad and loss.size == 1:
+                backward({loss.node: np.ones_like(loss.data)}, None)  # type: ignore[dict-item]
+
+        error = self.tried(detect_anomaly()(both_passes))
+        return error if isinstance(error, AnomalyError) else None
+
+    @cached_property
+    def step_anomaly(self) -> AnomalyError | None:
+        """What `detect_anomaly` says of the first steps."""
+
+        def steps() -> None:
+            for _ in range(3):
+                self.take_step()
+
+        error = self.tried(detect_anomaly()(steps))
+        return error if isinstance(error, AnomalyError) else None
+
+    def float_error(self) -> FloatingPointError | None:
+        """What NumPy first warns of in the forward pass."""
+        error = self.tried(np.errstate(divide="raise", over="raise", invalid="raise")(self.forward_pass))
+        return error if isinstance(error, FloatingPointError) else None
+
+    def predict(self, inputs: Any) -> Any:
+        """The predictions for other inputs, with all generators as they were."""
+        return self.tried(lambda: copied(array_of(self.model(inputs))))
+
+    def random_in_evaluation(self) -> bool:
+        """Whether two calls in evaluation mode give different predictions."""
+
+        def twice() -> bool:
+            for module in self.modules.values():
+                module.training = False
+            first, second = (array_of(self.model(self.inputs)) for _ in range(2))
+            return not np.array_equal(first, second, equal_nan=True)
+
+        return self.tried(twice) is True
+
+    def moves_later(self, steps: int) -> bool:
+        """Whether one of the first steps moves a parameter."""
+
+        def moves() -> bool:
+            before = self.values()
+            for _ in range(steps):
+                self.take_step()
+            after = self.values()
+            return any(not np.array_equal(before[name], after[name]) for name in before)
+
+        return self.tried(moves) is True
+
+    def trained(self, steps: int, **settings: float) -> float:
+        """The loss of the batch after some steps with other settings of the optimizer, such as lr; nan if none."""
+
+        def train() -> float:
+            optimizer: Any = self.optimizer
+            for name, value in settings.items():
+                setattr(optimizer, name, value)
+            for _ in range(steps):
+                self.backward(self.inputs, self.targets)
+                optimizer.step()
+            return self.loss_now()
+
+        loss = self.tried(train)
+        return loss if isinstance(loss, float) else math.nan
+
+    def take_step(self) -> None:
+        if self.train_step is not None:
+            self.train_step(self.inputs, self.targets)
+        elif self.optimizer is not None:
+            self.backward(self.inputs, self.targets)
+            self.optimizer.step()
+
+    @cached_property
+    def steps(self) -> Steps | None:
+        """What the user's own step does; None without one. An optimizer's step, if there is only that."""
+        if self.train_step is None and not (
+            self.optimizer and set(self.optimizer.params) & set(self.parameters.values())
+        ):
+            return None
+        try:
+            return self._steps()
+        finally:
+            self.start.restore()
+
+    def _steps(self) -> Steps:
+        loss, before = self.loss_value or 0.0, self.values()
+        runs: list[Run] = []
+        values, left, kept = [before], [], []
+
+        def step() -> None:
+            run = Run()
+            with watched(run), self._running(run), warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # of a step without gradients: that is found out here
+                self.take_step()
+            kept.append([weakref.ref(node.notes) for node in run.nodes if isinstance(node.notes, Notes)])
+            calls = [call._replace(output=None) for call in run.calls]
+            runs.append(Run(calls=calls, older=run.older, error=run.error, line=run.line))  # without the graph
+
+        self.clear()
+        step()
+        values.append(self.values())
+        left.append(self.left())
+        batch = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
+        names = self.replaced()
+        between = Snapshot(self.found, self.inputs, self.targets)
+        step()
+        left.append(self.left())
+        values.append(self.values())
+        between.restore()
+        self.clear()
+        step()
+        left.append(self.left())
+        del between  # may hold what a module has kept of the first step
+        alive = sum(reference() is not None for reference in kept[0])
+        losses = {}
+        for scale in (1.0, 0.1, 0.01, 1e-3, 1e-4):
+            self.start.restore()
+            for name, parameter in self.parameters.items():
+                parameter.data[...] = before[name] + (scale * (values[1][name] - before[name])).astype(parameter.dtype)
+            losses[scale] = self.loss_now()
+        return Steps(runs, values, left, loss, losses, alive, names, batch)
+
+    @cached_property
+    def again(self) -> Run:
+        """What a second forward pass calls."""
+        run = Run()
+        with watched(run), self._running(run):
+            self.forward_pass()
+        self.start.restore()
+        return Run(older=run.older)
+
+    @cached_property
+    def evaluation(self) -> Run | None:
+        """What the user's own evaluation calls; None without one."""
+        if self.evaluate is None:
+            return None
+        run = Run()
+        with watched(run), self._running(run):
+            self.evaluate(self.inputs, self.targets)
+        self.start.restore()
+        return run
+
+    @cached_property
+    def learned(self) -> Learned | None:
+        """How far a few rows can be learned by heart: the best of several tries; None if it could not be tried."""
+        x, targets = array_of(self.inputs), array_of(self.targets)
+        if not x.ndim or not targets.ndim or len(x) != len(targets) or self.output is None:
+            return None
+        deadline = time.perf_counter() + SECONDS
+        rows = varied(x, self.labels)
+        trained = [parameter for parameter in self.parameters.values() if parameter.requires_grad]
+
+        def attempt(count: int, rate: float) -> Learned:
+            for module in self.modules.values():  # no dropout, but batches are normalised as in training
+                module.training = isinstance(module, BatchNorm1d)
+            return self._learn(self.inputs[rows[:count]], self.targets[rows[:count]], Adam(trained, rate), deadline)
+
+        tries: list[Learned] = []
+        for count, rate in ATTEMPTS:
+            learned = self.tried(partial(attempt, count, rate))
+            if not isinstance(learned, Learned) or learned.done or learned.timeout:
+                return learned if isinstance(learned, Learned) else None  # it may take only whole batches
+            tries.append(learned)
+        return min(tries, key=lambda one: one.last / one.first if one.first > 0 else one.last - one.first)
+
+    def _learn(self, x: Any, targets: Any, adam: Adam, deadline: float) -> Learned:
+        losses: list[float] = []
+        streak = 0
+        for _ in range(STEPS):
+            loss, predictions = self.backward(x, targets)
+            losses.append(loss)
+            wrong = self._unlearned(array_of(predictions), array_of(targets), losses)
+            streak = streak + 1 if wrong < UNLEARNED else 0
+            if streak == LONG_ENOUGH or not math.isfinite(loss) or time.perf_counter() > deadline:
+                break
+            adam.step()
+        return Learned(
+            len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, time.perf_counter() > deadline
+        )
+
+    def _unlearned(self, output: np.ndarray, targets: np.ndarray, losses: list[float]) -> float:
+        """The fraction that is not learned: of labels, of the targets' variance; else whether the loss did not fall."""
+        if self.labels is not None:
+            wanted = targets.argmax(axis=1) if targets.shape == output.shape else targets.ravel()
+            return float(np.mean(output.argmax(axis=1) != wanted))
+        fell = losses[0] - losses[-1]
+        variance = float(targets.var()) if targets.dtype.kind in "fiub" else 0.0
+        if output.size == targets.size and variance:
+            error = float(np.mean((output.ravel() - targets.ravel()) ** 2)) / variance
+            return min(error, losses[-1] / losses[0] if losses[0] > 0 else 1.0)
+        return 0.0 if fell > 0.02 * abs(losses[0]) else 1.0  # the least value of any other loss is unknown
+
+    # Places
+
+    def module_name(self, node: Node) -> str:
+        """The dotted name of the innermost module that made the call; empty for the model itself, and outside of it."""
+        module = node.scope.module() if node.scope is not None else None
+        return next((name for name, own in self.modules.items() if own is module), "")
+
+    def named(self, name: str) -> str:
+        """A module's name with its class, "layers.1 (ReLU)"; empty for the model itself."""
+        return f"{name} ({type(self.modules[name]).__name__})" if name else ""
+
+    def where(self, node: Node) -> str:
+        """The place of a call: the module, "layers.1 (ReLU)", or else the line, "net.py:12"."""
+        if name := self.named(self.module_name(node)):
+            return name
+        place = node.notes["place"] if node.notes else self.home
+        if place != self.home:
+            return short(place)
+        return "model" if node in self.run.nodes[: self.in_model] else "loss"
+
+    @property
+    def at_loss(self) -> str:
+        """The loss and the line that computes it: "loss, train.py:12"."""
+        lines = [node.notes["place"] for node in self.in_loss if node.notes and node.notes["place"] != self.home]
+        return f"loss, {short(lines[-1])}" if lines else "loss"
+
+    @property
+    def at_step(self) -> str:
+        """The user's own step and the line where it begins, or the optimizer."""
+        return defined(self.train_step, "train_step") if self.train_step else "optimizer"
+
+
+def number(function: Callable[[], Any]) -> float:
+    """The number that a function gives, watched by nobody; nan if it fails."""
+    with watched(None), contextlib.suppress(Exception):
+        return float(array_of(function()).item())
+    return math.nan
+
+
+class Steps(NamedTuple):
+    """What steps of training did: the first, the second, and the second again without the gradients left by the first.
+
+    Attributes:
+        runs: what was seen of each.
+        values: of the parameters before, after the first, and after the second.
+        left: the gradients after each of them.
+        loss: before.
+        losses: after the first step and, for comparison, after fractions of it, by the fraction.
+        alive: how many calls of the first step are still kept after the third.
+        replaced: the names of parameters that are other objects after the first step.
+        batch: copies of inputs and targets after the first step.
+    """
+
+    runs: list[Run]
+    values: list[Arrays]
+    left: list[Arrays]
+    loss: float
+    losses: dict[float, float]
+    alive: int
+    replaced: list[str]
+    batch: Arrays
+
+    @property
+    def error(self) -> Exception | None:
+        return next((run.error for run in self.runs if run.error is not None), None)
+
+
+class Learned(NamedTuple):
+    """An attempt to learn some rows by heart."""
+
+    rows: int
+    steps: int
+    first: float
+    last: float
+    done: bool
+    timeout: bool
+
+
+ATTEMPTS = ((32, 3e-3), (32, 3e-2), (4, 1e-3), (4, 3e-2))
+"""Pairs of a number of rows and a learning rate for Adam. One of them must succeed."""
+STEPS = 300
+LONG_ENOUGH = 10
+"""For how many steps in a row the rows must count as learned, so that chance is not enough."""
+SECONDS = 10
+"""The time limit, after which the question is left open."""
+UNLEARNED = 0.1
+"""Rows count as learned below this fraction of wrong labels, or of unexplained variance."""
+
+
+def varied(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
+    """The indices of some rows that differ, the first row of each class first: rows of one class are easily learned.
+
+    Equal rows with different targets, such as a word and those that follow it, cannot all be learned.
+    """
+    rows = np.arange(min(len(x), 256))
+    if x.dtype.kind in "fiub":
+        rows = np.sort(np.unique(x[rows].reshape(len(rows), -1), axis=0, return_index=True)[1])
+    if labels is None:
+        return rows
+    repetitions = [np.count_nonzero(labels[rows[:i]] == labels[row]) for i, row in enumerate(rows)]
+    return rows[np.argsort(repetitions, kind="stable")]
+
+
+def noting(run: Run, name: str, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `forward` so that its calls are noted under `name`."""
+
+    def noted(*inputs: Any, **options: Any) -> Any:
+        try:
+            output = forward(*inputs, **options)
+        except Exception:
+            run.failed = run.failed or name
+            raise
+        run.calls.append(Call(name, output, module.training, not state.get().suspended))
+        return output
+
+    return noted
+
+
+@contextlib.contextmanager
+def watched(watch: Any) -> Iterator[None]:
+    """Record calls whatever the state outside, notify only this watch, and silence NumPy's warnings."""
+    with isolated(*([] if watch is None else [watch])), np.errstate(all="ignore"):
+        yield
+
+
+def line_of(error: Exception) -> str:
+    """The innermost line of the user's code that an exception came from: "train.py:12", or "" if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<"))]
+    return f"{Path(mine[-1].filename).name}:{mine[-1].lineno}" if mine else ""
+
+
+def defined(function: Any, name: str) -> str:
+    """A function's part in the set-up, and the line where it begins."""
+    code = getattr(function, "__code__", None)
+    return name if code is None else f"{name}, {Path(code.co_filename).name}:{code.co_firstlineno}"
+
+
+def acts(module: Module) -> bool:
+    """Whether a module does something else in training than in evaluation."""
+    return isinstance(module, BatchNorm1d) or (isinstance(module, Dropout) and module.p > 0)
+
+
+def norm(array: np.ndarray) -> float:
+    """The square root of the sum of squares, computed in float64 to avoid overflow."""
+    return float(np.linalg.norm(np.abs(array).ravel().astype(np.float64)))
+
+
+def copied(array: np.ndarray) -> np.ndarray:
+    return np.array(array)
+
+
+def array_of(value: Any) -> np.ndarray:
+    """The array of a Tensor, or of anything that NumPy makes one of."""
+    return value.array if isinstance(value, Tensor) else np.asarray(value)
+
+
+def probabilities(array: Any, axis: int | None = 1) -> bool:
+    """Whether `array` has shape (N, C), no negative element, and sums of 1 along an axis; or altogether, for None."""
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.shape[1] < 2 or not array.size:
+        return False
+    return bool(array.dtype.kind in "fiu" and array.min() >= 0 and np.abs(array.sum(axis=axis) - 1).max() < 1e-3)
+
+
+def short(place: str) -> str:
+    """A place, "file.py:12", without the directories of the file."""
+    path, _, number = place.rpartition(":")
+    return f"{Path(path).name}:{number}"
+
+
+def joined(names: list[str]) -> str:
+    """Names as a phrase that does not get too long."""
+    return ", ".join(names) if len(names) <= 3 else f"{names[0]}, {names[1]} and {len(names) - 2} more"
