@@ -5,7 +5,10 @@ arrays or trees of them: dicts, lists, tuples and named tuples, in any nesting. 
 Their results are arrays, or Tensors where they depend on a Tensor that requires a gradient and is no argument of the
 function: the argument of an outer transform, or a parameter that the function refers to.
 
-The names are JAX's; who comes from HIPS autograd finds `elementwise_grad`, `hessian_vector_product` and `flatten` too.
+The names are JAX's; who comes from HIPS autograd finds `elementwise_grad`, `hessian_vector_product`, `flatten`,
+`checkpoint` and `fixed_point` too, and may write `argnum` for `argnums`. There `make_vjp(f)(x)` is `vjp(f, x)`,
+`make_jvp(f)(x)(v)` is `jvp(f, [x], [v])`, and `grad_and_aux(f)` is `grad(f, has_aux=True)`. JAX's `ravel_pytree` is
+`flatten`.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from __future__ import annotations
 __docformat__ = "google"
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -40,8 +44,22 @@ __all__ = [
 ]
 
 Function = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _either_name(transform: F) -> F:
+    """Let `argnums` be given as `argnum` too, as HIPS autograd calls it."""
+
+    @functools.wraps(transform)
+    def named(function: Function, *args: Any, **kwargs: Any) -> Any:
+        if "argnum" in kwargs and "argnums" not in kwargs:
+            kwargs["argnums"] = kwargs.pop("argnum")
+        return transform(function, *args, **kwargs)
+
+    return named  # type: ignore[return-value]
+
+
+@_either_name
 def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """The gradient of a scalar-valued function with respect to one of its arguments, or to several.
 
@@ -69,6 +87,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
     return gradient
 
 
+@_either_name
 def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """As `grad`, but returns the pair of the function's value and its gradient.
 
@@ -88,14 +107,17 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
                     raise ArgumentTypeError(f"with has_aux the function should return a pair, but it returned {out!r}")
                 out, aux = out
             _check_value(out, function)
+            if np.result_type(out) == np.bool_:
+                raise DTypeError("grad needs a function whose value is a number, but it returned True or False")
             if np.size(out) != 1:
                 raise ShapeError(
                     f"grad needs a function with a scalar value, not of shape {np.shape(out)}: see jacobian"
                 )
             nested = _nested([out], inputs)
             found = _gradients([out], inputs, [None], nested)
-        for number, tree in zip(numbers, _trees_of(found, [args[number] for number in numbers]), strict=True):
-            if all(gradient is None for gradient in leaves(tree)):
+        used = _trees_of([gradient is not None for gradient in found], [args[number] for number in numbers])
+        for number, tree in zip(numbers, used, strict=True):
+            if not any(leaves(tree)):
                 warn(f"the result does not depend on argument number {number}, so its gradient is 0")
         gradients = _trees_of(_filled(found, inputs), [args[number] for number in numbers])
         value = _result(out, nested)
@@ -106,13 +128,20 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
     return value_and_gradient
 
 
+@_either_name
 def elementwise_grad(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The sum over all elements of the function's value, differentiated: of an element-wise function, its slopes.
+
+    The value may be a tree: all its elements are summed.
 
     >>> elementwise_grad(np.sin)(np.array([0.0, np.pi]))
     array([ 1., -1.])
     """
-    return grad(lambda *args, **kwargs: np.sum(function(*args, **kwargs)), argnums)
+
+    def total(*args: Any, **kwargs: Any) -> Any:
+        return sum(map(np.sum, _values(function(*args, **kwargs), function)))
+
+    return grad(total, argnums)
 
 
 def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
@@ -124,9 +153,7 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[A
     """
     with _running(primals) as (inputs, trees):
         value = function(*trees)
-        outs = list(leaves(value))
-        for out in outs:
-            _check_value(out, function)
+        outs = _values(value, function)
         nested = _nested(outs, inputs)
         _warn_if_independent(outs)
 
@@ -159,9 +186,7 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
             if primal.shape != np.shape(tangent):
                 raise ShapeError(f"a tangent has shape {np.shape(tangent)}, but its primal has shape {primal.shape}")
         value = function(*trees)
-        outs = list(leaves(value))
-        for out in outs:
-            _check_value(out, function)
+        outs = _values(value, function)
         nested = _nested(outs, inputs) or any(map(_depends, directions))
         _warn_if_independent(outs)
         pushed = [_pushed(out, inputs, directions, nested) for out in outs]
@@ -182,6 +207,7 @@ def _pushed(out: Any, inputs: list[Tensor], directions: list[Any], nested: bool)
     return gradients(list(slopes), cotangent, list(along), nested, True, True)
 
 
+@_either_name
 def jacobian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """All derivatives of a function's value: shape (*value's shape, *argument's shape).
 
@@ -204,9 +230,7 @@ def jacobian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[.
         arguments = [args[number] for number in numbers]
         with _running(arguments) as (inputs, trees):
             value = function(*_replaced(args, numbers, trees), **kwargs)
-            outs = list(leaves(value))
-            for out in outs:
-                _check_value(out, function)
+            outs = _values(value, function)
             _warn_if_independent(outs)
             blocks = [_rows(out, inputs, _nested(outs, inputs)) for out in outs]
         every = [tuple(_trees_of(block, arguments)) for block in blocks]
@@ -243,6 +267,7 @@ def _complex_rows(real: Any, imaginary: Any, x: Tensor) -> Any:
     return np.conj(real)
 
 
+@_either_name
 def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """All second derivatives of a scalar-valued function: shape (*argument's shape, *argument's shape).
 
@@ -255,6 +280,7 @@ def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..
     return jacobian(grad(function, argnums), argnums)
 
 
+@_either_name
 def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[..., Any]:
     """The product of a function's Hessian with a vector: a function of the function's arguments and, last, the vector.
 
@@ -265,6 +291,8 @@ def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[...
     """
 
     def product(*args: Any, **kwargs: Any) -> Any:
+        if len(args) < 2:
+            raise ArgumentError("a Hessian-vector product takes the arguments of the function and then the vector")
         *given, vector = args
         (number,) = _positions([argnums], given)
 
@@ -338,7 +366,7 @@ def _running(arguments: Iterable[Any]) -> Iterator[tuple[list[Tensor], list[Any]
     When it ends they are closed: no transform around this one takes a result for dependent because of them.
     """
     arguments = list(arguments)
-    inputs = [_input(leaf) for argument in arguments for leaf in leaves(argument)]
+    inputs = [_input(leaf) for argument in arguments for leaf in _leaves(argument)]
     with enabled(), differentiating(frozenset(x.node for x in inputs)):
         try:
             yield inputs, unflatten(arguments, inputs)
@@ -368,6 +396,19 @@ def _numbers(value: Any) -> np.ndarray:
             "give such arguments another position, or by keyword"
         )
     return array
+
+
+def _leaves(tree: Any) -> list[Any]:
+    """The leaves of a tree. None alone is one, which will be refused."""
+    return list(leaves(tree)) if tree is not None else [None]
+
+
+def _values(value: Any, function: Function) -> list[Any]:
+    """The leaves of a function's value."""
+    outs = _leaves(value)
+    for out in outs:
+        _check_value(out, function)
+    return outs
 
 
 def _check_value(out: Any, function: Function) -> None:
