@@ -221,3 +221,9 @@ def test_an_array_that_was_overwritten_before_the_second_call_is_noticed():
         w += 1
     with pytest.raises(GraphError, match="overwritten"):
         out.sum().backward()
+
+
+def test_a_compiled_function_with_a_fixed_point_runs_as_it_is():
+    compiled = tinygrad_np.compile(func.grad(root))
+    assert compiled(np.array(2.0)) == pytest.approx(0.5 * 2**-0.5)
+    assert tinygrad_np.compile(lambda a: func.grad(root)(2.0) * a)(np.array(2.0)) == pytest.approx(2**-0.5)

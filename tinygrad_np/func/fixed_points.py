@@ -10,10 +10,10 @@ import numpy as np
 from tinygrad_np.calls import plain
 from tinygrad_np.derivatives.table import Parts, filled
 from tinygrad_np.engine import Box, backward
-from tinygrad_np.errors import ArgumentError
+from tinygrad_np.errors import ArgumentError, TraceError
 from tinygrad_np.func.checkpointing import as_one_call, conjugates, parts_of, sources_of, starts_of
 from tinygrad_np.func.running import depends, outputs, running
-from tinygrad_np.recording import next_number, no_grad
+from tinygrad_np.recording import next_number, no_grad, state
 from tinygrad_np.tree import leaves, leaves_like, map_leaves, unflatten
 
 __all__ = ["fixed_point"]
@@ -37,7 +37,7 @@ def fixed_point(
         tol: the iteration ends when the distance is at most this; of gradients, relative to their largest element.
 
     Returns:
-        The solution, in the structure of x0.
+        The solution, in the structure of x0. A compiled function that calls this one runs as it is.
 
     Raises:
         ArgumentError: the distance became nan: the iteration diverged.
@@ -88,6 +88,10 @@ def fixed_point(
         return parts_of(found, sources)
 
     return unflatten(x, as_one_call(sources, list(leaves(x)), implicit))
+
+
+def _refuse() -> None:
+    raise TraceError("fixed_point asks at each step for the distance, which a compiled program cannot")
 
 
 def _solved(step: Callable[[Any], Any], x: Any) -> Any:
