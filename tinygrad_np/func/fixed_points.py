@@ -51,6 +51,8 @@ def fixed_point(
     >>> root(4.0), grad(root)(4.0)
     (array(2.), array(0.25))
     """
+    if (trace := state.get().trace) is not None:
+        trace.ours(_refuse)()
     with no_grad():
         before = map_leaves(plain, x0)
         step = f(a)
