@@ -171,6 +171,15 @@ def test_flatten_goes_both_ways_and_keeps_dtypes():
         unflatten(np.ones(3))
 
 
+def test_a_flat_vector_does_not_depend_on_the_order_of_a_dict():
+    tree = {"b": np.array([1.0, 2.0]), "a": (3.0, {"d": 4.0, "c": 5.0})}
+    vector, unflatten = func.flatten(tree)
+    assert vector.tolist() == [3.0, 5.0, 4.0, 1.0, 2.0]
+    assert list(unflatten(vector)) == ["b", "a"]
+    assert isinstance(unflatten(vector)["a"], tuple)
+    assert unflatten(vector)["a"][1] == {"d": 4.0, "c": 5.0}
+
+
 def test_jacobians_and_hessians_of_trees_are_trees():
     jacobian = func.jacobian(lambda t: (t["x"] * t["y"], t["y"] ** 2))({"x": np.array([1.0, 2.0]), "y": np.array(3.0)})
     assert jacobian[0]["x"].tolist() == [[3.0, 0.0], [0.0, 3.0]]
