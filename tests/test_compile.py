@@ -1511,3 +1511,19 @@ def test_a_global_variable_with_the_name_of_an_attribute_does_not_count():
         loss = float(value)
         f(Tensor(normal(3)))
     assert len(runs) == 1
+
+
+def test_an_index_that_was_computed_changes_no_argument():
+    table = np.arange(6.0).reshape(2, 3)
+
+    def f(table, places):
+        total = 0
+        for place in places:  # a number at each run, of which the trace has an array
+            total = total * 2 + table[:, place]
+        return np.sum(total)
+
+    compiled = compile(f)
+    places = np.array([2, 0, 1])
+    for _ in range(3):
+        assert compiled(table, places) == f(table, places)
+    np.testing.assert_array_equal(table, np.arange(6.0).reshape(2, 3))

@@ -26,7 +26,7 @@ def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
 
     >>> vector, unflatten = flatten({"w": np.ones((2, 2)), "b": 3.0})
     >>> vector
-    array([1., 1., 1., 1., 3.])
+    array([3., 1., 1., 1., 1.])
     >>> unflatten(2 * vector)["b"]
     array(6.)
     """

@@ -282,7 +282,7 @@ def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..
 def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[..., Any]:
     """The product of a function's Hessian with a vector: a function of the function's arguments and, last, the vector.
 
-    The Hessian is symmetric, so this is the vector pulled back through the gradient, which takes one backward pass more.
+    The Hessian is symmetric, so this is the vector pulled back through the gradient: one backward pass more.
 
     >>> hessian_vector_product(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
     array([ 6., 12.])
