@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygrad_np.calls import call, plain
-from tinygrad_np.derivatives.table import Parts, derivative, filled
-from tinygrad_np.engine import Box, Node, backward, box, toposort
+from tinygrad_np.calls import one_value, plain
+from tinygrad_np.derivatives.table import Parts, Rule, filled
+from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box, toposort
 from tinygrad_np.errors import GraphError
 from tinygrad_np.func.running import depends
 from tinygrad_np.recording import enabled, next_number, state
@@ -111,17 +111,18 @@ def sources_of(roots: list[Node], before: int) -> list[Node]:
     return sorted(found.difference(calls), key=attrgetter("number"))
 
 
-def as_one_call(sources: list[Node], outs: list[Any], derivative: Callable[[Parts, Any], Parts]) -> list[Tensor]:
-    """Tensors of the outs, recorded as made of the sources by one call that has this derivative."""
-    result: list[Tensor] = call(_whole, ([box(node.out, node) for node in sources], outs, derivative))
-    return result
+WHOLE = Rule("checkpoint", (lambda g, out, sources, outs, derivative: derivative(g, out), None, None))
 
 
 def _whole(sources: list[Any], outs: list[Any], derivative: Any) -> list[Any]:
     return outs
 
 
-derivative(_whole, lambda g, out, sources, outs, derivative: derivative(g, out), None, None)
+def as_one_call(sources: list[Node], outs: list[Any], derivative: Callable[[Parts, Any], Parts]) -> list[Tensor]:
+    """Tensors of the outs, recorded as made of the sources by one call that has this derivative."""
+    packed = one_value(_whole, [box(node.out, node) for node in sources])
+    result: list[Tensor] = apply(_whole, (packed, outs, derivative), NOTHING, WHOLE)
+    return result
 
 
 def starts_of(values: list[Any], gradients: Iterable[Any]) -> dict[Node, Any]:
