@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.autograd import gradients
-from tinygrad_np.calls import leaves_behind
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.errors import FOREIGN, ArgumentTypeError, foreign_array, warn
 from tinygrad_np.recording import differentiating, enabled, state
@@ -42,7 +41,7 @@ def running(arguments: Iterable[Any]) -> Iterator[tuple[list[Tensor], list[Any]]
     """
     arguments = list(arguments)
     inputs = [_input(leaf) for argument in arguments for leaf in _leaves(argument)]
-    with enabled(), differentiating(frozenset(x.node for x in inputs)):
+    with differentiating(frozenset(x.node for x in inputs)):
         try:
             yield inputs, unflatten(arguments, inputs)
         finally:
@@ -99,8 +98,17 @@ def check_value(out: Any, function: Function) -> None:
 def is_nested(outs: Sequence[Any], inputs: Sequence[Tensor]) -> bool:
     """Whether a result may be differentiated in turn: it depends on an open leaf that is no input of this transform."""
     own = {x.node for x in inputs}
-    found = leaves_behind(out.node for out in outs if depends(out))
-    return any(leaf not in own and leaf.args is not None for leaf in found)
+    seen = {out.node for out in outs if depends(out)}
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node.rule is LEAF and node.args is not None and node not in own:
+            return True
+        for parent in node.parents:
+            if parent is not None and parent not in seen:
+                seen.add(parent)
+                stack.append(parent)
+    return False
 
 
 def depends(out: Any) -> bool:

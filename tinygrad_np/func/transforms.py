@@ -113,11 +113,13 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
                 )
             nested = is_nested([out], inputs)
             found = pulled_back([out], inputs, [None], nested)
-        used = trees_of([gradient is not None for gradient in found], [args[number] for number in numbers])
-        for number, tree in zip(numbers, used, strict=True):
-            if not any(leaves(tree)):
-                warn(f"the result does not depend on argument number {number}, so its gradient is 0")
-        gradients = trees_of(filled(found, inputs), [args[number] for number in numbers])
+        arguments = [args[number] for number in numbers]
+        if any(gradient is None for gradient in found):
+            used = trees_of([gradient is not None for gradient in found], arguments)
+            for number, tree in zip(numbers, used, strict=True):
+                if not any(leaves(tree)):
+                    warn(f"the result does not depend on argument number {number}, so its gradient is 0")
+        gradients = trees_of(filled(found, inputs), arguments)
         value = handed_out(out, nested)
         if has_aux:
             value = value, map_leaves(lambda leaf: handed_out(leaf, nested), aux)
