@@ -16,7 +16,7 @@ import pytest
 
 from tinygrad_np import functional
 from tinygrad_np.derivatives.assignment import assign
-from tinygrad_np.derivatives.elementwise import masked, one_minus_square
+from tinygrad_np.derivatives.elementwise import clipped, masked, one_minus_square
 from tinygrad_np.derivatives.shapes import scatter
 from tinygrad_np.derivatives.table import RULES
 
@@ -236,6 +236,7 @@ case(one_minus_square, normal())
 case(masked, normal(), True)
 case(masked, complex_normal(2, 3), mask)
 
+case(clipped, normal(2, 3), -0.5, 0.5)
 case(np.clip, normal(2, 3), -0.5, 0.5)
 case(np.clip, normal(2, 3), None, 0.5)
 case(np.clip, normal(2, 3), -0.5, None)

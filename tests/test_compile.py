@@ -1521,3 +1521,19 @@ def test_of_two_lambdas_in_one_line_each_has_its_own_source():
     assert [ast.unparse(definition(function).body) for function in (first, second)] == ["x * y", "x - y"]
     rules = [ast.unparse(definition(vjp).body) for vjp in RULES[np.multiply].vjps]
     assert rules == ["g * y", "g * x"]
+
+
+def test_an_index_that_was_computed_changes_no_argument():
+    table = np.arange(6.0).reshape(2, 3)
+
+    def f(table, places):
+        total = 0
+        for place in places:  # a number at each run, of which the trace has an array
+            total = total * 2 + table[:, place]
+        return np.sum(total)
+
+    compiled = compile(f)
+    places = np.array([2, 0, 1])
+    for _ in range(3):
+        assert compiled(table, places) == f(table, places)
+    np.testing.assert_array_equal(table, np.arange(6.0).reshape(2, 3))

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, ITEM, LEAF, PACK, RULES, Packed, Parts, Rule
+from tinygrad_np.derivatives.table import COMPOSITES, CONSTANT, ITEM, PACK, RULES, Packed, Parts, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply, box, toposort
 from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array, unexpected_keyword
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
-__all__ = ["ancestors", "call", "holds_tracked", "leaves_behind", "plain", "stacked"]
+__all__ = ["ancestors", "call", "holds_tracked", "one_value", "plain", "stacked"]
 
 WRITERS = {np.copyto: "dst", np.put: "a", np.putmask: "a", np.fill_diagonal: "a", np.place: "arr"}
 WRITERS[np.put_along_axis] = "arr"
@@ -194,11 +194,6 @@ def ancestors(roots: Iterable[Node]) -> set[Node]:
     """The nodes `roots`, and all that they were computed from."""
     roots = list(roots)
     return {parent for node in toposort(roots) for parent in node.parents if parent is not None}.union(roots)
-
-
-def leaves_behind(roots: Iterable[Node]) -> set[Node]:
-    """The leaves among `roots`, and those that the others were computed from."""
-    return {node for node in ancestors(roots) if node.rule is LEAF}
 
 
 def by_position(

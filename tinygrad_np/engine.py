@@ -118,13 +118,16 @@ def box(out: Any, node: Node | None) -> Any:
     return boxed
 
 
-def toposort(roots: Iterable[Node]) -> list[Node]:
-    """The recorded calls behind `roots`, the latest first: each stands before the calls that made its arguments."""
-    found = {root for root in roots if root.rule is not LEAF}
+def toposort(roots: Iterable[Node], after: int = 0) -> list[Node]:
+    """The recorded calls behind `roots`, the latest first: each stands before the calls that made its arguments.
+
+    With `after`, only those that were recorded after the node of this number.
+    """
+    found = {root for root in roots if root.rule is not LEAF and root.number > after}
     stack = list(found)
     while stack:  # no recursion: a graph may be a million calls deep
         for parent in stack.pop().parents:
-            if parent is not None and parent.rule is not LEAF and parent not in found:
+            if parent is not None and parent.rule is not LEAF and parent not in found and parent.number > after:
                 found.add(parent)
                 stack.append(parent)
     return sorted(found, key=attrgetter("number"), reverse=True)
@@ -135,6 +138,7 @@ def backward(
     targets: Iterable[Node] | None = None,
     retain_graph: bool = False,
     create_graph: bool = False,
+    after: int = 0,
 ) -> dict[Node, Any]:
     """The gradients of the targets, by default all leaves, from those that each result starts with.
 
@@ -143,11 +147,12 @@ def backward(
         targets: the nodes whose gradients are wanted, leaves or not.
         retain_graph: keep the arrays that the calls saved, for another backward pass.
         create_graph: hand Tensors to the VJPs, so that the gradients have a graph of their own.
+        after: take nodes up to this number for leaves.
 
     Raises:
         GraphError: an earlier backward pass has freed the graph.
     """
-    nodes = toposort(starts)
+    nodes = toposort(starts, after)
     wanted = set(targets or ())
     needed = None
     if targets is not None:  # only the calls between the targets and the results

@@ -128,7 +128,14 @@ class State:
 
     def but(self, **changes: Any) -> State:
         """The same state, but for some attributes."""
-        return State(**{name: getattr(self, name) for name in self.__slots__} | changes)
+        given = changes.get
+        return State(
+            given("suspended", self.suspended),
+            given("scope", self.scope),
+            given("watches", self.watches),
+            given("inputs", self.inputs),
+            given("trace", self.trace),
+        )
 
 
 state: ContextVar[State] = ContextVar("tinygrad_np.recording", default=State())  # noqa: B039 (State is never changed)
@@ -203,10 +210,11 @@ def watching(watch: Watch) -> contextlib.AbstractContextManager[None]:
 
 
 def differentiating(inputs: frozenset[Any]) -> contextlib.AbstractContextManager[None]:
-    """Within it, what depends on these nodes carries a derivative that must not get lost."""
+    """Within it, what depends on these nodes carries a derivative that must not get lost, and calls are recorded."""
+    tokens = state.get().suspended
     return _while(
-        lambda now: now.but(inputs=now.inputs | inputs),
-        lambda now: now.but(inputs=now.inputs - inputs),
+        lambda now: now.but(inputs=now.inputs | inputs, suspended=now.suspended - tokens),
+        lambda now: now.but(inputs=now.inputs - inputs, suspended=now.suspended | tokens),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
@@ -17,13 +18,13 @@ import tinygrad_np.derivatives  # noqa: F401 (fills the table)
 from tinygrad_np.arguments import ArrayLike, DTypeLike
 from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
 from tinygrad_np.derivatives.assignment import assign
-from tinygrad_np.derivatives.table import CONSTANT, LEAF
+from tinygrad_np.derivatives.table import CONSTANT, LEAF, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
 from tinygrad_np.errors import FOREIGN, DTypeError, GraphError, NoDerivativeError, ShapeError, foreign_array
 from tinygrad_np.gradients import implied
 from tinygrad_np.recording import state
 from tinygrad_np.spellings import TENSOR, set_spellings
-from tinygrad_np.writes import written
+from tinygrad_np.writes import owner, written
 
 __all__ = ["Tensor", "plain_array"]
 
@@ -122,6 +123,54 @@ def traced(*values: Any) -> bool:
     """Whether `compile` follows one of these, so that what happens to it has to become part of the program."""
     trace = state.get().trace
     return trace is not None and any(map(trace.follows, values))
+
+
+def _where(ufunc: np.ufunc, args: Any, out: tuple[Any, ...], where: Any, **kwargs: Any) -> Any:
+    """`ufunc(*args, out=out, where=where)`: the elements where it is true are computed, the others stay those of out.
+
+    What is computed are those elements alone, so nothing of the others gets into a gradient, which is that of `out`.
+    """
+    if len(out) != 1 or out[0] is None:
+        raise NoDerivativeError(
+            f"numpy.{ufunc.__name__} with where= leaves the other elements undefined; say what they are, as in "
+            "np.divide(x, y, out=np.zeros_like(x), where=y != 0)"
+        )
+    (target,) = out
+    where = stacked(where)
+    if np.result_type(where) != np.bool_:
+        raise DTypeError(f"where= is a mask of True and False, not an array of dtype {np.result_type(where)}")
+    trace = state.get().trace
+    if trace is not None and not isinstance(target, Tensor):
+        trace.ours(trace.refuse_writing)(ufunc)
+    mask = np.broadcast_to(where, target.shape)
+    every = (np.broadcast_to(stacked(arg), target.shape) for arg in args)
+    value = ufunc(*(call(operator.getitem, (arg, mask)) for arg in every), **kwargs)
+    if not np.can_cast(value.dtype, target.dtype, kwargs.get("casting", "same_kind")):
+        raise DTypeError(f"the result has dtype {value.dtype}, but out= has {target.dtype}")
+    if isinstance(target, Tensor):
+        target[mask] = value
+        return target
+    result = assign(target.copy(), mask, value)
+    np.copyto(target, plain(result))
+    written(target)
+    return apply(_also_written, (result, weakref.ref(owner(target))), NOTHING, ALSO_WRITTEN)
+
+
+def _also_written_vjp(g: Any, out: Any, value: Any, array: Any) -> Any:
+    if array() is not None:
+        raise GraphError(
+            "an array that was given as out= is still there, but has no history; let nothing refer to it, as in "
+            "r = np.divide(x, y, out=np.zeros_like(x), where=y != 0), or give a Tensor"
+        )
+    return g
+
+
+ALSO_WRITTEN = Rule("also written", (_also_written_vjp, None))
+
+
+def _also_written(value: Any, array: Any) -> Any:
+    """A value that was also written to an array, which is gone by the time of the backward pass."""
+    return value
 
 
 def _one_tuple(args: tuple[Any, ...]) -> Any:
@@ -387,7 +436,11 @@ class Tensor(Box):
                 if type(arg) in LISTS:
                     return call(ufunc, args)
             return apply(ufunc, args)
+        if method == "__call__" and kwargs.get("where", True) is True:
+            kwargs.pop("where", None)
         out = kwargs.pop("out", (None,))
+        if method == "__call__" and "where" in kwargs and (holds_tracked((*args, *out)) or traced(*args, *out)):
+            return _where(ufunc, args, out, **kwargs)
         if any(array is not None for array in out):
             recorded = holds_tracked((*args, *out)) or traced(*args, *out)
             if recorded and len(out) == 1 and isinstance(out[0], Tensor):
@@ -608,10 +661,20 @@ class Tensor(Box):
 
     # Methods
 
+    def astype(
+        self, dtype: DTypeLike, order: str = "K", casting: Any = "unsafe", subok: bool = True, copy: bool = True
+    ) -> Tensor:
+        """See `numpy.ndarray.astype`; the memory has the layout that NumPy chooses."""
+        if not np.can_cast(self.dtype, dtype, casting):
+            raise DTypeError(
+                f"an array of dtype {self.dtype} cannot be cast to {np.dtype(dtype)} by the rule {casting!r}"
+            )
+        return call(np.astype, (self, dtype), {} if copy else {"copy": False})
+
     sum, mean, prod = _method(np.sum), _method(np.mean), _method(np.prod)
     max, min = _method(np.max), _method(np.min)
     var, std = _method(np.var), _method(np.std)
-    round, astype = _method(np.round), _method(np.astype)
+    round = _method(np.round)
     squeeze, ravel, swapaxes = _method(np.squeeze), _method(np.ravel), _method(np.swapaxes)
     cumsum, cumprod, ptp = _method(np.cumsum), _method(np.cumprod), _method(np.ptp)
     dot, trace, diagonal = _method(np.dot), _method(np.trace), _method(np.diagonal)

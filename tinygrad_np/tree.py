@@ -1,4 +1,7 @@
-"""Trees: any nesting of dicts, lists, tuples and named tuples, whose leaves are arrays, Tensors or numbers."""
+"""Trees: any nesting of dicts, lists, tuples and named tuples, whose leaves are arrays, Tensors or numbers.
+
+None is a tree without leaves, as in JAX: the bias of a layer that has none.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ def leaves(tree: Any) -> Iterator[Any]:
     if isinstance(tree, dict):
         tree = tree.values()
     elif not isinstance(tree, (list, tuple)):
-        yield tree
+        if tree is not None:
+            yield tree
         return
     for branch in tree:
         yield from leaves(branch)
@@ -36,6 +40,10 @@ def leaves_like(tree: Any, other: Any) -> Iterator[Any]:
         if not isinstance(other, (list, tuple)) or len(tree) != len(other):
             raise ShapeError(f"a list or tuple of length {len(tree)} is expected, not {_described(other)}")
         pairs = list(zip(tree, other, strict=True))
+    elif tree is None:
+        if other is not None:
+            raise ShapeError(f"None is expected, not {_described(other)}")
+        return
     else:
         yield other
         return
@@ -58,7 +66,7 @@ def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     if isinstance(tree, (list, tuple)):
         branches = [map_leaves(function, branch) for branch in tree]
         return type(tree)(*branches) if hasattr(tree, "_fields") else type(tree)(branches)
-    return function(tree)
+    return None if tree is None else function(tree)
 
 
 def unflatten(tree: Any, values: Any) -> Any:

@@ -87,7 +87,7 @@ class Compiled:
         structure = None
         if kwargs or not ARRAYS.issuperset(map(type, args)):
             given = [np.asarray(leaf) if isinstance(leaf, np.generic) else leaf for leaf in leaves([args, kwargs])]
-            structure = repr(map_leaves(lambda leaf: None, [args, kwargs]))
+            structure = repr(map_leaves(lambda leaf: ..., [args, kwargs]))
         key = (structure, bool(now.suspended), *map(kind, given))
         for traced in self._programs.get(key, ()):
             inputs = traced.inputs(given)
@@ -204,7 +204,7 @@ class Traced:
     """
 
     def __init__(self, function: Any, name: str, args: Any, kwargs: Any, given: list[Any]) -> None:
-        self.function, self.structure = function, map_leaves(lambda leaf: None, [args, kwargs])
+        self.function, self.structure = function, map_leaves(lambda leaf: ..., [args, kwargs])
         self.leaves = [FOLLOWED if isinstance(leaf, (np.ndarray, Tensor)) else leaf for leaf in given]
         self.arrays = [i for i, leaf in enumerate(given) if isinstance(leaf, (np.ndarray, Tensor))]
         trace = Trace(Surroundings(function))
@@ -225,7 +225,7 @@ class Traced:
         self.tracked = [isinstance(r, Box) and r.node is not None for r in followed]
         self.plain = [trace.is_plain(r) for r in followed]
         self.is_complex = any(r.dtype.kind == "c" for r in (*followed, *(found[nodes[i]] for i in self.positions)))
-        self.value = map_leaves(lambda leaf: None, value)
+        self.value = map_leaves(lambda leaf: ..., value)
         self.constants = [FOLLOWED if trace.holds(r) else r for r in results]
         self.captured = [(read, variable.kind, node is not None) for variable, read, node in trace.captured]
         self.guards = trace.guards()

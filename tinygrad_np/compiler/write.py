@@ -129,6 +129,10 @@ class Writer:
                 "" if part is None else self.word(part) for part in (index.start, index.stop, index.step)
             )
             return f"{start}:{stop}" + (f":{step}" if step else "")
+        if isinstance(index, Variable) and isinstance(index.source, Call) and index.shape == ():
+            return (
+                f"np.asarray({self.word(index)})"  # a number of NumPy's would give a view, where an array gives a copy
+            )
         return "..." if index is Ellipsis else self.word(index)
 
     def function_name(self, function: Any) -> str:

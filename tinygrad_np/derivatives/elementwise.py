@@ -9,7 +9,8 @@ import math
 
 import numpy as np
 
-from tinygrad_np.derivatives.table import constant, derivative, differentiable, filled, known
+from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled, known
+from tinygrad_np.errors import ArgumentError
 
 # Precision
 
@@ -261,14 +262,23 @@ def within(x, low, high):
     return np.logical_and(True if low is None else x >= low, True if high is None else x <= high)
 
 
-derivative(
-    np.clip,
-    lambda g, out, a, a_min=None, a_max=None, min=None, max=None: masked(
-        g, within(a, a_min if min is None else min, a_max if max is None else max)
-    ),
-    lambda g, out, a, a_min=None, a_max=None: masked(g, (a < a_min) & within(a_min, None, a_max)),
-    lambda g, out, a, a_min=None, a_max=None: masked(g, (a > a_max) | ~within(a_max, a_min, None)),
+@differentiable(
+    lambda g, out, a, low, high: masked(g, within(a, low, high)),
+    lambda g, out, a, low, high: masked(g, (a < low) & within(low, None, high)),
+    lambda g, out, a, low, high: masked(g, (a > high) | ~within(high, low, None)),
 )
+def clipped(a, low, high):
+    return np.clip(a, low, high)
+
+
+def clip(a, a_min=None, a_max=None, *, min=None, max=None):
+    """Of the bounds, the first two names are NumPy's, the others those of the array API standard."""
+    if not (a_min is a_max is None or min is max is None):
+        raise ArgumentError("clip takes bounds as a_min and a_max or as min and max, not mixed")
+    return clipped(a, a_min if min is None else min, a_max if max is None else max)
+
+
+composite(np.clip, clip)
 
 # Parts of complex numbers. Rules get the conjugates of the gradients that users see (see gradients.conjugated).
 

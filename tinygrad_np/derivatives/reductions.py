@@ -80,6 +80,8 @@ def var_vjp(g, out, a, axis=None, dtype=None, *, ddof=0, correction=0, keepdims=
 
 def std_vjp(g, out, a, axis=None, dtype=None, *, ddof=0, correction=0, keepdims=False, where=True, mean=None):
     degrees = freedom(count(a, out, axis, where) - ddof - correction)
+    if a.size == out.size and where is True:  # of single elements it is 0 wherever they are
+        return np.zeros_like(a) / degrees
     slope = over_length(deviation(a, axis, where, mean), spread(out, axis, keepdims)) * (1 / degrees)
     slope = slope * spread(g, axis, keepdims)
     return slope if where is True else masked(slope, where)

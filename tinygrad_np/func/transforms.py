@@ -1,35 +1,38 @@
-"""Transforms of functions: from a function of arrays to its derivative, as a function again.
-
-The functions are any that are made of NumPy's functions; they see Tensors and return a Tensor. Arguments and values are
-arrays or trees of them: dicts, lists, tuples and named tuples, in any nesting. Transforms nest, as in `grad(grad(f))`.
-Their results are arrays, or Tensors where they depend on a Tensor that requires a gradient and is no argument of the
-function: the argument of an outer transform, or a parameter that the function refers to.
-
-The names are JAX's; who comes from HIPS autograd finds `elementwise_grad`, `hessian_vector_product` and `flatten` too.
-"""
+"""The transforms: from a function to its gradient, Jacobian, or product with one of them."""
 
 from __future__ import annotations
 
 __docformat__ = "google"
 
-import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from tinygrad_np.arguments import integer
 from tinygrad_np.autograd import gradients
-from tinygrad_np.calls import leaves_behind
-from tinygrad_np.derivatives.table import LEAF
-from tinygrad_np.errors import FOREIGN, ArgumentError, ArgumentTypeError, DTypeError, ShapeError, foreign_array, warn
-from tinygrad_np.recording import differentiating, enabled, state
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, warn
+from tinygrad_np.func.running import (
+    Function,
+    check_value,
+    depends,
+    filled,
+    handed_out,
+    is_nested,
+    outputs,
+    pulled_back,
+    running,
+    trees_of,
+    warn_if_independent,
+)
+from tinygrad_np.recording import enabled
 from tinygrad_np.tensor import Tensor
 from tinygrad_np.tree import leaves, leaves_like, map_leaves, unflatten
 
 __all__ = [
     "elementwise_grad",
-    "flatten",
     "grad",
     "hessian",
     "hessian_vector_product",
@@ -39,9 +42,22 @@ __all__ = [
     "vjp",
 ]
 
-Function = Callable[..., Any]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _either_name(transform: F) -> F:
+    """Let `argnums` be given as `argnum` too, as HIPS autograd calls it."""
+
+    @functools.wraps(transform)
+    def named(function: Function, *args: Any, **kwargs: Any) -> Any:
+        if "argnum" in kwargs and "argnums" not in kwargs:
+            kwargs["argnums"] = kwargs.pop("argnum")
+        return transform(function, *args, **kwargs)
+
+    return named  # type: ignore[return-value]
+
+
+@_either_name
 def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """The gradient of a scalar-valued function with respect to one of its arguments, or to several.
 
@@ -69,6 +85,7 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
     return gradient
 
 
+@_either_name
 def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> Callable[..., Any]:
     """As `grad`, but returns the pair of the function's value and its gradient.
 
@@ -81,38 +98,50 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
 
     def value_and_gradient(*args: Any, **kwargs: Any) -> Any:
         numbers = _positions(argnums, args)
-        with _running([args[number] for number in numbers]) as (inputs, trees):
+        with running([args[number] for number in numbers]) as (inputs, trees):
             out = function(*_replaced(args, numbers, trees), **kwargs)
             if has_aux:
                 if not isinstance(out, (tuple, list)) or len(out) != 2:
                     raise ArgumentTypeError(f"with has_aux the function should return a pair, but it returned {out!r}")
                 out, aux = out
-            _check_value(out, function)
+            check_value(out, function)
+            if np.result_type(out) == np.bool_:
+                raise DTypeError("grad needs a function whose value is a number, but it returned True or False")
             if np.size(out) != 1:
                 raise ShapeError(
                     f"grad needs a function with a scalar value, not of shape {np.shape(out)}: see jacobian"
                 )
-            nested = _nested([out], inputs)
-            found = _gradients([out], inputs, [None], nested)
-        for number, tree in zip(numbers, _trees_of(found, [args[number] for number in numbers]), strict=True):
-            if all(gradient is None for gradient in leaves(tree)):
-                warn(f"the result does not depend on argument number {number}, so its gradient is 0")
-        gradients = _trees_of(_filled(found, inputs), [args[number] for number in numbers])
-        value = _result(out, nested)
+            nested = is_nested([out], inputs)
+            found = pulled_back([out], inputs, [None], nested)
+        arguments = [args[number] for number in numbers]
+        if any(gradient is None for gradient in found):
+            used = trees_of([gradient is not None for gradient in found], arguments)
+            for number, tree in zip(numbers, used, strict=True):
+                if not any(leaves(tree)):
+                    warn(f"the result does not depend on argument number {number}, so its gradient is 0")
+        gradients = trees_of(filled(found, inputs), arguments)
+        value = handed_out(out, nested)
         if has_aux:
-            value = value, map_leaves(lambda leaf: _result(leaf, nested), aux)
+            value = value, map_leaves(lambda leaf: handed_out(leaf, nested), aux)
         return value, tuple(gradients) if isinstance(argnums, Sequence) else gradients[0]
 
     return value_and_gradient
 
 
+@_either_name
 def elementwise_grad(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """The sum over all elements of the function's value, differentiated: of an element-wise function, its slopes.
+
+    The value may be a tree: all its elements are summed.
 
     >>> elementwise_grad(np.sin)(np.array([0.0, np.pi]))
     array([ 1., -1.])
     """
-    return grad(lambda *args, **kwargs: np.sum(function(*args, **kwargs)), argnums)
+
+    def total(*args: Any, **kwargs: Any) -> Any:
+        return sum(map(np.sum, outputs(function(*args, **kwargs), function)))
+
+    return grad(total, argnums)
 
 
 def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[Any, ...]]]:
@@ -122,21 +151,19 @@ def vjp(function: Function, *primals: Any) -> tuple[Any, Callable[[Any], tuple[A
     >>> pull_back(np.array([1.0, 1.0]))
     (array([2., 4.]),)
     """
-    with _running(primals) as (inputs, trees):
+    with running(primals) as (inputs, trees):
         value = function(*trees)
-        outs = list(leaves(value))
-        for out in outs:
-            _check_value(out, function)
-        nested = _nested(outs, inputs)
-        _warn_if_independent(outs)
+        outs = outputs(value, function)
+        nested = is_nested(outs, inputs)
+        warn_if_independent(outs)
 
     def pull_back(gradient: Any) -> tuple[Any, ...]:
         starts = _without_none(leaves_like(value, gradient))
         with enabled():
-            found = _gradients(outs, inputs, starts, nested or any(map(_depends, starts)), retain_graph=True)
-        return tuple(_trees_of(_filled(found, inputs), primals))
+            found = pulled_back(outs, inputs, starts, nested or any(map(depends, starts)), retain_graph=True)
+        return tuple(trees_of(filled(found, inputs), primals))
 
-    return map_leaves(lambda leaf: _result(leaf, nested), value), pull_back
+    return map_leaves(lambda leaf: handed_out(leaf, nested), value), pull_back
 
 
 def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
@@ -153,35 +180,34 @@ def jvp(function: Function, primals: Sequence[Any], tangents: Sequence[Any]) -> 
             "primals and tangents must be lists or tuples with one entry for each argument of the function, not "
             f"{type(primals).__name__} and {type(tangents).__name__}; pass [primal] and [tangent]"
         )
-    with _running(primals) as (inputs, trees):
+    with running(primals) as (inputs, trees):
         directions = _without_none(leaves_like(list(primals), list(tangents)))
         for primal, tangent in zip(inputs, directions, strict=True):
             if primal.shape != np.shape(tangent):
                 raise ShapeError(f"a tangent has shape {np.shape(tangent)}, but its primal has shape {primal.shape}")
         value = function(*trees)
-        outs = list(leaves(value))
-        for out in outs:
-            _check_value(out, function)
-        nested = _nested(outs, inputs) or any(map(_depends, directions))
-        _warn_if_independent(outs)
+        outs = outputs(value, function)
+        nested = is_nested(outs, inputs) or any(map(depends, directions))
+        warn_if_independent(outs)
         pushed = [_pushed(out, inputs, directions, nested) for out in outs]
-    return map_leaves(lambda leaf: _result(leaf, nested), value), unflatten(value, pushed)
+    return map_leaves(lambda leaf: handed_out(leaf, nested), value), unflatten(value, pushed)
 
 
 def _pushed(out: Any, inputs: list[Tensor], directions: list[Any], nested: bool) -> Any:
     """The derivative of one value in the directions."""
-    zero = np.zeros_like(_result(out, False))
-    if not _depends(out):
+    zero = np.zeros_like(handed_out(out, False))
+    if not depends(out):
         return zero
     cotangent = Tensor(np.zeros(out.shape, out.dtype), requires_grad=True)
     pulled = gradients(out, inputs, cotangent, True, True, True)
-    pairs = [(gradient, v) for gradient, v in zip(pulled, directions, strict=True) if _depends(gradient)]
+    pairs = [(gradient, v) for gradient, v in zip(pulled, directions, strict=True) if depends(gradient)]
     if not pairs:
         return zero
     slopes, along = zip(*pairs, strict=True)
     return gradients(list(slopes), cotangent, list(along), nested, True, True)
 
 
+@_either_name
 def jacobian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """All derivatives of a function's value: shape (*value's shape, *argument's shape).
 
@@ -202,14 +228,12 @@ def jacobian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[.
     def all_derivatives(*args: Any, **kwargs: Any) -> Any:
         numbers = _positions(argnums, args)
         arguments = [args[number] for number in numbers]
-        with _running(arguments) as (inputs, trees):
+        with running(arguments) as (inputs, trees):
             value = function(*_replaced(args, numbers, trees), **kwargs)
-            outs = list(leaves(value))
-            for out in outs:
-                _check_value(out, function)
-            _warn_if_independent(outs)
-            blocks = [_rows(out, inputs, _nested(outs, inputs)) for out in outs]
-        every = [tuple(_trees_of(block, arguments)) for block in blocks]
+            outs = outputs(value, function)
+            warn_if_independent(outs)
+            blocks = [_rows(out, inputs, is_nested(outs, inputs)) for out in outs]
+        every = [tuple(trees_of(block, arguments)) for block in blocks]
         return unflatten(value, every if isinstance(argnums, Sequence) else [block for (block,) in every])
 
     return all_derivatives
@@ -218,13 +242,13 @@ def jacobian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[.
 def _rows(out: Any, inputs: list[Tensor], nested: bool) -> list[Any]:
     """For each input, all derivatives of a value: shape (*value's shape, *input's shape)."""
     shape, size = np.shape(out), np.size(out)
-    if not _depends(out) or not size:
+    if not depends(out) or not size:
         return [np.zeros((*shape, *x.shape), np.result_type(out, x.dtype)) for x in inputs]
     basis = np.reshape(np.eye(size, dtype=out.dtype), (size, *shape))
-    rows = [_filled(_gradients([out], inputs, [row], nested, retain_graph=True), inputs) for row in basis]
+    rows = [filled(pulled_back([out], inputs, [row], nested, retain_graph=True), inputs) for row in basis]
     blocks = [np.stack(block) for block in zip(*rows, strict=True)]
     if out.dtype.kind == "c":
-        turned = [_filled(_gradients([out], inputs, [1j * row], nested, retain_graph=True), inputs) for row in basis]
+        turned = [filled(pulled_back([out], inputs, [1j * row], nested, retain_graph=True), inputs) for row in basis]
         parts = zip(blocks, [np.stack(block) for block in zip(*turned, strict=True)], inputs, strict=True)
         blocks = [_complex_rows(real, imaginary, x) for real, imaginary, x in parts]
     return [np.reshape(block, (*shape, *x.shape)) for block, x in zip(blocks, inputs, strict=True)]
@@ -243,6 +267,7 @@ def _complex_rows(real: Any, imaginary: Any, x: Tensor) -> Any:
     return np.conj(real)
 
 
+@_either_name
 def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..., Any]:
     """All second derivatives of a scalar-valued function: shape (*argument's shape, *argument's shape).
 
@@ -255,16 +280,19 @@ def hessian(function: Function, argnums: int | Sequence[int] = 0) -> Callable[..
     return jacobian(grad(function, argnums), argnums)
 
 
+@_either_name
 def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[..., Any]:
     """The product of a function's Hessian with a vector: a function of the function's arguments and, last, the vector.
 
-    The Hessian is symmetric, so that this is the derivative of the gradient along the vector.
+    The Hessian is symmetric, so this is the vector pulled back through the gradient: one backward pass more.
 
     >>> hessian_vector_product(lambda x: np.sum(x**3))(np.array([1.0, 2.0]), np.array([1.0, 1.0]))
     array([ 6., 12.])
     """
 
     def product(*args: Any, **kwargs: Any) -> Any:
+        if len(args) < 2:
+            raise ArgumentError("a Hessian-vector product takes the arguments of the function and then the vector")
         *given, vector = args
         (number,) = _positions([argnums], given)
 
@@ -273,38 +301,12 @@ def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[...
             arguments[number] = argument
             return grad(function, number)(*arguments, **kwargs)
 
-        return jvp(gradient, [given[number]], [vector])[1]
+        return vjp(gradient, given[number])[1](vector)[0]
 
     return product
 
 
-def flatten(tree: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """All elements of a tree of arrays in one vector, and the function that makes the tree of a vector again.
-
-    Both ways are differentiable. The vector has the dtype that NumPy gives to the joined arrays; each leaf gets its own
-    dtype back; so integers have no derivative.
-
-    >>> vector, unflatten = flatten({"w": np.ones((2, 2)), "b": 3.0})
-    >>> vector
-    array([1., 1., 1., 1., 3.])
-    >>> unflatten(2 * vector)["b"]
-    array(6.)
-    """
-    arrays = [leaf if isinstance(leaf, Tensor) else _numbers(leaf) for leaf in leaves(tree)]
-    sizes = [array.size for array in arrays]
-    vector = np.concatenate([np.ravel(array) for array in arrays]) if arrays else np.zeros(0)
-
-    def restored(vector: Any) -> Any:
-        if np.shape(vector) != (sum(sizes),):
-            raise ShapeError(f"the tree has {sum(sizes)} elements, but the vector has shape {np.shape(vector)}")
-        pieces = np.split(vector, np.cumsum(sizes)[:-1]) if arrays else []
-        pairs = zip(pieces, arrays, strict=True)
-        return unflatten(tree, [np.astype(np.reshape(piece, array.shape), array.dtype) for piece, array in pairs])
-
-    return vector, restored
-
-
-# What all transforms share
+# Their arguments
 
 
 def _positions(argnums: Any, args: Sequence[Any]) -> list[int]:
@@ -329,97 +331,3 @@ def _without_none(values: Iterable[Any]) -> list[Any]:
     if any(value is None for value in values):
         raise ArgumentTypeError("a gradient or tangent is None; give zeros where it is 0")
     return values
-
-
-@contextlib.contextmanager
-def _running(arguments: Iterable[Any]) -> Iterator[tuple[list[Tensor], list[Any]]]:
-    """Within it a transform runs: it gets Tensors to differentiate with respect to, in a list and as the arguments.
-
-    When it ends they are closed: no transform around this one takes a result for dependent because of them.
-    """
-    arguments = list(arguments)
-    inputs = [_input(leaf) for argument in arguments for leaf in leaves(argument)]
-    with enabled(), differentiating(frozenset(x.node for x in inputs)):
-        try:
-            yield inputs, unflatten(arguments, inputs)
-        finally:
-            for x in inputs:
-                if x.node is not None and x.node.rule is LEAF:
-                    x.node.args = None
-
-
-def _input(value: Any) -> Tensor:
-    """A Tensor to differentiate with respect to: a new one, so that no transform sees another's."""
-    if isinstance(value, Tensor):
-        with enabled():
-            return np.positive(value) if value.requires_grad else Tensor(value.array, requires_grad=True)  # type: ignore[return-value]
-    array = _numbers(value)
-    return Tensor(array, requires_grad=True, dtype=array.dtype if array.dtype.kind in "fc" else np.float64)
-
-
-def _numbers(value: Any) -> np.ndarray:
-    """The array of numbers that a leaf is."""
-    if isinstance(value, FOREIGN):
-        raise foreign_array(value)
-    array = np.asarray(value)
-    if array.dtype.kind not in "fcbiu":
-        raise ArgumentTypeError(
-            f"a function can be differentiated with respect to arrays and trees of them, not to {value!r}; "
-            "give such arguments another position, or by keyword"
-        )
-    return array
-
-
-def _check_value(out: Any, function: Function) -> None:
-    if not isinstance(out, (Tensor, np.ndarray, np.generic, float, int, complex)):
-        name = getattr(function, "__name__", repr(function))
-        raise ArgumentTypeError(
-            f"{name} returned {out!r}, but it should return an array or a Tensor, the value to differentiate"
-        )
-    if not isinstance(out, Tensor):
-        _numbers(out)
-
-
-def _nested(outs: Sequence[Any], inputs: Sequence[Tensor]) -> bool:
-    """Whether a result may be differentiated in turn: it depends on an open leaf that is no input of this transform."""
-    own = {x.node for x in inputs}
-    found = leaves_behind(out.node for out in outs if _depends(out))
-    return any(leaf not in own and leaf.args is not None for leaf in found)
-
-
-def _depends(out: Any) -> bool:
-    return isinstance(out, Tensor) and out.requires_grad
-
-
-def _warn_if_independent(outs: Sequence[Any]) -> None:
-    if not any(map(_depends, outs)):
-        warn("the result does not depend on the argument, so all derivatives are 0")
-
-
-def _gradients(
-    outs: Sequence[Any], inputs: list[Tensor], starts: Sequence[Any], nested: bool, retain_graph: bool | None = None
-) -> list[Any]:
-    """Gradients of the values with respect to inputs; None for those that no value depends on."""
-    pairs = [(out, start) for out, start in zip(outs, starts, strict=True) if _depends(out)]
-    if not pairs:
-        return [None] * len(inputs)
-    roots, given = (list(column) for column in zip(*pairs, strict=True))
-    return gradients(roots, inputs, given, nested, True, retain_graph or nested)
-
-
-def _filled(gradients: Sequence[Any], inputs: Sequence[Tensor]) -> list[Any]:
-    """Zeros for None."""
-    return [np.zeros(x.shape, x.dtype) if g is None else g for g, x in zip(gradients, inputs, strict=True)]
-
-
-def _trees_of(values: Sequence[Any], arguments: Sequence[Any]) -> list[Any]:
-    """Values for all leaves of the arguments, each in the structure of its argument."""
-    result: list[Any] = unflatten(list(arguments), values)
-    return result
-
-
-def _result(out: Any, nested: bool) -> Any:
-    if nested or not isinstance(out, Tensor):
-        return out
-    trace = state.get().trace
-    return out.array if trace is None else trace.plain(out)
