@@ -16,6 +16,7 @@ import numpy as np
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
 from tinygrad_np.arguments import ArrayLike, DTypeLike
 from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
+from tinygrad_np.creation import MAKERS
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import CONSTANT, LEAF
 from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
@@ -433,6 +434,9 @@ class Tensor(Box):
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
+        if function in MAKERS:  # NumPy brings them here for `like=` alone
+            made = MAKERS[function](*args, **kwargs)
+            return made if isinstance(made, Tensor) else Tensor(made)
         return call(function, args, kwargs)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
@@ -441,7 +445,8 @@ class Tensor(Box):
         if self.node is not None:
             raise NoDerivativeError(
                 "turning a Tensor that requires grad into an array would lose its history; write x.detach().numpy() "
-                "for the array, to plot it, say, loss.item() for the number, or np.stack([x, y]) to join Tensors"
+                "for the array, to plot it, say, or loss.item() for the number; to have NumPy make an array of Tensors, "
+                "write like=: np.array([x, y], like=x), np.full(shape, x, like=x)"
             )
         return np.array(self.array, dtype=dtype, copy=copy)
 
