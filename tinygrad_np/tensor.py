@@ -224,8 +224,9 @@ class Tensor(Box):
         if not value and self.node is not None:
             self._leaf, self.node = self.node, None  # what was computed from the leaf still leads to it
         elif value and self.node is None:
+            name = self.name
             self.node = getattr(self, "_leaf", None) or Node(LEAF, (), NOTHING, (), self.array, state.get().scope)
-            self.node.name = self._name
+            self.node.name = name
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad`, and return this Tensor."""
