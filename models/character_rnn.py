@@ -82,7 +82,7 @@ def draw(path, losses, unread, alone):
     write_atomically(path, picture.getvalue())
 
 
-def main(steps=1500, seed=0, out="character_rnn.png"):
+def main(steps=1200, seed=0, out="character_rnn.png"):
     """Read Python's reference, measure the surprise at its last twentieth, which was not read, and write."""
     generator = np.random.default_rng(seed)
     text = "\n".join(topics[name] for name in sorted(topics)).encode("ascii", "ignore").decode()
@@ -103,7 +103,7 @@ def main(steps=1500, seed=0, out="character_rnn.png"):
         return functional.cross_entropy(scores.reshape(-1, len(alphabet)), piece[1:].ravel()) / np.log(2), state
 
     compiled = tinygrad_np.compile(surprise)
-    new = np.zeros((BATCH, UNITS), np.float32)
+    state = new = np.zeros((BATCH, UNITS), np.float32)
     losses = []
     progress = tqdm(range(steps), "reading", unit=" steps", mininterval=1)
     for step in progress:
@@ -134,7 +134,7 @@ def main(steps=1500, seed=0, out="character_rnn.png"):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=1500, help="how many steps to learn (%(default)s)")
+    parser.add_argument("--steps", type=int, default=1200, help="how many steps to learn (%(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of what is written (%(default)s)")
     parser.add_argument("--out", default="character_rnn.png", help="the picture (%(default)s)")
     main(**vars(parser.parse_args()))

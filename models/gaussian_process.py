@@ -95,9 +95,7 @@ def main(points=60, seed=4, out="gaussian_process.png"):
         print(f"log likelihood, {title}: {-negative_log_likelihood(candidate, x, y):.2f}")
     mean, deviation = posterior(theta, x, y, at)
     within = np.mean(np.abs(truth - mean) <= 2 * deviation)
-    print(
-        f"the truth is within two standard deviations at {within:.0%} of the places (95% on average over many functions)"
-    )
+    print(f"the truth is within two standard deviations at {within:.0%} of the places (95% on average)")
     try:
         draw(out, x, y, at, truth, {"First guess": STARTS[0], "Most likely": theta})
     except ImportError:

@@ -99,9 +99,7 @@ def main(steps=4000, noise=0.03, seed=0, out="neural_ode.png"):
         found = solve(network, START[None], SEEN, dt)[:, 0].numpy()
     error, radius = (np.sqrt(np.mean(np.sum(x**2, axis=-1))) for x in (found - truth, truth))
     print(f"observations: {noise:.3f} away from the truth in each direction")
-    print(
-        f"the learned spiral, {TIME:.0f} seconds long: {error:.3f} away from the true one, whose radius is {radius:.2f}"
-    )
+    print(f"the learned spiral, after {TIME:.0f} seconds: {error:.3f} away from the true one, of radius {radius:.2f}")
     try:
         draw(out, seen, truth, found, network)
     except ImportError:
