@@ -9,6 +9,7 @@ So the numbers of a case depend on its own line alone: a new case leaves those o
 """
 
 import zlib
+from functools import wraps
 from operator import getitem
 
 import numpy as np
@@ -410,6 +411,17 @@ def put_along_axis(arr, *args):
 put_along_axis.__wrapped__ = np.put_along_axis
 case(put_along_axis, normal(2, 3), np.array([[2], [0]]), normal(2, 1), 1)
 case(put_along_axis, normal(2, 3), np.array([4, 1]), normal(2), None)
+
+
+@wraps(np.copyto)
+def copyto(dst, src, **kwargs):
+    """np.copyto on a copy, as it returns nothing."""
+    changed = np.copy(dst)
+    np.copyto(changed, src, **kwargs)
+    return changed
+
+
+case(copyto, normal(2, 3), normal(3), where=np.array([[True], [False]]))
 
 # Constant almost everywhere
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from tinygrad_np import Tensor, grad, no_grad
+from tinygrad_np import Tensor, compile, grad, no_grad
 from tinygrad_np.debug import gradcheck, gradgradcheck
 from tinygrad_np.errors import DTypeError, GraphError, NoDerivativeError
 
@@ -169,3 +169,16 @@ def test_put_along_axis_is_recorded_as_an_assignment(axis):
 
     np.testing.assert_array_equal(put(Tensor(x), Tensor(values)).data, expected**2)
     gradcheck(put, [x, values])
+
+
+def test_copyto_is_recorded_as_an_assignment_also_in_a_compiled_function():
+    def copied(x, y):
+        z = np.tanh(x)
+        np.copyto(z, y, where=[True, False, True])
+        return z
+
+    pairs = np.random.default_rng(0).standard_normal((2, 2, 3))
+    gradcheck(copied, list(pairs[0]))
+    compiled = compile(copied)
+    for x, y in pairs:
+        np.testing.assert_array_equal(compiled(Tensor(x), Tensor(y)).data, [y[0], np.tanh(x[1]), y[2]])

@@ -542,7 +542,6 @@ REFUSED = {
     "any of Python": lambda x: x * any(x > 0),
     "assert": lambda x: (_ for _ in ()).throw(AssertionError) if not (x == x).all() else x,
     "hash of a set": lambda x: x * len({v.item() for v in x}),
-    "copyto": lambda x: np.copyto(x, 1.0) or x,
     "out": lambda x: np.add(x, 1.0, out=np.empty(3)),
     "add.at": lambda x: np.add.at(np.zeros(3), [0], x[0]) or x,
     "fill": lambda x: x.fill(0.0) or x,

@@ -66,6 +66,14 @@ def test_requires_grad_can_be_switched_on_and_off():
     assert not (t * t).requires_grad
 
 
+def test_a_detached_result_can_require_grad_anew():
+    x = (Tensor([1.0, 2.0], requires_grad=True) * 2).detach().requires_grad_()
+    assert x.is_leaf
+    assert x.name is None
+    (x * x).sum().backward()
+    assert x.grad.tolist() == [4.0, 8.0]
+
+
 def test_requires_grad_cannot_be_switched_off_on_a_result():
     y = tracked([1.0]) * 2
     with pytest.raises(GraphError, match="detach"):

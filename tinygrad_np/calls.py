@@ -20,7 +20,7 @@ from tinygrad_np.errors import FOREIGN, NoDerivativeError, foreign_array, unexpe
 from tinygrad_np.recording import state
 from tinygrad_np.writes import written
 
-__all__ = ["ancestors", "call", "holds_tracked", "one_value", "plain", "stacked"]
+__all__ = ["ancestors", "call", "holds_tensor", "holds_tracked", "one_value", "plain", "stacked"]
 
 WRITERS = {np.copyto: "dst", np.put: "a", np.putmask: "a", np.fill_diagonal: "a", np.place: "arr"}
 WRITERS[np.put_along_axis] = "arr"

@@ -26,7 +26,7 @@ TENSOR: Mapping[str, str] = {
     **{name: f"write np.{name}(x)" for name in _NUMPY},
     **{name: f"write functional.{name}(x)" for name in _FUNCTIONAL},
     **{name: f"write x.astype(np.{dtype})" for name, dtype in _DTYPES.items()},
-    **dict.fromkeys(("cuda", "cpu", "device", "is_cuda"), _CPU),
+    **dict.fromkeys(("cuda", "cpu", "is_cuda"), _CPU),
     "to": f"for a dtype write x.astype(dtype); for a device {_CPU}",
     "type": "write x.astype(dtype), or x.dtype",
     "view": "write x.reshape(...)",

@@ -10,13 +10,16 @@ import operator
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
 
 import tinygrad_np.derivatives  # noqa: F401 (fills the table)
-from tinygrad_np.arguments import ArrayLike, DTypeLike
+from tinygrad_np import array_api
+from tinygrad_np.arguments import ArrayLike, DTypeLike, require
 from tinygrad_np.calls import ancestors, call, holds_tracked, plain, stacked
+from tinygrad_np.creation import MAKERS
 from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.table import CONSTANT, LEAF, Rule
 from tinygrad_np.engine import NOTHING, Box, Node, apply, backward, box
@@ -71,6 +74,8 @@ def _with(function: np.ufunc, operands: tuple[Any, Any], other: Any) -> Any:
     """An operator with another operand than an array or number: a foreign array type gets its turn, as with NumPy."""
     if isinstance(other, (Box, np.ndarray, np.generic, list, tuple)):
         return call(function, operands)
+    if hasattr(other, "__pandas_priority__"):  # its labels have no place in a Tensor
+        return call(function, [np.asarray(x) if x is other else x for x in operands])
     return NotImplemented
 
 
@@ -212,6 +217,7 @@ class Tensor(Box):
     """
 
     __slots__ = ("__weakref__", "_leaf", "_name")
+    __pandas_priority__ = 5000  # above a DataFrame's: pandas leaves operators with a Tensor to the Tensor
 
     def __init__(
         self,
@@ -267,10 +273,10 @@ class Tensor(Box):
         if not value and self.node is not None:
             self._leaf, self.node = self.node, None  # what was computed from the leaf still leads to it
         elif value and self.node is None:
-            scope = state.get().scope
+            name, scope = self.name, state.get().scope
             scope = scope if scope is None or scope.kind is not None else None  # of a module call, or none
             self.node = getattr(self, "_leaf", None) or Node(LEAF, (), NOTHING, (), self.array, scope)
-            self.node.name = self._name
+            self.node.name = name
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
         """Set `requires_grad`, and return this Tensor."""
@@ -371,6 +377,21 @@ class Tensor(Box):
     def flags(self) -> Any:
         """The memory layout of the array, as `numpy.ndarray.flags`."""
         return self.array.flags
+
+    @property
+    def device(self) -> str:
+        """Where the array is: always "cpu"."""
+        return "cpu"
+
+    def to_device(self, device: str, /, *, stream: None = None) -> Self:
+        """This Tensor itself, for a library that follows the Array API standard.
+
+        Raises:
+            ArgumentError: the device is not "cpu", or there is a stream.
+        """
+        require(device == "cpu", "device", device, '"cpu", where NumPy computes')
+        require(stream is None, "stream", stream, "None")
+        return self
 
     # Out of the graph
 
@@ -491,6 +512,9 @@ class Tensor(Box):
     def __array_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Any:
+        if function in MAKERS:  # NumPy brings them here for `like=` alone
+            made = MAKERS[function](*args, **kwargs)
+            return made if isinstance(made, Tensor) else Tensor(made)
         return call(function, args, kwargs)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
@@ -499,9 +523,24 @@ class Tensor(Box):
         if self.node is not None:
             raise NoDerivativeError(
                 "turning a Tensor that requires grad into an array would lose its history; write x.detach().numpy() "
-                "for the array, to plot it, say, loss.item() for the number, or np.stack([x, y]) to join Tensors"
+                "for the array, to plot it, say, loss.item() for the number, or np.array([x, y], like=x) to make one "
+                "of Tensors (like= works for np.full(shape, x, like=x) and others too)"
             )
         return np.array(self.array, dtype=dtype, copy=copy)
+
+    def __array_namespace__(self, *, api_version: Any = None) -> ModuleType:
+        """The functions of the Array API standard, for Tensors: `tinygrad_np.array_api`."""
+        np.empty(0).__array_namespace__(api_version=api_version)  # NumPy refuses versions that it does not have
+        return array_api
+
+    def __dlpack__(
+        self, *, stream: Any = None, max_version: Any = None, dl_device: Any = None, copy: Any = None
+    ) -> Any:
+        given = {"stream": stream, "max_version": max_version, "dl_device": dl_device, "copy": copy}
+        return np.asarray(self).__dlpack__(**{name: value for name, value in given.items() if value is not None})
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self.array.__dlpack_device__()
 
     def __float__(self) -> float:
         if guarded():
@@ -712,6 +751,11 @@ class Tensor(Box):
     def T(self) -> Tensor:  # noqa: N802 (NumPy's name)
         """The axes in reverse order."""
         return apply(np.transpose, (self,))
+
+    @property
+    def mT(self) -> Tensor:  # noqa: N802 (NumPy's name)
+        """The last two axes exchanged: each matrix of a stack transposed."""
+        return apply(np.matrix_transpose, (self,))
 
     @property
     def real(self) -> Tensor:

@@ -17,7 +17,7 @@ from tinygrad_np.derivatives.table import Parts
 from tinygrad_np.errors import GraphError, users_line
 from tinygrad_np.recording import Watch, next_number, state
 
-__all__ = ["arrays", "matters", "note", "owner", "saved", "watches_of", "written"]
+__all__ = ["arrays", "matters", "note", "owner", "saved", "since", "watches_of", "written"]
 
 
 class Write:
@@ -66,6 +66,11 @@ def forget(key: int, gone: weakref.ref[np.ndarray]) -> None:
         del WRITES[key]
 
 
+def since(number: int) -> bool:
+    """Whether anything was written after the node of this number was made."""
+    return LATEST[0] > number
+
+
 class Check(Watch):
     """Makes sure that the arrays a call saved are still what they were, if its derivative depends on their values."""
 
@@ -91,7 +96,7 @@ CHECK = Check()
 def watches_of(nodes: Sequence[Any]) -> tuple[Watch, ...]:
     """The context's watches for a backward pass; with a `Check` if there was a write since the first of the calls."""
     watches = state.get().watches
-    return (*watches, CHECK) if nodes and LATEST[0] > nodes[-1].number else watches
+    return (*watches, CHECK) if nodes and since(nodes[-1].number) else watches
 
 
 def saved(node: Any) -> list[np.ndarray]:

@@ -45,4 +45,10 @@ def put_along_axis(arr, indices, values, axis):
     arr[tuple(places)] = values
 
 
+def copyto(dst, src, casting="same_kind", where=True):
+    """Assign to all elements, or to those where `where` is True."""
+    dst[...] = src if where is True else np.where(where, src, dst)
+
+
 composite(np.put_along_axis, put_along_axis)
+composite(np.copyto, copyto)
