@@ -26,9 +26,8 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 
 import numpy as np  # noqa: E402
 from command_line import Parser, fail, in_one_line, number, path  # noqa: E402
-from training_run import describe, find_checkpoint  # noqa: E402
+from training_run import Network, describe, find_checkpoint  # noqa: E402
 
-from models.mnist_mlp import MnistMLP  # noqa: E402
 from tinygrad_np import TinygradNpError, functional, nn, no_grad  # noqa: E402
 from tinygrad_np.errors import ArgumentError  # noqa: E402
 
@@ -72,7 +71,7 @@ def newest_run() -> Path:
     return newest.parent
 
 
-def answer(network: MnistMLP, full_ink: float, drawing: np.ndarray) -> dict[str, Any]:
+def answer(network: Network, full_ink: float, drawing: np.ndarray) -> dict[str, Any]:
     """The network's answer to a drawing of shape (SIDE, SIDE), ink 0 to 255, with its input and each layer's output."""
     from handwriting import fit, to_inputs
 
@@ -83,8 +82,8 @@ def answer(network: MnistMLP, full_ink: float, drawing: np.ndarray) -> dict[str,
         outputs: Any = to_inputs(image, full_ink)
         for name, layer in enumerate(network.layers):
             outputs = layer(outputs)
-            if not isinstance(layer, nn.Dropout):  # dropout does nothing here
-                activations = outputs.numpy()[0].tolist()
+            if not isinstance(layer, (nn.Dropout, nn.Flatten, nn.Unflatten)):  # dropout does nothing here
+                activations = np.ravel(outputs.numpy()[0]).tolist()
                 shape = [len(activations)]
                 layers.append(
                     {"name": f"layers.{name}", "module": repr(layer), "shape": shape, "activations": activations}
@@ -203,7 +202,7 @@ class Server(ThreadingHTTPServer):
 
     request_queue_size = 128  # connections that wait to be accepted; the system resets those beyond
 
-    def __init__(self, port: int, network: MnistMLP, full_ink: float) -> None:
+    def __init__(self, port: int, network: Network, full_ink: float) -> None:
         super().__init__(("127.0.0.1", port), Handler)
         self.network = network
         self.full_ink = full_ink

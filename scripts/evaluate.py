@@ -15,9 +15,18 @@ sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the i
 import numpy as np  # noqa: E402
 from command_line import Parser, fail, in_one_line, path, positive, text  # noqa: E402
 from pictures import MAX_CLASSES, confusion_matrix, draw_results  # noqa: E402
-from training_run import as_inputs, describe, find_checkpoint, load_model, load_pixels, predict, read_data, restore  # noqa: E402
+from training_run import (  # noqa: E402
+    Network,
+    as_inputs,
+    describe,
+    find_checkpoint,
+    load_model,
+    load_pixels,
+    predict,
+    read_data,
+    restore,
+)
 
-from models.mnist_mlp import MnistMLP  # noqa: E402
 from tinygrad_np import TinygradNpError  # noqa: E402
 from tinygrad_np.debug.tables import aligned  # noqa: E402
 from tinygrad_np.errors import DataError  # noqa: E402
@@ -53,7 +62,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 def load(
     parsed: argparse.Namespace,
-) -> tuple[MnistMLP, tuple[int, ...], tuple[str, np.ndarray, np.ndarray], list[str]]:
+) -> tuple[Network, tuple[int, ...], tuple[str, np.ndarray, np.ndarray], list[str]]:
     """The network, the shape of an image, what to evaluate on (its name, the images and their labels), and lines about
     which network this is and how other data was understood.
 

@@ -16,9 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from training_run import find_checkpoint, load_model, load_pixels
+from training_run import Network, find_checkpoint, load_model, load_pixels
 
-from models.mnist_mlp import MnistMLP
 from tinygrad_np import data, functional, no_grad
 from tinygrad_np.errors import ArgumentError, DataError
 
@@ -49,7 +48,7 @@ Ink = NDArray[Any]  # float32, or bool
 Notice = Callable[[str], None]
 
 
-def load_network(path: Path) -> MnistMLP:
+def load_network(path: Path) -> Network:
     """The network of a run, given its folder or a checkpoint, in evaluation mode.
 
     Raises an ArgumentError if `path` is neither, or the network does not take images of MNIST's size.
@@ -71,7 +70,7 @@ def to_inputs(image: NDArray[np.uint8], full_ink: float = 1.0) -> NDArray[np.flo
     return data.to_inputs(image[np.newaxis]) * np.float32(full_ink)
 
 
-def probabilities(network: MnistMLP, image: NDArray[np.uint8], full_ink: float = 1.0) -> NDArray[Any]:
+def probabilities(network: Network, image: NDArray[np.uint8], full_ink: float = 1.0) -> NDArray[Any]:
     """The probability of each class, shape (classes,), for an image of shape (28, 28)."""
     with no_grad():
         return functional.softmax(network(to_inputs(image, full_ink)))[0].numpy()

@@ -45,7 +45,9 @@ def draw_run(run: Run, folder: Path) -> list[str]:
     part, images, labels = run.judged()
     notices = draw_results(predict(run.model, images), images, labels, part, run.image_shape, folder)
     if is_picture(run.image_shape):
-        save(weights_figure(run.model.layers[0].weight.numpy(), run.image_shape), folder / "weights.png")
+        weight = next(layer for layer in run.model.layers if hasattr(layer, "weight")).weight.numpy()
+        shape = weight.shape[2:] or run.image_shape  # of a filter, or of all that a unit sees
+        save(weights_figure(weight.reshape(len(weight), -1), shape), folder / "weights.png")
     else:
         notices.append(f"no weights.png: {no_picture(run.image_shape)}")
     return notices

@@ -1,4 +1,4 @@
-"""Train the multilayer perceptron of models/mnist_mlp.py: this is the loop, and the program around it.
+"""Train the networks of models/mnist_mlp.py and mnist_cnn.py: this is the loop, and the program around it.
 
 The flags are in settings.py. What a run is made of is in training_run.py, and how its folder is kept in run_folder.py.
 """

@@ -19,10 +19,12 @@ import numpy as np
 from distorted import distorted_epochs
 from settings import check_settings
 
+from models.mnist_cnn import MnistCNN, found
 from models.mnist_mlp import MnistMLP
 from tinygrad_np import TinygradNpError, checkpoint, compile, data, files, functional, no_grad, optim
 from tinygrad_np.errors import ArgumentError, CheckpointError, DataError
 
+Network = MnistMLP | MnistCNN
 MNIST = Path(__file__).resolve().parents[1] / "models" / "data" / "mnist"
 
 
@@ -89,7 +91,27 @@ class Pixels(NamedTuple):
         return self.high / (self.scale or (255.0 if self.high > 1 else 1.0))
 
 
-def make_optimizer(config: argparse.Namespace, model: MnistMLP) -> optim.Optimizer:
+def make_network(
+    config: argparse.Namespace, sizes: list[int], image_shape: tuple[int, ...], generator: np.random.Generator | None
+) -> Network:
+    """The network of a run, from the number of its inputs to that of its classes.
+
+    Raises a DataError if it is for images of another form.
+    """
+    if config.model == "mlp":
+        return MnistMLP(sizes, config.activation, config.dropout, config.init, generator)
+    _, *channels, classes = sizes
+    if len(image_shape) != 2:
+        raise DataError(f"--model cnn needs images of shape (rows, columns), but these have {image_shape}")
+    if found(image_shape, channels) <= 0:
+        raise DataError(
+            f"images of {image_shape[0]} x {image_shape[1]} pixels are too small for {len(channels)} convolutions; "
+            "give fewer with --hidden, or use --model mlp"
+        )
+    return MnistCNN(image_shape, channels, classes, config.activation, config.dropout, config.init, generator)
+
+
+def make_optimizer(config: argparse.Namespace, model: Network) -> optim.Optimizer:
     parameters = model.parameters()
     if config.optimizer == "sgd":
         return optim.SGD(parameters, config.lr, config.momentum, config.weight_decay, config.nesterov)
@@ -116,8 +138,8 @@ class Run:
 
     config: argparse.Namespace
     sizes: list[int]
-    model: MnistMLP  # the result: it is measured, saved and used
-    trained: MnistMLP  # what the steps change: the same network, unless `model` averages its weights
+    model: Network  # the result: it is measured, saved and used
+    trained: Network  # what the steps change: the same network, unless `model` averages its weights
     optimizer: optim.Optimizer
     generator: np.random.Generator
     originals: np.ndarray  # the training images as the dataset has them
@@ -255,6 +277,7 @@ class Run:
                 "config": vars(self.config),
                 "data": self.data,
                 "pixels": self.pixels._asdict(),
+                "image_shape": list(self.image_shape),
             },
         )
 
@@ -284,7 +307,7 @@ def set_up(config: argparse.Namespace, saved: Mapping[str, Any] | None = None) -
         originals, images, labels = originals[kept], images[kept], labels[kept]
     generator = np.random.default_rng(config.seed)
     sizes = [dataset.num_features, *config.hidden, dataset.num_classes]
-    trained = MnistMLP(sizes, config.activation, config.dropout, config.init, generator)
+    trained = make_network(config, sizes, dataset.train_images.shape[1:], generator)
     model = copy.deepcopy(trained) if config.average else trained
     progress = {
         "epoch": 0,
@@ -380,8 +403,10 @@ def restore(path: Path) -> Run:
             config.compile = False
         if not hasattr(config, "early_stop"):
             config.early_stop = None
+        if not hasattr(config, "model"):  # begun when there was but one
+            config.model = "mlp"
         check_settings(config)
-        hidden = layer_sizes(saved["model"])[1:-1]
+        hidden = layer_sizes(saved["model"])[:-1]
         if config.hidden != hidden:  # checked before the network is made, which could be of any size
             raise CheckpointError(f"its settings have hidden layers of {config.hidden}, but its weights of {hidden}")
         run = set_up(config, saved)
@@ -473,19 +498,28 @@ def check_progress(run: Run) -> None:
         raise ValueError(f"it stands nowhere in the run: {run.progress}")
 
 
+def weight_shapes(weights: Mapping[str, np.ndarray]) -> list[tuple[int, ...]]:
+    return [array.shape for name, array in weights.items() if name.endswith(".weight")]
+
+
 def layer_sizes(weights: Mapping[str, np.ndarray]) -> list[int]:
-    """The sizes of a network with these weights: the number of its inputs, then the outputs of each layer."""
-    shapes = [array.shape for name, array in weights.items() if name.endswith(".weight")]
-    return [shapes[0][1], *(outputs for outputs, _ in shapes)]
+    """The number of outputs of each layer of a network with these weights, or filters of a convolution."""
+    return [outputs for outputs, *_ in weight_shapes(weights)]
 
 
-def load_model(path: Path) -> tuple[MnistMLP, list[int]]:
+def load_model(path: Path) -> tuple[Network, list[int]]:
     """The network in a checkpoint of a run, and the sizes of its layers. The run's data is not needed."""
     saved = checkpoint.load(path)
     with named_in_errors(path):
-        config = argparse.Namespace(**saved["config"])
-        sizes = layer_sizes(saved["model"])
-        model = MnistMLP(sizes, config.activation, config.dropout)
+        config = argparse.Namespace(**{"model": "mlp", **saved["config"]})
+        shapes, image_shape = weight_shapes(saved["model"]), tuple(saved.get("image_shape", ()))
+        sizes = [shapes[0][1], *layer_sizes(saved["model"])]
+        if config.model == "cnn":
+            expected = found(image_shape, sizes[1:-1])
+            if expected != shapes[-1][1]:  # checked before the network is made, which could be of any size
+                raise ValueError(f"images of {image_shape} give {expected} numbers, but its last layer takes others")
+            sizes[0] = math.prod(image_shape)
+        model = make_network(config, sizes, image_shape, None)
         model.load_state_dict(saved["model"])
     return model, sizes
 
@@ -535,7 +569,7 @@ def as_inputs(
     return data.scale_pixels(images, divisor), lines
 
 
-def predict(model: MnistMLP, images: np.ndarray) -> np.ndarray:
+def predict(model: Network, images: np.ndarray) -> np.ndarray:
     """The model's scores for every image, shape (N, classes), without dropout."""
     model.eval()
     with no_grad():
@@ -544,6 +578,6 @@ def predict(model: MnistMLP, images: np.ndarray) -> np.ndarray:
     return np.concatenate(scores)
 
 
-def evaluate(model: MnistMLP, images: np.ndarray, labels: np.ndarray) -> int:
+def evaluate(model: Network, images: np.ndarray, labels: np.ndarray) -> int:
     """The number of images whose highest score is that of the right class."""
     return int(np.count_nonzero(predict(model, images).argmax(axis=1) == labels))

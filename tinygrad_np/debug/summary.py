@@ -23,6 +23,7 @@ from tinygrad_np.derivatives.products import index_lists
 from tinygrad_np.derivatives.table import LEAF, RULES, Rule, known
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
+from tinygrad_np.functional.convolution import CONVOLUTION
 from tinygrad_np.nn.module import Module, Parameter
 from tinygrad_np.recording import Scope, isolated, watching
 from tinygrad_np.tensor import Tensor
@@ -350,6 +351,11 @@ def _sums_of_all_pairs(node: Node) -> int:
     return math.isqrt(x * y * np.size(node.out))
 
 
+def _convolution(node: Node) -> int:
+    """Each element of the result is a sum over the window and the channels that a filter sees."""
+    return np.size(node.out) * math.prod(np.shape(_args(node)[1])[1:])
+
+
 def _einsum(node: Node) -> int:
     """The product of all operands, for each combination of indices."""
     operands, terms, _ = index_lists(_args(node))
@@ -382,6 +388,7 @@ MULTIPLY_ADDS: dict[Rule, Callable[[Node], int]] = {
         if function
     },
     **{RULES[function]: _sums_of_all_pairs for function in (np.dot, np.inner, np.outer, np.tensordot, np.vdot)},
+    CONVOLUTION: _convolution,
     RULES[np.einsum]: _einsum,
     RULES[np.convolve]: _sliding(np.convolve),
     RULES[np.correlate]: _sliding(np.correlate),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 __docformat__ = "google"
 
+import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,12 +20,12 @@ import numpy as np
 from tinygrad_np.arguments import integer
 from tinygrad_np.derivatives.elementwise import in_single, masked
 from tinygrad_np.derivatives.reductions import same
-from tinygrad_np.derivatives.table import differentiable
+from tinygrad_np.derivatives.table import RULES, differentiable
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tinygrad_np.functional.arrays import as_array, real_array
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["avg_pool2d", "columns", "conv2d", "folded", "max_pool2d", "paddings", "pair"]
+__all__ = ["CONVOLUTION", "avg_pool2d", "columns", "conv2d", "folded", "max_pool2d", "paddings", "pair"]
 
 Pair = int | Sequence[int]
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -179,6 +180,10 @@ def _conv2d(x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation:
         out += np.reshape(bias, (groups, -1, 1))
     out = np.reshape(out, (len(weight), *places(x.shape, weight.shape[2:], stride, padding, dilation), len(x)))
     return np.transpose(out, (3, 0, 1, 2))
+
+
+CONVOLUTION = RULES[inspect.unwrap(_conv2d)]
+"""The rule of a convolution, by which `debug.summary` knows one."""
 
 
 def conv2d(

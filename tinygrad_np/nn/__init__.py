@@ -21,6 +21,7 @@ from tinygrad_np.nn.layers import (
     Softmax,
     Softplus,
     Tanh,
+    Unflatten,
 )
 from tinygrad_np.nn.losses import (
     BCEWithLogitsLoss,
@@ -64,5 +65,6 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "Unflatten",
     "init",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_np import functional
 from tinygrad_np.arguments import ArrayLike, DTypeLike, Seed, integer, number, random_generator, require
 from tinygrad_np.engine import apply
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError
+from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tinygrad_np.functional.layers import add_in_place, row
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
@@ -34,6 +34,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "Unflatten",
 ]
 
 
@@ -141,6 +142,38 @@ class Flatten(Module):
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
         return x.reshape(x.shape[0], math.prod(x.shape[1:]))
+
+
+class Unflatten(Module):
+    """One axis as several, such as rows of pixels as images. See `numpy.reshape`.
+
+    Args:
+        dim: the axis.
+        unflattened_size: the lengths of the axes that take its place.
+
+    Raises:
+        ShapeError: when called, if the axis does not have as many elements.
+
+    >>> Unflatten(1, (1, 28, 28))(np.zeros((32, 784))).shape
+    (32, 1, 28, 28)
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        self.dim = integer("dim", dim)
+        self.unflattened_size = tuple(integer("unflattened_size", length, 0) for length in unflattened_size)
+
+    def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
+        dim = self.dim % x.ndim
+        length = math.prod(self.unflattened_size)
+        if x.shape[dim] != length:
+            raise ShapeError(
+                f"the input has shape {x.shape}, but its axis {self.dim} should have {length} elements, to become "
+                f"{self.unflattened_size}"
+            )
+        return x.reshape(*x.shape[:dim], *self.unflattened_size, *x.shape[dim + 1 :])
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"
 
 
 class ReLU(Module):
