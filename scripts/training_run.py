@@ -21,7 +21,7 @@ from distorted import distorted_epochs
 from settings import check_settings
 
 from models.mnist_mlp import MnistMLP
-from tinygrad_np import TinygradNpError, checkpoint, compile, data, files, functional, no_grad, optim
+from tinygrad_np import Tensor, TinygradNpError, checkpoint, compile, data, files, functional, no_grad, optim
 from tinygrad_np.errors import ArgumentError, CheckpointError, DataError, DistributedError
 
 MNIST = Path(__file__).resolve().parents[1] / "models" / "data" / "mnist"
@@ -203,9 +203,15 @@ class Run:
         return self.loss(scores, labels), scores
 
     @cached_property
-    def step(self) -> Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]:
+    def compiled(self) -> Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]:
         """The same, compiled unless the settings say otherwise."""
         return compile(self.forward) if self.config.compile else self.forward
+
+    def step(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        """The same, also where this rank has no row of a batch: then the loss is 0, and depends on no parameter."""
+        if not len(labels):
+            return Tensor(0.0, requires_grad=True), Tensor(np.empty((0, self.sizes[-1])))
+        return self.compiled(images, labels)
 
     def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
         """The epochs still to do: the number of each, and its inputs. Starts the clock. The iterator must be closed.
@@ -244,11 +250,10 @@ class Run:
 
         Returns the number of images in the batch, and the loss.
         """
-        plain = 0.0
-        if self.config.label_smoothing:
-            plain = summed_loss(functional.cross_entropy(scores.numpy(), labels), labels)
+        scores = scores.numpy()
+        plain = total(functional.cross_entropy, scores, labels) if self.config.label_smoothing else 0.0
         correct = np.count_nonzero(scores.argmax(axis=1) == labels)
-        sums = ranks.summed(self.comm, len(labels), summed_loss(loss, labels), plain, correct)
+        sums = ranks.summed(self.comm, len(labels), loss.item() * len(labels), plain, correct)
         images, loss, plain, correct = sums
         self.progress["step"] += 1
         self.progress["loss"] += loss
@@ -269,7 +274,7 @@ class Run:
         )
         scores = predict(self.model, checked)
         correct = np.count_nonzero(scores.argmax(axis=1) == labels)
-        sums = ranks.summed(self.comm, correct, summed_loss(self.loss(scores, labels), labels))
+        sums = ranks.summed(self.comm, correct, total(self.loss, scores, labels))
         checked_accuracy, checked_loss = (value / len(self.checked_labels) for value in sums)
         require_finite(checked_loss, self)
         self.bring_up_to_date()
@@ -309,9 +314,9 @@ class Run:
         )
 
 
-def summed_loss(loss: Any, labels: np.ndarray) -> float:
-    """The sum over rows of what a loss is the mean of; 0 for no rows, where a mean is none."""
-    return loss.item() * len(labels) if len(labels) else 0.0
+def total(loss: Callable[..., Any], scores: np.ndarray, labels: np.ndarray) -> float:
+    """The sum over rows of a loss that is their mean; 0 for no rows, which have none."""
+    return loss(scores, labels).item() * len(labels) if len(labels) else 0.0
 
 
 def require_finite(loss: float, run: Run) -> None:

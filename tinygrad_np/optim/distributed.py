@@ -8,7 +8,8 @@ is handed in, such as `mpi4py.MPI.COMM_WORLD`. A loop needs the three lines that
     together = optim.Distributed(optimizer, comm)
     for epoch in range(epochs):
         for batch, truth in data.batches(x, y, batch_size=512, generator=epoch, part=(comm.rank, comm.size)):
-            step(batch, truth).backward()
+            if len(truth):
+                step(batch, truth).backward()
             together.average(len(truth))
             optimizer.step()
             optimizer.zero_grad()
@@ -87,8 +88,8 @@ class Distributed:
         it is None on all ranks.
 
         Args:
-            rows: how many rows of the batch this rank had, over which its loss is the mean. It may be 0, and what this
-                rank has computed then does not count.
+            rows: how many rows of the batch this rank had, over which its loss is the mean. It may be 0, for a
+                batch with fewer rows than ranks: then a gradient of this rank does not count, and it needs none.
 
         Raises:
             ArgumentError: `rows` is no integer or below 0, or is 0 on every rank.
