@@ -1,4 +1,4 @@
-"""Two settings of the whole process that make NumPy faster.
+"""Settings of the whole process that make NumPy faster.
 
 Only our own programs change them. Whoever imports tinygrad_np into another program decides for that one.
 """
@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")  # of NumPy's BLAS
+LOCAL_RANKS = ("OMPI_COMM_WORLD_LOCAL_SIZE", "MPI_LOCALNRANKS")  # from mpirun: how many processes share this machine
 USED_BY_SKYLAKEX = {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"}
 
 
@@ -31,6 +33,20 @@ def use_better_kernels() -> None:
         return
     if kernels and "numpy" not in sys.modules:
         os.environ.setdefault("OPENBLAS_CORETYPE", kernels)
+
+
+def share_cores() -> None:
+    """Give each of the processes that mpirun has started here its share of the cores, as threads of matrix products.
+
+    To be called before NumPy is imported. It leaves alone what the user has set, and a process that is by itself.
+    """
+    ranks = next((int(os.environ[name]) for name in LOCAL_RANKS if os.environ.get(name, "").isdecimal()), 1)
+    if ranks > 1 and not any(name in os.environ for name in THREADS):
+        cores = os.cpu_count() or 1
+        if hasattr(os, "sched_getaffinity"):
+            # mpirun may have bound this process to some of the cores that its parent, a part of mpirun, may use.
+            cores = min(len(os.sched_getaffinity(0)) * ranks, len(os.sched_getaffinity(os.getppid())))
+        os.environ.update(dict.fromkeys(THREADS, str(max(1, cores // ranks))))
 
 
 def keep_freed_memory() -> None:

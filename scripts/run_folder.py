@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 from command_line import in_one_line
 from filelock import lock_descriptor
+from ranks import any_of
 from stopping import REQUESTS
 from training_run import Run
 
@@ -151,8 +152,10 @@ class Interrupted(Exception):  # noqa: N818 (not an error)
     """The run was asked to stop, and is saved in the folder that this names."""
 
 
-def save_and_stop(run: Run, folder: Path) -> NoReturn:
-    """Save a run in the middle of an epoch, and leave the loop with `Interrupted`."""
-    run.take_time()
-    run.save(folder / "last.safetensors")
+def save_and_stop(run: Run, folder: Path | None) -> NoReturn:
+    """Save a run in the middle of an epoch, and leave the loop with `Interrupted`, once the rank with a folder has."""
+    run.bring_up_to_date()
+    if folder:
+        run.save(folder / "last.safetensors")
+    any_of(run.comm, False)
     raise Interrupted(folder)

@@ -6,8 +6,9 @@ The flags are in settings.py. What a run is made of is in training_run.py, and h
 import shlex
 import signal
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # until there is something to save, Ctrl-C simply ends the program
@@ -15,12 +16,14 @@ if __name__ == "__main__":
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
-from processor import keep_freed_memory, use_better_kernels  # noqa: E402
+from processor import keep_freed_memory, share_cores, use_better_kernels  # noqa: E402
 
 use_better_kernels()
+share_cores()
 keep_freed_memory()
 
 import numpy as np  # noqa: E402
+import ranks  # noqa: E402
 from command_line import fail, in_one_line  # noqa: E402
 from pictures import draw_run, draw_step  # noqa: E402
 from run_folder import Interrupted, interruptions, new_folder, opened, save_and_stop, write_epoch  # noqa: E402
@@ -31,18 +34,22 @@ from training_run import Run, evaluate, require_finite, restore, set_up  # noqa:
 from tinygrad_np import TinygradNpError, checkpoint, optim  # noqa: E402
 
 
-def train(run: Run, folder: Path) -> None:
-    """Train from wherever the run stands to the end of its last epoch. Its files are written after each epoch."""
+def train(run: Run, folder: Path | None) -> None:
+    """Train from wherever the run stands to the end of its last epoch. Its files are written after each epoch.
+
+    Of several processes that mpirun has started, only the first has a folder.
+    """
     config, optimizer, progress = run.config, run.optimizer, run.progress
     schedule = run.schedule()
+    together = optim.Distributed(optimizer, run.comm, run.buffers())
     # NumPy need not warn of values that are not finite: require_finite stops the run if the loss becomes one.
     with closing(run.epochs()) as epochs, interruptions() as interrupted, np.errstate(all="ignore"):
         for epoch, images in epochs:
             with progress_bar(run, epoch) as bar:
                 for batch, labels in run.batches_left(epoch, images):
                     loss, scores = run.step(batch, labels)
-                    require_finite(loss.item(), run)
                     loss.backward()
+                    together.average(len(labels))
                     if config.clip_norm:
                         optim.clip_grad_norm_(optimizer.params, config.clip_norm)
                     optimizer.lr = schedule(progress["step"])
@@ -52,13 +59,16 @@ def train(run: Run, folder: Path) -> None:
                         averaged, latest = run.model.parameters(), run.trained.parameters()
                         optim.ema_update_(averaged, latest, config.average, progress["step"])
 
-                    run.count(loss, scores, labels)
-                    advance(bar, run, loss.item(), len(labels))
-                    if interrupted:
+                    count, batch_loss = run.count(loss, scores, labels)
+                    require_finite(batch_loss, run)
+                    advance(bar, run, batch_loss, count)
+                    if ranks.any_of(run.comm, interrupted):
                         save_and_stop(run, folder)
 
+            together.check()
             run.end_epoch()
-            write_epoch(run, folder)
+            if folder:
+                write_epoch(run, folder)
             print_epoch(run)
     if progress["epoch"] < config.epochs:
         print(f"stopped early: epoch {run.best_epoch} had the best validation accuracy", flush=True)
@@ -134,11 +144,16 @@ def draw(run: Run, folder: Path) -> None:
         print(f"train.py: {in_one_line(notice)}", file=sys.stderr)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, comm: Any = ranks.ALONE) -> int:
     try:
         parsed = parse_arguments(arguments)
         new = not parsed.resume
-        run = set_up(run_settings(parsed)) if new else restore(parsed.resume)
+        run = set_up(run_settings(parsed)) if new else restore(parsed.resume, comm)
+        run.join(comm)
+        if comm.rank:  # the first writes, prints, and ends the run
+            with suppress(Interrupted):
+                train(run, None)
+            return 0
         folder = new_folder(parsed.out) if new else parsed.resume
         print_start(run, folder)
         with opened(folder, run, new):
@@ -158,4 +173,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    ranks.run(lambda comm: main(comm=comm))

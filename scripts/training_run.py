@@ -10,19 +10,20 @@ import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import ranks
 from distorted import distorted_epochs
 from settings import check_settings
 
 from models.mnist_cnn import MnistCNN, found
 from models.mnist_mlp import MnistMLP
-from tinygrad_np import TinygradNpError, checkpoint, compile, data, files, functional, no_grad, optim
-from tinygrad_np.errors import ArgumentError, CheckpointError, DataError
+from tinygrad_np import Tensor, TinygradNpError, checkpoint, compile, data, files, functional, no_grad, optim
+from tinygrad_np.errors import ArgumentError, CheckpointError, DataError, DistributedError
 
 Network = MnistMLP | MnistCNN
 MNIST = Path(__file__).resolve().parents[1] / "models" / "data" / "mnist"
@@ -156,6 +157,34 @@ class Run:
     data: int  # the checksum of the dataset
     progress: dict[str, Any]
     started: float = 0.0  # by time.perf_counter(), as if the run had never been stopped
+    comm: Any = ranks.ALONE  # what joins this process to the others of mpirun
+    other_generators: list[Any] = field(default_factory=list)  # the states of the generators of ranks 1, 2, ...
+
+    def join(self, comm: Any) -> None:
+        """Train together with other ranks. From here on dropout and distortions depend on the rank.
+
+        Raises a DistributedError if they do not have the same data.
+        """
+        self.comm, rank = comm, comm.rank
+        others = [i for i, checksum in enumerate(comm.allgather(self.data)) if checksum != self.data]
+        if others:
+            raise DistributedError(f"ranks {rank} and {others[0]} have other data; give all machines the same files")
+        if rank > len(self.other_generators):  # new, or more of them than before
+            self.generator.bit_generator.state = np.random.default_rng(
+                [self.config.seed, 4, rank, self.progress["step"]]
+            ).bit_generator.state
+        elif rank:
+            self.generator.bit_generator.state = self.other_generators[rank - 1]
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which part of each batch is this rank's, of how many."""
+        return self.comm.rank, self.comm.size
+
+    def buffers(self) -> list[np.ndarray]:
+        """The arrays beside parameters that a step changes, as the running statistics of batch normalisation."""
+        parameters = {id(parameter.data) for parameter in self.trained.parameters()}
+        return [array for array in self.trained.state_dict().values() if id(array) not in parameters]
 
     @property
     def batch_size(self) -> int:
@@ -196,9 +225,15 @@ class Run:
         return self.loss(scores, labels), scores
 
     @cached_property
-    def step(self) -> Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]:
+    def compiled(self) -> Callable[[np.ndarray, np.ndarray], tuple[Any, Any]]:
         """The same, compiled unless the settings say otherwise."""
         return compile(self.forward) if self.config.compile else self.forward
+
+    def step(self, images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
+        """The same, also where this rank has no row of a batch: then the loss is 0, and depends on no parameter."""
+        if not len(labels):
+            return Tensor(0.0, requires_grad=True), Tensor(np.empty((0, self.sizes[-1])))
+        return self.compiled(images, labels)
 
     def epochs(self) -> Iterator[tuple[int, np.ndarray]]:
         """The epochs still to do: the number of each, and its inputs. Starts the clock. The iterator must be closed.
@@ -211,41 +246,60 @@ class Run:
         if not config.distort:
             yield from ((epoch, self.images) for epoch in left)
             return
-        with closing(distorted_epochs(self.originals, config.distort, config.seed, numbers)) as distorted:
+        how = (config.distort, config.seed, numbers, self.batch_size, self.part)
+        with closing(distorted_epochs(self.originals, *how)) as distorted:
             for epoch in left:
-                yield epoch, self.pixels.to_inputs(next(distorted))
+                inputs = self.pixels.to_inputs(next(distorted))
+                yield epoch, inputs if len(inputs) == len(self.images) else self.placed(inputs, epoch)
+
+    def placed(self, inputs: np.ndarray, epoch: int) -> np.ndarray:
+        """The inputs that this rank takes in an epoch, in their places among all. It never looks at the others."""
+        every = np.empty_like(self.images)
+        every[ranks.rows(len(every), self.batch_size, self.config.seed, epoch, self.part)] = inputs
+        return every
 
     def batches(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
-        """The inputs and labels of each step of an epoch. Only the seed and the epoch's number decide their order."""
-        generator = np.random.default_rng([self.config.seed, 2, epoch])
-        # If a batch is all of the images, their order makes no difference, and keeping it saves copying them.
-        shuffling = generator if self.batch_size < len(images) else None
-        return data.batches(images, self.labels, batch_size=self.batch_size, generator=shuffling)
+        """The inputs and labels of each step of an epoch: of each batch, this rank's part."""
+        how = {"batch_size": self.batch_size, "seed": self.config.seed, "epoch": epoch, "part": self.part}
+        return ranks.batches(images, self.labels, **how)
 
     def batches_left(self, epoch: int, images: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         """The batches of an epoch that are still to do: all, unless the run was stopped in the middle of it."""
         return itertools.islice(self.batches(epoch, images), self.steps_done(epoch), None)
 
-    def count(self, loss: Any, scores: Any, labels: np.ndarray) -> None:
-        """Note a step: its loss, and how many of its images were classified correctly."""
-        self.progress["step"] += 1
-        self.progress["loss"] += loss.item() * len(labels)
-        if self.config.label_smoothing:
-            plain = functional.cross_entropy(scores.numpy(), labels).item()
-            self.progress["cross_entropy"] += plain * len(labels)
-        self.progress["correct"] += int(np.count_nonzero(scores.argmax(axis=1) == labels))
+    def count(self, loss: Any, scores: Any, labels: np.ndarray) -> tuple[int, float]:
+        """Note a step: its loss, and how many of its images were classified correctly. The ranks sum up theirs.
 
-    def take_time(self) -> None:
+        Returns the number of images in the batch, and the loss.
+        """
+        scores = scores.numpy()
+        plain = total(functional.cross_entropy, scores, labels) if self.config.label_smoothing else 0.0
+        correct = np.count_nonzero(scores.argmax(axis=1) == labels)
+        sums = ranks.summed(self.comm, len(labels), loss.item() * len(labels), plain, correct)
+        images, loss, plain, correct = sums
+        self.progress["step"] += 1
+        self.progress["loss"] += loss
+        self.progress["cross_entropy"] += plain
+        self.progress["correct"] += int(correct)
+        return int(images), loss / images
+
+    def bring_up_to_date(self) -> None:
+        """Note what a checkpoint holds and steps do not count: the time, and the generators of the other ranks."""
         self.progress["seconds"] = time.perf_counter() - self.started
+        self.other_generators = self.comm.allgather(self.generator.bit_generator.state)[1:]
 
     def end_epoch(self) -> None:
-        """Measure the model, and add the metrics of the epoch to the history."""
+        """Measure the model, and add the metrics of the epoch to the history. Each rank measures on a part."""
         progress, images = self.progress, len(self.images)
-        scores = predict(self.model, self.checked_images)
-        checked_accuracy = float(np.mean(scores.argmax(axis=1) == self.checked_labels))
-        checked_loss = self.loss(scores, self.checked_labels).item()
+        checked, labels = next(
+            data.batches(self.checked_images, self.checked_labels, batch_size=len(self.checked_labels), part=self.part)
+        )
+        scores = predict(self.model, checked)
+        correct = np.count_nonzero(scores.argmax(axis=1) == labels)
+        sums = ranks.summed(self.comm, correct, total(self.loss, scores, labels))
+        checked_accuracy, checked_loss = (value / len(self.checked_labels) for value in sums)
         require_finite(checked_loss, self)
-        self.take_time()
+        self.bring_up_to_date()
         metrics = {
             "epoch": progress["epoch"] + 1,
             "loss": progress["loss"] / images,
@@ -273,6 +327,7 @@ class Run:
                 **({"trained": self.trained.state_dict()} if self.config.average else {}),
                 "optimizer": self.optimizer.state_dict(),
                 "generator": self.generator.bit_generator.state,
+                **({"other_generators": self.other_generators} if self.other_generators else {}),
                 "progress": self.progress,
                 "config": vars(self.config),
                 "data": self.data,
@@ -280,6 +335,11 @@ class Run:
                 "image_shape": list(self.image_shape),
             },
         )
+
+
+def total(loss: Callable[..., Any], scores: np.ndarray, labels: np.ndarray) -> float:
+    """The sum over rows of a loss that is their mean; 0 for no rows, which have none."""
+    return loss(scores, labels).item() * len(labels) if len(labels) else 0.0
 
 
 def require_finite(loss: float, run: Run) -> None:
@@ -385,15 +445,9 @@ def describe(file: Path) -> str:
         return f"{file.parent} ({file.name}, after {saved['progress']['epoch']} of {saved['config']['epochs']} epochs)"
 
 
-def restore(path: Path) -> Run:
-    """The run in a checkpoint, or, given its folder, in the last one there."""
-    try:
-        path = path if path.is_file() else find_checkpoint(path, "last")
-    except ArgumentError as error:
-        if path.is_dir():  # the run may have been killed before its first checkpoint
-            raise ArgumentError(f"{error}, or start the run with --out {path}") from None
-        raise
-    saved = checkpoint.load(path)
+def restore(path: Path, comm: Any = ranks.ALONE) -> Run:
+    """The run in a checkpoint, or, given its folder, in the last one there. Of several ranks, the first reads it."""
+    path, saved = comm.bcast(load_last(path) if comm.rank == 0 else None)
     with named_in_errors(path):
         config = argparse.Namespace(**saved["config"])
         if not hasattr(config, "label_column"):  # the run was begun when the labels were always in the first column
@@ -416,11 +470,24 @@ def restore(path: Path) -> Run:
         if run.config.average:
             run.trained.load_state_dict(saved["trained"])
         run.optimizer.load_state_dict(saved["optimizer"])
-        run.generator.bit_generator.state = saved["generator"]
+        run.other_generators = list(saved.get("other_generators", []))
+        for state in (*run.other_generators, saved["generator"]):  # each is tried, before a rank relies on it
+            run.generator.bit_generator.state = state
         progress = {"cross_entropy": 0.0, **saved["progress"]}  # runs that were begun earlier have none
         run.progress = {key: type(value)(progress[key]) for key, value in run.progress.items()}
         check_progress(run)
     return run
+
+
+def load_last(path: Path) -> tuple[Path, dict[str, Any]]:
+    """A checkpoint, or the last one in the folder of a run: its file, and what it holds."""
+    try:
+        path = path if path.is_file() else find_checkpoint(path, "last")
+    except ArgumentError as error:
+        if path.is_dir():  # the run may have been killed before its first checkpoint
+            raise ArgumentError(f"{error}, or start the run with --out {path}") from None
+        raise
+    return path, checkpoint.load(path)
 
 
 def find_pixels(config: argparse.Namespace, images: np.ndarray, saved: Mapping[str, Any] | None) -> tuple[Pixels, bool]:
@@ -573,7 +640,7 @@ def predict(model: Network, images: np.ndarray) -> np.ndarray:
     """The model's scores for every image, shape (N, classes), without dropout."""
     model.eval()
     with no_grad():
-        scores = [model(images[start : start + 1000]).numpy() for start in range(0, len(images), 1000)]
+        scores = [model(images[start : start + 1000]).numpy() for start in range(0, max(1, len(images)), 1000)]
     model.train()
     return np.concatenate(scores)
 

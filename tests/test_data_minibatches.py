@@ -180,3 +180,24 @@ def test_other_integers_are_refused_for_their_scale_is_unknown():
 def test_inputs_of_nested_lists_are_refused_by_their_dtype():
     with pytest.raises(DTypeError, match="dtype int64"):
         data.to_inputs([[255, 0]])
+
+
+# Parts of batches, for several processes
+
+
+@pytest.mark.parametrize("generator", [None, 7])
+@pytest.mark.parametrize("n", [1, 2, 4])
+def test_the_parts_of_all_processes_make_up_each_batch_and_differ_by_a_row_at_most(n, generator):
+    rows, names = np.arange(22), np.array(list("abcdefghijklmnopqrstuv"))
+    whole = list(data.batches(rows, names, batch_size=5, generator=generator))
+    parts = [list(data.batches(rows, names, batch_size=5, generator=generator, part=(i, n))) for i in range(n)]
+    for batch, *shares in zip(whole, *parts, strict=True):
+        for array, pieces in zip(batch, zip(*shares, strict=True), strict=True):
+            np.testing.assert_array_equal(array, np.concatenate(pieces))
+            assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
+
+
+@pytest.mark.parametrize("part", [(2, 2), (-1, 2), (0, 0)])
+def test_a_part_that_does_not_exist_is_refused(part):
+    with pytest.raises(ValueError, match="part must be"):
+        data.batches(np.arange(4), batch_size=2, part=part)

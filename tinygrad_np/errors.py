@@ -27,6 +27,7 @@ __all__ = [
     "CheckpointError",
     "DTypeError",
     "DataError",
+    "DistributedError",
     "FileWriteError",
     "GradcheckError",
     "GraphError",
@@ -125,6 +126,10 @@ class CheckpointError(TinygradNpError, ValueError):
 
 class FileWriteError(TinygradNpError, OSError):
     """A file cannot be written; what was in its place before is unchanged."""
+
+
+class DistributedError(TinygradNpError, RuntimeError):
+    """The processes of a distributed training do not fit together, or have drifted apart."""
 
 
 class GradcheckError(TinygradNpError, AssertionError):

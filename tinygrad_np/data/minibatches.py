@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinygrad_np.arguments import Seed, integer, number, random_generator
+from tinygrad_np.arguments import Seed, integer, number, random_generator, require
 from tinygrad_np.errors import ArgumentError, DTypeError
 
 __all__ = ["batches", "split", "to_inputs"]
@@ -70,7 +70,11 @@ def split(count: int, fraction: float, generator: Seed) -> tuple[NDArray[np.int6
 
 
 def batches(
-    *arrays: NDArray[Any], batch_size: int, generator: Seed = None, drop_last: bool = False
+    *arrays: NDArray[Any],
+    batch_size: int,
+    generator: Seed = None,
+    drop_last: bool = False,
+    part: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     """Hand out the rows of arrays in minibatches, each row once.
 
@@ -83,13 +87,15 @@ def batches(
         generator: shuffles the rows; None keeps their order. A seed gives the same order at every call: to have another
             in each epoch, make one Generator for all of them.
         drop_last: leave out a last batch that is smaller, for example because `nn.BatchNorm1d` cannot train on one row.
+        part: (i, n) is for the i-th of n processes, from 0, that share the work: it gets its part of every batch,
+            if all shuffle by the same seed. The parts differ by a row at most, and are empty where a batch has too few.
 
     Returns:
         An iterator over the batches: tuples with the same rows of each array.
 
     Raises:
-        ArgumentError: there is no array or no row, lengths differ, `batch_size` is below 1 or no integer, or
-            `drop_last` would leave nothing.
+        ArgumentError: there is no array or no row, lengths differ, `batch_size` is below 1 or no integer, `drop_last`
+            would leave nothing, or `part` is no such pair.
 
     >>> for numbers, letters in batches(np.arange(3), np.array(["a", "b", "c"]), batch_size=2):
     ...     print(numbers, letters)
@@ -108,17 +114,20 @@ def batches(
         raise ArgumentError(
             f"drop_last leaves nothing of {count} rows, for batch_size is {batch_size}; make it smaller"
         )
+    index, parts = map(integer, ("part[0]", "part[1]"), part)
+    require(0 <= index < parts, "part", part, "(i, n) with 0 <= i < n")
     starts = range(0, count - batch_size + 1 if drop_last else count, batch_size)
-    return _iterate(arrays, starts, None if generator is None else random_generator(generator))
+    return _iterate(arrays, starts, None if generator is None else random_generator(generator), index, parts)
 
 
 def _iterate(
-    arrays: tuple[NDArray[Any], ...], starts: range, generator: np.random.Generator | None
+    arrays: tuple[NDArray[Any], ...], starts: range, generator: np.random.Generator | None, index: int, parts: int
 ) -> Iterator[tuple[NDArray[Any], ...]]:
     # A generator of its own: so `batches` raises when it is called, not when the first batch is asked for.
     order = None if generator is None else generator.permutation(len(arrays[0]))
     for start in starts:
-        rows = slice(start, start + starts.step)
+        size = min(starts.step, len(arrays[0]) - start)
+        rows = slice(start + size * index // parts, start + size * (index + 1) // parts)
         if order is None:
             yield tuple(array[rows] for array in arrays)
         else:

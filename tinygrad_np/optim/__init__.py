@@ -14,6 +14,17 @@ __docformat__ = "google"
 from tinygrad_np.optim import schedules
 from tinygrad_np.optim.averaging import ema_update_
 from tinygrad_np.optim.clip import clip_grad_norm_
+from tinygrad_np.optim.distributed import Distributed
 from tinygrad_np.optim.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop", "clip_grad_norm_", "ema_update_", "schedules"]
+__all__ = [
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Distributed",
+    "Optimizer",
+    "RMSprop",
+    "clip_grad_norm_",
+    "ema_update_",
+    "schedules",
+]
