@@ -237,20 +237,23 @@ class Untyped(ast.NodeTransformer):
 
 
 def definition(function: Any) -> Any:
-    """The syntax tree of a function, without what only readers and type checkers need."""
+    """The syntax tree of a function, without what only readers and type checkers need; of a lambda, its expression."""
     code = function.__code__
-    positions = set(code.co_positions())
-    for node in syntax(code.co_filename):
+    spans = [((a, c), (b, d)) for a, b, c, d in code.co_positions() if d]  # what its instructions compute stands there
+
+    def fits(node: Any) -> bool:
         if isinstance(node, ast.FunctionDef):
             first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-            if (node.name, first) == (function.__name__, code.co_firstlineno):
-                break
-        else:  # there may be several lambdas in a line
-            body = node.body
-            if (body.lineno, body.end_lineno, body.col_offset, body.end_col_offset) in positions:
-                break
-    else:
-        raise OSError(f"{function.__name__} is not found in {code.co_filename}")
+            return (node.name, first) == (code.co_name, code.co_firstlineno)
+        begin, end = (node.body.lineno, node.body.col_offset), (node.body.end_lineno, node.body.end_col_offset)
+        return code.co_name == "<lambda>" and all(begin <= first and last <= end for first, last in spans)
+
+    names = code.co_varnames[: code.co_argcount]
+    found = [node for node in syntax(code.co_filename) if fits(node)]
+    found = [node for node in found if tuple(a.arg for a in (*node.args.posonlyargs, *node.args.args)) == names]
+    if not found:
+        raise OSError(f"the source of {function.__name__} is not found in {code.co_filename}")
+    node = found[-1]  # the innermost
     node = Untyped().visit(copy.deepcopy(node))
     if isinstance(node, ast.FunctionDef):
         node.decorator_list, node.returns = [], None
