@@ -125,6 +125,7 @@ def layers(text: str) -> list[int]:
 def new_parser() -> Parser:
     parser = Parser(
         prog="train.py",
+        usage="train.py [flags]",
         description=DESCRIPTION,
         epilog="examples:\n"
         "  train.py                                          the default: 98.3% or more in a few seconds\n"

@@ -123,21 +123,23 @@ def _nll(
     logarithms: Any, indices: Any, weights: Any, ignore_index: int | None, reduction: str, smoothing: float = 0.0
 ) -> Any:
     """The losses of class indices. With smoothing, each is mixed with the mean of those of all classes."""
-    ignored = np.zeros(len(indices), bool) if ignore_index is None else np.equal(indices, ignore_index)
-    indices = integers_below(
-        np.where(ignored, 0, indices) if ignore_index is not None else indices, logarithms.shape[1]
-    )
-    if isinstance(indices, Tensor) and weights is not None:  # an array cannot be indexed by a Tensor being traced
-        weights = Tensor(weights)
-    shares = np.ones(len(indices), logarithms.dtype) if weights is None else weights[indices]
-    losses = -logarithms[np.arange(len(indices)), indices] * shares
+    ignored = None if ignore_index is None else np.equal(indices, ignore_index)
+    indices = integers_below(indices if ignored is None else np.where(ignored, 0, indices), logarithms.shape[1])
+    losses = -logarithms[np.arange(len(indices)), indices]
+    shares: Any = np.ones(len(indices), logarithms.dtype)  # what each row counts in the mean
+    if weights is not None:
+        # An array cannot be indexed by a Tensor that is being traced.
+        shares = (Tensor(weights) if isinstance(indices, Tensor) else weights)[indices]
+        losses = losses * shares
     if smoothing:
         every = -np.mean(logarithms if weights is None else logarithms * weights, axis=1)
         losses = losses * (1 - smoothing) + every * smoothing
-    losses, shares = in_single(np.where(ignored, 0, losses)), in_single(np.where(ignored, 0, shares))
-    if reduction == "mean":
-        losses = np.sum(losses) / _some(np.sum(shares))
-    return like(np.sum(losses) if reduction == "sum" else losses, logarithms)
+    if ignored is not None:
+        losses, shares = np.where(ignored, 0, losses), np.where(ignored, 0, shares)
+    if reduction == "none":
+        return losses
+    total = np.sum(in_single(losses))
+    return like(total / _some(np.sum(in_single(shares))) if reduction == "mean" else total, logarithms)
 
 
 def _class_weights(scores: Any, weight: Any) -> Any:
