@@ -182,3 +182,23 @@ def test_copyto_is_recorded_as_an_assignment_also_in_a_compiled_function():
     compiled = compile(copied)
     for x, y in pairs:
         np.testing.assert_array_equal(compiled(Tensor(x), Tensor(y)).data, [y[0], np.tanh(x[1]), y[2]])
+
+
+def test_a_view_of_an_array_that_nobody_else_sees_can_be_assigned_to():
+    x = Tensor(np.arange(4.0), requires_grad=True)
+    y = np.reshape(x * x, (2, 2))
+    y -= 1
+    y[0] = 0
+    assert y.data.tolist() == [[0, 0], [3, 8]]
+    y.sum().backward()
+    assert x.grad.tolist() == [0, 0, 4, 6]
+    flat = x * x
+    for view in (np.reshape(flat, (2, 2)), flat[1:], flat.detach().data[1:] * x[1:]):
+        if view.array.base is not None:
+            with pytest.raises(GraphError, match="a view of another array"):
+                view -= 1
+    inner = np.reshape(x * x, (2, 2))
+    other = inner.T
+    with pytest.raises(GraphError, match="a view of another array"):
+        inner -= 1
+    assert other.shape == (2, 2)

@@ -7,6 +7,7 @@ Every operator, method and NumPy function ends in `engine.apply`; those with mor
 from __future__ import annotations
 
 import operator
+import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -689,7 +690,7 @@ class Tensor(Box):
                 "assigning to a leaf that requires grad would lose the leaf; to update a parameter, assign within "
                 "no_grad(), or use an optimizer; else assign to a copy, x = x.copy()"
             )
-        if self.array.base is not None:
+        if self.array.base is not None and not self._has_own_memory():
             raise GraphError(
                 "this Tensor is a view of another array, which a recorded assignment would not change; "
                 "assign to the other Tensor itself, with one index, as in x[0] = x[0] + 1 instead of x[0] += 1, or to "
@@ -697,6 +698,19 @@ class Tensor(Box):
             )
         if self.dtype.kind not in "fc":
             raise DTypeError(f"a value with a gradient cannot be assigned to elements of dtype {self.dtype}")
+
+    def _has_own_memory(self) -> bool:
+        """Whether nothing but the graph refers to the array that this one is a view of: of np.reshape(x * y, ...).
+
+        Then nobody can see that an assignment to this Tensor leaves that array as it is.
+        """
+        base, node = self.array.base, self.node
+        if not isinstance(base, np.ndarray) or node is None or not node.args:
+            return False
+        makers = [parent for parent in node.parents if parent is not None and parent.rule is not LEAF]
+        known = sum(arg is base for arg in node.args) + sum(maker.out is base for maker in makers)
+        nobodys = np.empty(0)
+        return sys.getrefcount(base) - sys.getrefcount(nobodys) == known + 1  # and the view itself
 
     # Methods
 

@@ -224,12 +224,46 @@ def einsum_vjp(position):
                 lengths[fresh] = lengths[index]
                 target.append(fresh)
             else:
-                if index not in result:  # summed over, perhaps in this operand alone
+                others = zip(operands, terms, strict=True)
+                if index not in result and not any(
+                    index in indices and other.shape[indices.index(index)] == lengths[index]
+                    for other, indices in others
+                ):  # summed over in this operand alone
                     factors += [np.ones(lengths[index], g.dtype), [index]]
                 target.append(index)
+        if len(factors) == 4 and (axes := matrices(*factors, target)) is not None:
+            return by_matmul(*factors, target, *axes)
         return np.einsum(*factors, target, optimize=optimize is not False)
 
     return vjp
+
+
+def matrices(a, indices_a, b, indices_b, target):
+    """How einsum of two operands is a product of matrices, which BLAS computes faster; None if it is none.
+
+    Returns:
+        The indices that number the matrices, those of rows, those that are summed over, and those of columns.
+    """
+    both = [index for index in indices_a if index in indices_b]
+    rows, columns = ([i for i in indices if i not in both] for indices in (indices_a, indices_b))
+    numbers, summed = [i for i in both if i in target], [i for i in both if i not in target]
+    once = [len(set(indices)) == len(indices) for indices in (indices_a, indices_b, target)]
+    fits = all(a.shape[indices_a.index(i)] == b.shape[indices_b.index(i)] for i in both)
+    if not (summed and all(once) and fits and {*rows, *columns} <= {*target} and a.dtype == b.dtype != np.float16):
+        return None
+    return numbers, rows, summed, columns
+
+
+def by_matmul(a, indices_a, b, indices_b, target, numbers, rows, summed, columns):
+    """einsum of two operands as a product of matrices."""
+    length = {**dict(zip(indices_a, a.shape, strict=True)), **dict(zip(indices_b, b.shape, strict=True))}
+    size = [math.prod(length[i] for i in some) for some in (rows, summed, columns)]
+    stack = [length[i] for i in numbers]
+    left = np.transpose(a, [indices_a.index(i) for i in (*numbers, *rows, *summed)])
+    right = np.transpose(b, [indices_b.index(i) for i in (*numbers, *summed, *columns)])
+    product = np.matmul(np.reshape(left, [*stack, *size[:2]]), np.reshape(right, [*stack, *size[1:]]))
+    made = [*numbers, *rows, *columns]
+    return np.transpose(np.reshape(product, [length[i] for i in made]), [made.index(i) for i in target])
 
 
 derivative(np.einsum, *map(einsum_vjp, range(64)))
