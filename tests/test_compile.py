@@ -1536,3 +1536,24 @@ def test_an_index_that_was_computed_changes_no_argument():
     for _ in range(3):
         assert compiled(table, places) == f(table, places)
     np.testing.assert_array_equal(table, np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize("kind", ["global", "closure", "state", "module"])
+def test_random_numbers_that_the_function_draws_itself_are_refused(kind):
+    generator, state = np.random.default_rng(0), np.random.RandomState(0)
+
+    class Noisy(nn.Module):
+        def __init__(self):
+            self.generator = np.random.default_rng(1)
+
+        def forward(self, x):
+            return x + self.generator.normal(size=3)
+
+    draw = {
+        "global": lambda x: x + np.random.normal(size=3),
+        "closure": lambda x: x + generator.normal(size=3),
+        "state": lambda x: x + state.normal(size=3),
+        "module": Noisy(),
+    }[kind]
+    with pytest.raises(TraceError, match="random numbers"):
+        compile(lambda x: draw(x).sum())(np.zeros(3))

@@ -222,6 +222,7 @@ class Traced:
             gradients = [trace.reference(found[nodes[i]]) for i in self.positions]
             followed = [r for r in results if trace.holds(r)]
             outs = [trace.reference(r) for r in followed]
+        trace.randomness.require_unchanged()
         self.tracked = [isinstance(r, Box) and r.node is not None for r in followed]
         self.plain = [trace.is_plain(r) for r in followed]
         self.is_complex = any(r.dtype.kind == "c" for r in (*followed, *(found[nodes[i]] for i in self.positions)))
@@ -232,7 +233,7 @@ class Traced:
         variables = [trace.reference(tensor) for tensor in inputs] + [variable for variable, _, _ in trace.captured]
         self.program = Program(trace.calls, boundary, variables, outs, starts, gradients)
         self.rule = Rule(name, (self.vjp,))
-        self.is_loss = self.value is None and self.tracked == [True]
+        self.is_loss = self.value is ... and self.tracked == [True]
         self.shapes = [(variable.shape, variable.dtype) for variable in variables]
         if self.is_loss and self.positions and self.program.owns_gradients and not self.is_complex:
             self.rule.shortcut = self.shortcut

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.engine import Box
+from tinygrad_np.errors import TraceError
 
-__all__ = ["Attributes", "Surroundings"]
+__all__ = ["Attributes", "Randomness", "Surroundings"]
 
 
 class Surroundings:
@@ -71,6 +72,47 @@ def globals_of(code: CodeType) -> Iterator[str]:
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield from globals_of(constant)
+
+
+class Randomness:
+    """The random generators that a function may draw from: what it draws itself would be the same at every run."""
+
+    def __init__(self) -> None:
+        self.known: dict[int, tuple[str, Callable[[], Any], Any]] = {}
+        self.add("numpy.random", np.random.get_state)
+
+    def add(self, name: str, value: Any) -> None:
+        """Note the state of a generator; other values are passed over."""
+        read = value
+        if isinstance(value, np.random.Generator):
+            read = partial(getattr, value.bit_generator, "state")
+        elif isinstance(value, np.random.RandomState):
+            read = value.get_state
+        elif value is not np.random.get_state:
+            return
+        self.known.setdefault(id(value), (name, read, comparable(read())))
+
+    def require_unchanged(self) -> None:
+        """Refuse what has drawn numbers.
+
+        Raises:
+            TraceError: a generator is in another state than it was.
+        """
+        for name, read, before in self.known.values():
+            if comparable(read()) != before:
+                raise TraceError(
+                    f"random numbers drawn from {name} would be the same at every call of the compiled function; draw "
+                    "them outside and pass them in, or use functional.dropout"
+                )
+
+
+def comparable(state: Any) -> Any:
+    """A generator's state, which is made of dicts, tuples, arrays and numbers, as tuples, bytes and numbers."""
+    if isinstance(state, dict):
+        state = tuple(state.values())
+    if isinstance(state, tuple):
+        return tuple(map(comparable, state))
+    return state.tobytes() if isinstance(state, np.ndarray) else state
 
 
 class Attributes:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.calls import plain
-from tinygrad_np.compiler.guards import Attributes, Surroundings
+from tinygrad_np.compiler.guards import Attributes, Randomness, Surroundings
 from tinygrad_np.derivatives.table import CONSTANT, EFFECTS, ITEM, PACK, RULES, Parts
 from tinygrad_np.engine import Box, Node, apply, box
 from tinygrad_np.errors import TraceError, users_line
@@ -88,6 +88,9 @@ class Trace:
         self.captured: list[tuple[Variable, Callable[[], Any], Any]] = []  # with how to read it anew, and its node
         self.modules: dict[int, Attributes] = {}  # of those that were called
         self.differentiated: Call | None = None  # the call whose derivative is being taken
+        self.randomness = Randomness()
+        for _, value in surroundings.found:
+            self.randomness.add("a generator", value)
         self.undo: list[Callable[[], Any]] = []  # the effects of tracing itself, the last one first
         self.arrays: set[int] = set()  # identities of what is an array outside of the trace, though a Tensor in it
         self.kept: list[Any] = []  # arrays whose identities are in use
@@ -124,6 +127,8 @@ class Trace:
         """A module is called."""
         if id(module) not in self.modules:
             self.modules[id(module)] = Attributes(module)
+            for name, value in vars(module).items():
+                self.randomness.add(f"{type(module).__name__}.{name}", value)
 
     def guards(self) -> list[Attributes | Surroundings]:
         """What must be the same at every call of the program.
