@@ -20,6 +20,7 @@ from tinygrad_np.derivatives.assignment import assign
 from tinygrad_np.derivatives.elementwise import clipped, masked, one_minus_square
 from tinygrad_np.derivatives.shapes import scatter
 from tinygrad_np.derivatives.table import RULES
+from tinygrad_np.functional.convolution import columns, folded, handed_back, picked
 
 NUMPY = np.lib.NumpyVersion(np.__version__)
 
@@ -395,6 +396,21 @@ case(functional.logsumexp, normal(2, 3, 2), axis=(0, 2), keepdims=True)
 case(functional.layers._over_root, normal(2, 3), np.array([1, 2, 3]), 0.5)  # noqa: SLF001
 case(functional.losses._cross_entropy, normal(3, 4), np.array([0, 3, 3]))  # noqa: SLF001
 case(functional.losses._cross_entropy, normal(3, 4), np.array([0, 3, 3]), smoothing=0.1)  # noqa: SLF001
+
+# Images
+
+SIDES = (2, 3), (2, 1), ((1, 0), (0, 2)), (1, 2)  # size, stride, padding and dilation
+case(columns, normal(2, 3, 4, 5), *SIDES)
+case(folded, normal(3, 2, 3, 2, 3, 2), (2, 3, 4, 5), *SIDES)
+case(functional.convolution._conv2d, normal(2, 2, 4, 5), normal(4, 1, 2, 3), normal(4), *SIDES[1:], 2)  # noqa: SLF001
+case(functional.convolution._conv2d, normal(2, 2, 4, 5), normal(3, 2, 2, 3), None, *SIDES[1:], 1)  # noqa: SLF001
+case(functional.convolution._conv2d, normal(0, 1, 4, 5), normal(3, 1, 2, 3), normal(3), *SIDES[1:], 1)  # noqa: SLF001
+case(functional.convolution._max_pool2d, normal(2, 3, 4, 5), *SIDES)  # noqa: SLF001
+images = np.random.default_rng(0).permutation(120).reshape(2, 3, 4, 5) / 10
+maxima = functional.convolution._max_pool2d(images, *SIDES)  # noqa: SLF001
+constants = images.astype(np.float32), maxima.astype(np.float32)
+case(handed_back, normal(*maxima.shape), *constants, *SIDES)
+case(picked, normal(*images.shape), *constants, *SIDES)
 
 case(assign, normal(2, 3), (0, slice(1, None)), normal(2))
 case(assign, normal(2, 3), 1, normal())

@@ -25,7 +25,18 @@ from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tinygrad_np.functional.arrays import as_array, real_array
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["CONVOLUTION", "avg_pool2d", "columns", "conv2d", "folded", "max_pool2d", "paddings", "pair"]
+__all__ = [
+    "CONVOLUTION",
+    "avg_pool2d",
+    "columns",
+    "conv2d",
+    "folded",
+    "handed_back",
+    "max_pool2d",
+    "paddings",
+    "pair",
+    "picked",
+]
 
 Pair = int | Sequence[int]
 Pads = tuple[tuple[int, int], tuple[int, int]]
@@ -270,42 +281,42 @@ def settled(x: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any =
     return size, steps, margins, spread
 
 
-def winners(x: Any, out: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Iterator[tuple[Any, Any]]:
+def winners(x: Any, maxima: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Iterator[tuple[Any, Any]]:
     """For each place in a window, the index of what all windows see there, and where that is the first maximum.
 
     If a maximum is NaN, it is the first NaN.
     """
-    x, out = padded(x, padding, np.nan), out.transpose(1, 2, 3, 0)  # a margin that equals nothing
-    equal = same if np.isnan(out).any() else np.equal  # which takes a third of the time
-    left = np.ones(out.shape, bool)
-    for _, _, seen in shifts(size, stride, dilation, out.shape[1:3]):
-        won = equal(x[seen], out) & left
+    x, maxima = padded(x, padding, np.nan), maxima.transpose(1, 2, 3, 0)  # a margin that equals nothing
+    equal = same if np.isnan(maxima).any() else np.equal  # which takes a third of the time
+    left = np.ones(maxima.shape, bool)
+    for _, _, seen in shifts(size, stride, dilation, maxima.shape[1:3]):
+        won = equal(x[seen], maxima) & left
         left ^= won
         yield seen, won
 
 
-def handed_back_vjp(g: Any, _: Any, values: Any, x: Any, out: Any, *geometry: Any) -> Any:
-    return picked(g, x, out, *geometry)
+def handed_back_vjp(g: Any, out: Any, values: Any, x: Any, maxima: Any, *geometry: Any) -> Any:
+    return picked(g, x, maxima, *geometry)
 
 
 @differentiable(handed_back_vjp, None, None)
-def handed_back(values: Any, x: Any, out: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+def handed_back(values: Any, x: Any, maxima: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Any:
     """A value for each window, added to zeros where x has the window's maximum."""
     (top, bottom), (left, right) = padding
     batch, channels, height, width = x.shape
+    values = np.ascontiguousarray(in_single(values).transpose(1, 2, 3, 0))
     image = np.zeros((channels, height + top + bottom, width + left + right, batch), values.dtype)
-    values = np.ascontiguousarray(values.transpose(1, 2, 3, 0))
-    for seen, won in winners(x, out, size, stride, padding, dilation):
+    for seen, won in winners(x, maxima, size, stride, padding, dilation):
         image[seen] += masked(values, won)
     return image[:, top : top + height, left : left + width].transpose(3, 0, 1, 2)
 
 
-@differentiable(lambda g, _, values, x, out, *geometry: handed_back(g, x, out, *geometry), None, None)
-def picked(values: Any, x: Any, out: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Any:
+@differentiable(lambda g, out, values, x, maxima, *geometry: handed_back(g, x, maxima, *geometry), None, None)
+def picked(values: Any, x: Any, maxima: Any, size: Any, stride: Any, padding: Any, dilation: Any) -> Any:
     """Of values like x, for each window the one where x has its maximum."""
     values = padded(values, padding)
-    found = np.zeros((*out.shape[1:], len(out)), values.dtype)
-    for seen, won in winners(x, out, size, stride, padding, dilation):
+    found = np.zeros((*maxima.shape[1:], len(maxima)), values.dtype)
+    for seen, won in winners(x, maxima, size, stride, padding, dilation):
         found += masked(values[seen], won)
     return found.transpose(3, 0, 1, 2)
 
