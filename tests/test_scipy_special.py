@@ -226,6 +226,14 @@ def test_compiled_functions_and_transforms_know_them():
     np.testing.assert_allclose(compile(func.grad(loss))(x), expected)
 
 
+def test_the_text_of_a_compiled_program_imports_them():
+    compiled = compile(func.elementwise_grad(func.elementwise_grad(lambda x: special.loggamma(x) * special.j0(x))))
+    x = np.array([0.5, 1.5])
+    names = {}
+    exec(compiled.source(x), names)
+    np.testing.assert_array_equal(names["forward"](x)[0][0], compiled(x))
+
+
 def test_scipy_is_imported_by_its_user_alone_and_its_rows_when_they_are_asked_for():
     script = """
 import sys

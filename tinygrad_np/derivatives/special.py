@@ -131,7 +131,11 @@ derivative(special.wrightomega, lambda g, out, x: g * (out / (1 + out)))
 # Gamma's family
 
 
-@differentiable(unknown, lambda g, out, n, x: g * polygamma(n + 1, x))
+def polygamma_vjp(g, out, n, x):
+    return g * polygamma(n + 1, x)
+
+
+@differentiable(unknown, polygamma_vjp)
 def polygamma(n, x):
     """The derivative number n of digamma: `scipy.special.polygamma`, which is no ufunc."""
     return special.polygamma(n, x)
@@ -163,8 +167,12 @@ derivative(
 )
 
 
+def gamma_weight_vjp(g, out, x, p, c):
+    return g * (times(p, gamma_weight(x, p - 1, c)) - out)
+
+
 @differentiable(
-    lambda g, out, x, p, c: g * (times(p, gamma_weight(x, p - 1, c)) - out),
+    gamma_weight_vjp,
     lambda g, out, x, p, c: g * special.xlogy(out, x),
     lambda g, out, x, p, c: -g * out,
 )
@@ -173,8 +181,12 @@ def gamma_weight(x, p, c):
     return np.exp(np.where(x == np.inf, -np.inf, special.xlogy(p, x) - x - c))
 
 
+def beta_weight_vjp(g, out, x, p, q, c):
+    return g * (times(p, beta_weight(x, p - 1, q, c)) - times(q, beta_weight(x, p, q - 1, c)))
+
+
 @differentiable(
-    lambda g, out, x, p, q, c: g * (times(p, beta_weight(x, p - 1, q, c)) - times(q, beta_weight(x, p, q - 1, c))),
+    beta_weight_vjp,
     lambda g, out, x, p, q, c: g * special.xlogy(out, x),
     lambda g, out, x, p, q, c: g * special.xlog1py(out, -x),
     lambda g, out, x, p, q, c: -g * out,
