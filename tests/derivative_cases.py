@@ -82,6 +82,13 @@ def complex_normal(*shape):
     return normal(*shape) + 1j * normal(*shape)
 
 
+def of_scipy(function):
+    """Whether it is a row of SciPy's functions, which come when SciPy does: test_scipy_special.py has their cases."""
+    if isinstance(function, np.ufunc):
+        return getattr(np, function.__name__, None) is not function
+    return function.__module__ == "tinygrad_np.derivatives.special"
+
+
 def is_input(value):
     return type(value) is np.ndarray and value.dtype in (np.float64, np.complex128)
 

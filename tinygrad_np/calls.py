@@ -38,7 +38,7 @@ def signature(function: Callable[..., Any]) -> inspect.Signature:
     try:
         return inspect.signature(function)
     except ValueError:
-        rule = RULES.get(function)
+        rule = RULES[function]
         vjp = next(filter(None, rule.vjps), None) if rule else None
         return inspect.Signature([*inspect.signature(vjp).parameters.values()][2:] if vjp else None)
 
@@ -73,7 +73,7 @@ def call(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str,
         if not isinstance(arg, Box) and isinstance(arg, SEQUENCES):
             args = [one_value(function, arg) for arg in args]
             break
-    rule = RULES.get(function)
+    rule = RULES[function]
     if rule is None or rule is CONSTANT or (len(args) <= rule.positional and rule.keywords.issuperset(kwargs)):
         return apply(function, args, kwargs, rule)
     if not holds_tracked(args):

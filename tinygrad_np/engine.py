@@ -88,7 +88,7 @@ def apply(
         parents.append(node)
         tracked = tracked or node is not None
     if rule is None:
-        rule = RULES.get(function)
+        rule = RULES[function]
     record = tracked and not now.suspended and rule is not CONSTANT
     if record and (rule is None or (len(parents) > len(rule.vjps) and any(parents[len(rule.vjps) :]))):
         raise no_derivative(function, rule, parents)

@@ -232,7 +232,7 @@ class Trace:
 
     def apply(self, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], rule: Any) -> Any:
         """What the engine does with a call, and besides write it down."""
-        args, rule = list(args), rule if rule is not None else RULES.get(function)
+        args, rule = list(args), rule if rule is not None else RULES[function]
         if function not in EFFECTS and not any(map(self.follows, (*args, *kwargs.values()))):
             with tracing(None):
                 return apply(function, args, kwargs, rule)

@@ -15,9 +15,11 @@ import keyword
 import linecache
 import math
 import re
+import sys
 from collections.abc import Container, Iterable, Sequence
 from operator import getitem
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -214,6 +216,10 @@ def define(name: str, value: Any, texts: dict[str, str]) -> None:
         text = f"{name} = np.{value.dtype}({value.item()!r})\n"
     elif isinstance(value, np.random.Generator):
         text = f"{name} = np.random.default_rng()  # the program's own stands elsewhere\n"
+    elif isinstance(value, ModuleType):
+        text = f"import {value.__name__} as {name}\n"
+    elif isinstance(value, np.ufunc) and getattr(sys.modules.get("scipy.special"), value.__name__, None) == value:
+        text = f"from scipy.special import {value.__name__} as {name}\n"
     elif getattr(value, "__module__", None) == "_operator":
         text = f"{name} = operator.{value.__name__}\n"
     else:

@@ -8,7 +8,9 @@ type promotion: the engine sums and casts each gradient to its argument's shape 
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
 from types import ModuleType
@@ -77,7 +79,18 @@ def _positional(vjp: Vjp) -> int:
     return 2**31 if code.co_flags & inspect.CO_VARARGS else code.co_argcount - 2
 
 
-RULES: dict[Callable[..., Any], Rule] = {}
+class Table(dict[Callable[..., Any], Rule]):
+    """The rows by function. `RULES[function]` is None for a function without a row."""
+
+    def __missing__(self, function: Callable[..., Any]) -> Rule | None:
+        """Import the rows of SciPy's functions as soon as there can be one of them: not before SciPy is."""
+        if "scipy.special" not in sys.modules:
+            return None
+        importlib.import_module("tinygrad_np.derivatives.special")
+        return self.get(function)
+
+
+RULES = Table()
 
 COMPOSITES: dict[Callable[..., Any], Callable[..., Any]] = {}
 """Functions of NumPy that are made of others: the same, written in functions that have rules."""
