@@ -166,7 +166,15 @@ for function in anywhere:
     case(function, normal())
     case(function, normal(0, 3))
     case(function, complex_normal(2, 2))
-for function in np.fabs, np.copy, functional.relu, functional.leaky_relu, functional.sigmoid, functional.softplus:
+for function in (
+    np.fabs,
+    np.copy,
+    functional.relu,
+    functional.leaky_relu,
+    functional.sigmoid,
+    functional.softplus,
+    functional.erf,
+):
     case(function, normal(2, 3))
     case(function, normal())
     case(function, normal(0, 3))

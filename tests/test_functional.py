@@ -1,12 +1,15 @@
 """The functions that NumPy lacks: against their definitions, central differences, PyTorch, and at the edges."""
 
+import math
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tinygrad_np import Tensor, functional, grad
+from tinygrad_np import Tensor, functional, grad, nn
 from tinygrad_np.debug import gradcheck, gradgradcheck
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 
@@ -103,7 +106,9 @@ def test_activations_are_what_they_are_defined_as():
     np.testing.assert_allclose(functional.sigmoid(x), 1 / (1 + np.exp(-x)))
     np.testing.assert_allclose(functional.softplus(x), np.log(1 + np.exp(x)))
     tanh = np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))
-    np.testing.assert_allclose(functional.gelu(x), 0.5 * x * (1 + tanh))
+    np.testing.assert_allclose(functional.gelu(x, approximate="tanh"), 0.5 * x * (1 + tanh))
+    erf = np.array([math.erf(value) for value in x / np.sqrt(2)])
+    np.testing.assert_allclose(functional.gelu(x), 0.5 * x * (1 + erf), rtol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -112,10 +117,14 @@ def test_activations_are_what_they_are_defined_as():
         (functional.relu, lambda torch, x: torch.relu(x)),
         (functional.leaky_relu, lambda torch, x: torch.nn.functional.leaky_relu(x)),
         (functional.sigmoid, lambda torch, x: torch.sigmoid(x)),
-        (functional.gelu, lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh")),
+        (functional.gelu, lambda torch, x: torch.nn.functional.gelu(x)),
+        (
+            partial(functional.gelu, approximate="tanh"),
+            lambda torch, x: torch.nn.functional.gelu(x, approximate="tanh"),
+        ),
         (functional.softplus, lambda torch, x: torch.nn.functional.softplus(x)),
     ],
-    ids=["relu", "leaky_relu", "sigmoid", "gelu", "softplus"],
+    ids=["relu", "leaky_relu", "sigmoid", "gelu", "gelu_by_tanh", "softplus"],
 )
 def test_activations_equal_pytorchs(ours, theirs):
     assert_equal_to_torch(ours, theirs, np.concatenate([np.linspace(-15, 15, 31), [0.0, -0.0]]), atol=1e-16)
@@ -147,12 +156,37 @@ def test_nan_stays_nan(function):
     assert np.isnan(function(np.array([np.nan]))).all()
 
 
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
 @pytest.mark.parametrize("x", [-1e4, 1e4])
-def test_gelu_of_large_inputs_is_that_of_relu(x):
+def test_gelu_of_large_inputs_is_that_of_relu(x, approximate):
     t = tracked(x)
-    y = functional.gelu(t)
+    y = functional.gelu(t, approximate)
     assert y.item() == max(x, 0)
     assert grad(y, t) == (x > 0)
+
+
+def test_gelu_and_its_module_refuse_an_approximation_that_they_do_not_know():
+    for call in partial(functional.gelu, np.ones(2)), nn.GELU:
+        with pytest.raises(ArgumentError, match="approximate must be 'none' or 'tanh', but is 'sigmoid'"):
+            call(approximate="sigmoid")
+
+
+@pytest.mark.parametrize(("dtype", "rtol"), [(np.float64, 6e-16), (np.float32, 4e-7), (np.float16, 6e-4)])
+def test_erf_is_right_to_the_last_digits_in_every_precision(dtype, rtol):
+    x = np.concatenate([np.linspace(-6.5, 6.5, 4001), np.linspace(0.4, 0.6, 4001), np.geomspace(1e-6, 6, 4001)])
+    x = x.astype(dtype)
+    y = functional.erf(x)
+    assert y.dtype == dtype
+    smallest = np.finfo(dtype).smallest_normal
+    np.testing.assert_allclose(y.astype(float), [math.erf(value) for value in x], rtol=rtol, atol=smallest / 100)
+
+
+def test_erf_at_the_ends_of_numbers_and_of_integers():
+    x = np.array([-np.inf, -0.0, 5e-324, np.inf, np.nan])
+    np.testing.assert_array_equal(functional.erf(x), [-1, -0.0, 5e-324, 1, np.nan])
+    assert np.signbit(functional.erf(x)[1])
+    np.testing.assert_allclose(functional.erf([[1, 2]]), [[math.erf(1), math.erf(2)]])
+    assert functional.erf(np.zeros((0, 3))).shape == (0, 3)
 
 
 # softmax, log_softmax, logsumexp

@@ -615,7 +615,7 @@ def torch_pair():
     )  # fmt: skip
     theirs = torch.nn.Sequential(
         torch.nn.Linear(6, 5), torch.nn.BatchNorm1d(5), torch.nn.ReLU(), torch.nn.Linear(5, 4, bias=False),
-        torch.nn.LayerNorm(4), torch.nn.GELU("tanh"),
+        torch.nn.LayerNorm(4), torch.nn.GELU(),
         torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.LeakyReLU(0.1)),
     )  # fmt: skip
     return torch, ours, theirs

@@ -326,7 +326,7 @@ def test_constants_have_the_names_of_the_arguments_or_variables_that_they_were_g
 
 
 def test_layer_norm_gelu_and_scopes_are_one_box_that_the_page_and_depth_open():
-    model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.GELU())
+    model = nn.Sequential(nn.Linear(6, 4), nn.LayerNorm(4), nn.GELU("tanh"))
     with visualize.scope("k1"):
         total = np.sum(model(IMAGES) * 2)
     drawing = visualize.draw(total)
@@ -354,7 +354,7 @@ def test_a_part_changes_nothing_that_modules_summaries_and_compiled_functions_sa
 
         def forward(self, x):
             y = self.layer(x) * 2
-            return functional.gelu(y) + y
+            return functional.gelu(y, "tanh") + y
 
     model = Mixed()
     whole = debug.summary(model, (4, 6)).rows[0].activation_bytes
@@ -509,7 +509,7 @@ def test_saturation_is_marked_before_and_after_backward(function):
 
 
 def test_the_tanh_in_gelu_is_not_taken_for_saturated():
-    result = np.sum(functional.gelu(Tensor([5.0, 6.0, 7.0], requires_grad=True)))
+    result = np.sum(functional.gelu(Tensor([5.0, 6.0, 7.0], requires_grad=True), "tanh"))
     for depth in (None, 9):
         assert not any(item.marks for item in visualize.draw(result, values=True, depth=depth).picture.items)
 

@@ -1008,11 +1008,6 @@ def batch_norm(x, mean, variance, weight=None, bias=None, training=False, moment
     return functional.batch_norm(x, mean, variance, weight, bias, training, momentum, eps)
 
 
-def gelu(x, approximate="none"):
-    refuse(approximate != "tanh", "the exact form")
-    return functional.gelu(x)
-
-
 def convolution(axes):
     """A convolution as a product of all windows of the input with the weights."""
 
@@ -1179,7 +1174,7 @@ NETWORKS = {
     "nn.functional.embedding": lambda weight, indices, **options: (
         refuse(bool(options), "options for training") or weight[indices]
     ),
-    "nn.functional.gelu": gelu,
+    "nn.functional.gelu": functional.gelu,
     "nn.functional.glu": glu,
     "nn.functional.group_norm": group_norm,
     "nn.functional.hardshrink": lambda x, lambd=0.5: np.where(np.abs(x) > lambd, x, 0),

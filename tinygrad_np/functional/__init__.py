@@ -10,6 +10,7 @@ from __future__ import annotations
 __docformat__ = "google"
 
 from tinygrad_np.functional.activations import (
+    erf,
     gelu,
     leaky_relu,
     log_softmax,
@@ -40,6 +41,7 @@ __all__ = [
     "cross_entropy",
     "dropout",
     "embedding",
+    "erf",
     "gelu",
     "huber_loss",
     "l1_loss",

@@ -203,11 +203,22 @@ class LeakyReLU(Module):
 class GELU(Module):
     """x times the normal distribution function of x, from shape (...) to shape (...). See `functional.gelu`.
 
-    It is the tanh approximation, PyTorch's `GELU(approximate="tanh")`.
+    Args:
+        approximate: "tanh" for an approximation that is faster.
+
+    Raises:
+        ArgumentError: it is neither "none" nor "tanh".
     """
 
+    def __init__(self, approximate: str = "none") -> None:
+        functional.gelu(np.zeros(0), approximate)  # which refuses what it does not know
+        self.approximate = approximate
+
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:
-        return functional.gelu(x)
+        return functional.gelu(x, self.approximate)
+
+    def extra_repr(self) -> str:
+        return f"approximate={self.approximate!r}" if self.approximate != "none" else ""
 
 
 class Sigmoid(Module):
