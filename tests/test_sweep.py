@@ -247,3 +247,100 @@ def test_a_sweep_that_is_killed_and_interrupted_and_resumed_ends_as_if_it_had_ne
     assert resumed.returncode == 0, resumed.stderr
     assert results(parts) == results(whole)
     assert [metrics(parts / name) for name in "12"] == [metrics(whole / name) for name in "12"]
+
+
+# Drawing by TPE, pruning, and studies that several sweeps share
+
+
+DRAWN = ["lr=1e-4..1", "activation=relu,tanh", "--", *TINY]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "sweep"
+    result = run("--trials", 13, "--prune", "--jobs", 1, "--out", folder, *DRAWN)
+    assert result.returncode == 0, result.stderr
+    return folder, result.stdout
+
+
+@pytest.mark.slow
+def test_one_job_draws_and_prunes_the_same_with_the_same_seed(drawn, tmp_path):
+    assert run("--trials", 13, "--prune", "--jobs", 1, "--out", tmp_path / "again", *DRAWN).returncode == 0
+    assert results(tmp_path / "again") == results(drawn[0])
+
+
+@pytest.mark.slow
+def test_hopeless_runs_are_pruned_and_stand_after_those_that_finished(drawn):
+    folder, output = drawn
+    rows = results(folder)
+    pruned = [row for row in rows if row["error"]]
+    assert 0 < len(pruned) < len(rows) == 13
+    assert [row["rank"] for row in rows] == [*map(str, range(1, 14 - len(pruned))), *[""] * len(pruned)]
+    assert {row["error"] for row in pruned} == {"pruned after epoch 1"}
+    assert sum(line.startswith("pruned: ") for line in output.splitlines()) == len(pruned)
+    worst, best = (float(rows[i]["validation_accuracy"]) for i in (len(rows) - len(pruned) - 1, 0))
+    assert max(float(row["validation_accuracy"]) for row in pruned) < best >= worst
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["sqlite:///{}/sweep.db", "{}/shared.journal"])
+def test_the_same_command_started_twice_works_on_one_study(place, tmp_path):
+    arguments = ["--storage", place.format(tmp_path), "--jobs", 1, "lr=0.001,0.002,0.003,0.004,0.005", "--", *TINY]
+    both = [begin("--out", tmp_path / name, *arguments) for name in "ab"]
+    for process in both:
+        output, errors = process.communicate(timeout=100)
+        assert process.returncode == 0, output + errors
+    shared = {name: {path.name for path in (tmp_path / name).iterdir() if path.is_dir()} for name in "ab"}
+    assert all(shared.values()), "each should do some of the runs"
+    assert shared["a"] | shared["b"] == set("12345")
+    assert not shared["a"] & shared["b"], "none should be done twice"
+    again = run("--out", tmp_path / "c", *arguments)
+    assert again.returncode == 0, again.stderr
+    assert len(results(tmp_path / "c")) == 5, "who comes late sees all results"
+    assert not [path for path in (tmp_path / "c").iterdir() if path.is_dir()]
+
+
+@pytest.mark.slow
+def test_a_study_in_a_storage_goes_on_with_the_same_command(tmp_path):
+    arguments = ["--storage", f"sqlite:///{tmp_path}/sweep.db", "--jobs", 1, "--out", tmp_path / "sweep"]
+    arguments += ["lr=0.001,0.002,0.003", "--", *LONGER]
+    killed = begin(*arguments)
+    wait_for(tmp_path / "sweep" / "2" / "metrics.jsonl")
+    killed.kill()
+    killed.communicate()
+    again = run(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert [row["rank"] for row in results(tmp_path / "sweep")] == ["1", "2", "3"]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_costs_one_trial(tmp_path):
+    sweeping = begin("--jobs", 1, "--out", tmp_path / "sweep", "lr=0.001,0.002", "--", *LONGER)
+    wait_for(tmp_path / "sweep" / "1" / "metrics.jsonl")
+    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    (child,) = [line.split()[0] for line in listed.splitlines() if f"--out={tmp_path / 'sweep' / '1'}" in line]
+    os.kill(int(child), signal.SIGKILL)
+    _, errors = sweeping.communicate(timeout=100)
+    assert sweeping.returncode == 0, errors
+    rows = results(tmp_path / "sweep")
+    assert [(row["rank"], row["folder"]) for row in rows] == [("1", "2"), ("", "1")]
+    assert rows[1]["error"] == "it was ended by SIGKILL"
+
+
+def test_a_storage_that_cannot_be_used_is_refused_in_one_line(tmp_path, capsys):
+    assert sweep.main(["--storage", "nothing://here", "--out", str(tmp_path / "sweep"), "lr=0.1", "--", *TINY]) == 2
+    errors = capsys.readouterr().err
+    assert "the storage cannot be used" in errors
+    assert errors.count("\n") == 1
+
+
+def test_without_optuna_the_sweep_says_how_to_install_it(tmp_path):
+    (tmp_path / "optuna.py").write_text("raise ImportError('there is none')")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    refused = subprocess.run(
+        command("lr=0.1"), env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True, timeout=100
+    )
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("sweep.py: error: ")
+    assert 'python -m pip install -e ".[tune]"' in refused.stderr
+    assert refused.stderr.count("\n") == 1
