@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from tinygrad_np import Tensor, functional, grad, nn
+from tinygrad_np import Tensor, compile, functional, grad, nn
 from tinygrad_np.debug import gradcheck, gradgradcheck
 from tinygrad_np.errors import ArgumentError, DTypeError, ShapeError
 
@@ -532,6 +532,169 @@ def test_nll_loss_after_log_softmax_is_cross_entropy():
     )
     with pytest.raises(ArgumentError, match="between 0 and 3"):
         functional.nll_loss(tracked(LOGITS), [0, 1, 2, 3, 4])
+
+
+REDUCTIONS = ["mean", "sum", "none"]
+
+
+def reduced(losses, reduction, shares=None):
+    return losses if reduction == "none" else losses.sum() / (1 if reduction == "sum" else np.sum(shares))
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("ignored", [None, 1, -100])
+@pytest.mark.parametrize("weight", [None, np.array([0.5, 2.0, 0.0, 1.5])], ids=["unweighted", "weighted"])
+def test_each_row_counts_by_the_weight_of_its_class_unless_it_is_ignored(weight, ignored, smoothing, reduction):
+    target = np.where(INDICES == 1, -100, INDICES) if ignored == -100 else INDICES
+    options = {"weight": weight, "ignore_index": ignored, "reduction": reduction}
+    weights, counted = np.ones(4) if weight is None else weight, target != ignored
+    mixed = np.eye(4)[np.where(counted, target, 0)] * (1 - smoothing) + smoothing / 4
+    losses = -np.sum(mixed * weights * functional.log_softmax(LOGITS), axis=1) * counted
+    expected = reduced(losses, reduction, weights[target[counted]])
+
+    def ours(logits):
+        return functional.cross_entropy(logits, target, smoothing, **options)
+
+    for function in (ours, compile(ours)):
+        np.testing.assert_allclose(function(LOGITS), expected)
+        gradcheck(function, LOGITS)
+        gradgradcheck(function, LOGITS)
+    if not smoothing:
+        of_logarithms = functional.nll_loss(functional.log_softmax(LOGITS), target, **options)
+        np.testing.assert_allclose(of_logarithms, expected)
+
+    def theirs(torch, logits):
+        given = {
+            "weight": None if weight is None else torch.tensor(weight),
+            "ignore_index": -1 if ignored is None else ignored,
+            "reduction": reduction,
+            "label_smoothing": smoothing,
+        }
+        return torch.nn.functional.cross_entropy(logits, torch.tensor(target), **given)
+
+    assert_equal_to_torch(ours, theirs, LOGITS)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_weights_and_reductions_of_probabilities_have_pytorchs_numbers(reduction):
+    weight = np.array([0.5, 2.0, 0.0, 1.5])
+    assert_equal_to_torch(
+        lambda x, p: functional.cross_entropy(x, p, 0.1, weight=weight, reduction=reduction),
+        lambda torch, x, p: torch.nn.functional.cross_entropy(
+            x, p, torch.tensor(weight), reduction=reduction, label_smoothing=0.1
+        ),
+        LOGITS,
+        PROBABILITIES,
+    )
+
+
+def test_no_class_is_ignored_unless_one_is_named():
+    with pytest.raises(ArgumentError, match="between 0 and 3.*from -100 to 2"):
+        functional.cross_entropy(LOGITS, [-100, 0, 1, 2, 2])
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "error", "message"),
+    [
+        (INDICES, {"weight": np.ones(3)}, ShapeError, r"class weights have shape \(3,\), but the scores \(5, 4\)"),
+        (INDICES, {"reduction": "average"}, ArgumentError, "reduction must be .* but is 'average'"),
+        (np.full(5, 2), {"ignore_index": 2}, ArgumentError, "nothing to take the mean of"),
+        (PROBABILITIES, {"ignore_index": 2}, ArgumentError, "ignore_index .* class indices"),
+        (PROBABILITIES, {"reduction": "average"}, ArgumentError, "reduction must be .* but is 'average'"),
+    ],
+)
+def test_a_cross_entropy_that_makes_no_sense_is_refused(target, options, error, message):
+    with pytest.raises(error, match=message):
+        functional.cross_entropy(tracked(LOGITS), target, **options)
+
+
+def test_where_all_rows_are_ignored_the_sum_is_zero_and_has_no_slope():
+    x = tracked(LOGITS)
+    loss = functional.cross_entropy(x, np.full(5, 2), ignore_index=2, reduction="sum")
+    assert loss.item() == 0
+    assert not grad(loss, x).any()
+
+
+DISTANCES = rng.normal(size=(3, 4)) * 2
+
+
+def huber(d, delta):
+    return np.where(np.abs(d) < delta, d * d / 2, delta * (np.abs(d) - delta / 2))
+
+
+ELEMENTWISE = {  # PyTorch's name, the settings, and the definition by x and target
+    "mse": ("mse_loss", {}, lambda x, y: (x - y) ** 2),
+    "l1": ("l1_loss", {}, lambda x, y: np.abs(x - y)),
+    "huber": ("huber_loss", {"delta": 0.7}, lambda x, y: huber(x - y, 0.7)),
+    "smooth l1": ("smooth_l1_loss", {"beta": 0.7}, lambda x, y: huber(x - y, 0.7) / 0.7),
+    "smooth l1 without a curve": ("smooth_l1_loss", {"beta": 0}, lambda x, y: np.abs(x - y)),
+    "binary": (
+        "binary_cross_entropy_with_logits",
+        {},
+        lambda x, y: -y * np.log(functional.sigmoid(x)) - (1 - y) * np.log(functional.sigmoid(-x)),
+    ),
+    "weighted binary": (
+        "binary_cross_entropy_with_logits",
+        {"weight": np.array([[1.0], [2.0], [0.5]]), "pos_weight": np.array([1.0, 3.0, 0.5, 2.0])},
+        lambda x, y: (
+            np.array([[1.0], [2.0], [0.5]])
+            * (
+                -np.array([1.0, 3.0, 0.5, 2.0]) * y * np.log(functional.sigmoid(x))
+                - (1 - y) * np.log(functional.sigmoid(-x))
+            )
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_loss_of_each_element_is_its_definition_and_has_pytorchs_derivatives(name, reduction):
+    function, options, definition = ELEMENTWISE[name]
+    x, target = DISTANCES, rng.uniform(size=DISTANCES.shape)
+
+    def ours(x, target):
+        return getattr(functional, function)(x, target, reduction=reduction, **options)
+
+    for call in (ours, compile(ours)):
+        expected = reduced(definition(x, target), reduction, np.ones(x.shape))
+        np.testing.assert_allclose(call(x, target), expected, rtol=1e-12)
+        gradcheck(call, [x, target])
+        gradgradcheck(call, [x, target])
+
+    def theirs(torch, x, target):
+        given = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+        return getattr(torch.nn.functional, function)(x, target, reduction=reduction, **given)
+
+    assert_equal_to_torch(ours, theirs, x, target)
+
+
+@pytest.mark.parametrize("name", ELEMENTWISE)
+def test_a_loss_of_each_element_keeps_the_precision_and_stays_finite(name):
+    function, options, _ = ELEMENTWISE[name]
+    x, target = tracked([[1e15, -1e15, 0.0, 1.0]] * 3, np.float32), np.zeros((3, 4), np.float32)
+    loss = getattr(functional, function)(x, target, **options)
+    loss.backward()
+    assert (loss.dtype, x.grad.dtype) == (np.float32, np.float32)
+    assert np.isfinite(loss.item())
+    assert np.isfinite(x.grad).all()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda x: functional.huber_loss(x, x, delta=0), ArgumentError, "delta must be a number > 0"),
+        (lambda x: functional.smooth_l1_loss(x, x, beta=-1), ArgumentError, "beta must be a number >= 0"),
+        (lambda x: functional.l1_loss(x, x, reduction="average"), ArgumentError, "reduction must be"),
+        (lambda x: functional.l1_loss(x, x[:, 0]), ShapeError, r"\(3, 4\) and \(3,\)"),
+        (lambda x: functional.binary_cross_entropy_with_logits(x, x[0]), ShapeError, r"\(3, 4\) and \(4,\)"),
+        (lambda x: functional.huber_loss(x * 1j, x), DTypeError, "huber_loss takes real numbers"),
+    ],
+)
+def test_a_loss_that_makes_no_sense_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call(tracked(DISTANCES))
 
 
 def test_mse_loss_is_the_mean_square():

@@ -986,19 +986,14 @@ def reduced(values, reduction="mean"):
 
 
 def cross_entropy(logits, target, weight=None, reduction="mean", ignore_index=-100, label_smoothing=0.0):
-    refuse(weight is not None, "weights of classes")
-    refuse(reduction != "mean", "other reductions than the mean")
-    refuse(logits.ndim != 2, "other shapes than (N, C)")
-    refuse(target.ndim == 1 and (target == ignore_index).any(), "targets to ignore")
-    return functional.cross_entropy(logits, target, label_smoothing)
+    refuse(logits.ndim != 2 or logits.size == 0, "other shapes than (N, C)")
+    options = {"ignore_index": ignore_index} if target.ndim == 1 else {}
+    return functional.cross_entropy(logits, target, label_smoothing, weight=weight, reduction=reduction, **options)
 
 
 def nll_loss(logits, target, weight=None, reduction="mean", ignore_index=-100):
-    refuse(weight is not None, "weights of classes")
-    refuse(reduction != "mean", "other reductions than the mean")
     refuse(logits.ndim != 2 or logits.size == 0, "other shapes than (N, C)")
-    refuse((target == ignore_index).any(), "targets to ignore")
-    return functional.nll_loss(logits, target)
+    return functional.nll_loss(logits, target, weight=weight, reduction=reduction, ignore_index=ignore_index)
 
 
 def batch_norm(x, mean, variance, weight=None, bias=None, training=False, momentum=0.1, eps=1e-5):
@@ -1038,9 +1033,30 @@ def convolution(axes):
     return convolve
 
 
+def of_images(function):
+    """With PyTorch's single images, of three axes."""
+
+    def call(x, *args, **kwargs):
+        return function(x, *args, **kwargs) if x.ndim == 4 else function(x[None], *args, **kwargs)[0]
+
+    return call
+
+
+def max_pool2d(x, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False):
+    refuse(ceil_mode or return_indices, "windows over the edge, or places")
+    return functional.max_pool2d(x, kernel_size, stride, padding, dilation)
+
+
+def embedding(weight, indices, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
+    refuse(max_norm is not None or scale_grad_by_freq, "options for training")
+    return functional.embedding(indices, weight, padding_idx)
+
+
 def avg_pool(axes):
     def pool(x, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True, divisor_override=None):
         refuse(ceil_mode or not count_include_pad or divisor_override, "windows over the edge")
+        if axes == 2:
+            return of_images(functional.avg_pool2d)(x, kernel_size, stride or kernel_size, padding)
 
         def per_axis(n):
             return (n,) * axes if isinstance(n, int) else tuple(n) * (axes // len(n))
@@ -1097,31 +1113,20 @@ def attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False,
     return functional.softmax(scores) @ value
 
 
-def bce_with_logits(x, target, weight=None, reduction="mean", pos_weight=None):
-    positive = -functional.softplus(-x) * (1 if pos_weight is None else pos_weight)
-    losses = -(target * positive - (1 - target) * functional.softplus(x))
-    return reduced(losses if weight is None else losses * weight, reduction)
-
-
 def kl_div(x, target, reduction="mean", log_target=False):
     refuse(not log_target, "a target that may be zero")
     losses = np.exp(target) * (target - x)
     return np.sum(losses) / len(x) if reduction == "batchmean" else reduced(losses, reduction)
 
 
-def huber(x, target, reduction="mean", delta=1.0):
-    distance = np.abs(x - target)
-    return reduced(np.where(distance < delta, distance**2 / 2, delta * (distance - delta / 2)), reduction)
+def loss(function):
+    """Ours do not broadcast, and take real numbers."""
 
+    def call(x, target, **options):
+        refuse(x.shape != target.shape, "shapes that differ")
+        return real_only(function)(x, target, **options)
 
-def smooth_l1(x, target, reduction="mean", beta=1.0):
-    distance = np.abs(x - target)
-    refuse(beta == 0, "no parabola")
-    return reduced(np.where(distance < beta, distance**2 / (2 * beta), distance - beta / 2), reduction)
-
-
-def mse_loss(x, target, reduction="mean"):
-    return functional.mse_loss(x, target) if reduction == "mean" else reduced((x - target) ** 2, reduction)
+    return call
 
 
 def elu(x, alpha=1.0):
@@ -1163,17 +1168,15 @@ NETWORKS = {
         np.einsum("...i,kij,...j->...k", x, weight, y) + (0 if bias is None else bias)
     ),
     "nn.functional.binary_cross_entropy": binary_cross_entropy,
-    "nn.functional.binary_cross_entropy_with_logits": bce_with_logits,
+    "nn.functional.binary_cross_entropy_with_logits": functional.binary_cross_entropy_with_logits,
     "nn.functional.celu": celu,
     "nn.functional.conv1d": convolution(1),
-    "nn.functional.conv2d": convolution(2),
+    "nn.functional.conv2d": of_images(functional.conv2d),
     "nn.functional.conv3d": convolution(3),
     "nn.functional.cosine_similarity": cosine_similarity,
     "nn.functional.cross_entropy": cross_entropy,
     "nn.functional.elu": elu,
-    "nn.functional.embedding": lambda weight, indices, **options: (
-        refuse(bool(options), "options for training") or weight[indices]
-    ),
+    "nn.functional.embedding": embedding,
     "nn.functional.gelu": functional.gelu,
     "nn.functional.glu": glu,
     "nn.functional.group_norm": group_norm,
@@ -1181,16 +1184,17 @@ NETWORKS = {
     "nn.functional.hardsigmoid": lambda x: np.clip(x / 6 + 0.5, 0, 1),
     "nn.functional.hardswish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
     "nn.functional.hardtanh": lambda x, min_val=-1.0, max_val=1.0: np.clip(x, min_val, max_val),
-    "nn.functional.huber_loss": huber,
+    "nn.functional.huber_loss": loss(functional.huber_loss),
     "nn.functional.instance_norm": instance_norm,
     "nn.functional.kl_div": kl_div,
-    "nn.functional.l1_loss": lambda x, y, reduction="mean": reduced(np.abs(x - y), reduction),
+    "nn.functional.l1_loss": loss(functional.l1_loss),
+    "nn.functional.max_pool2d": of_images(max_pool2d),
     "nn.functional.layer_norm": functional.layer_norm,
     "nn.functional.leaky_relu": functional.leaky_relu,
     "nn.functional.linear": functional.linear,
     "nn.functional.logsigmoid": lambda x: -functional.softplus(-x),
     "nn.functional.mish": lambda x: x * np.tanh(functional.softplus(x)),
-    "nn.functional.mse_loss": mse_loss,
+    "nn.functional.mse_loss": loss(functional.mse_loss),
     "nn.functional.nll_loss": nll_loss,
     "nn.functional.normalize": normalize,
     "nn.functional.one_hot": lambda indices, num_classes=-1: (
@@ -1206,7 +1210,7 @@ NETWORKS = {
     "nn.functional.scaled_dot_product_attention": attention,
     "nn.functional.selu": lambda x: SELU_SCALE * elu(x, SELU_ALPHA),
     "nn.functional.silu": lambda x: x * real_only(functional.sigmoid)(x),
-    "nn.functional.smooth_l1_loss": smooth_l1,
+    "nn.functional.smooth_l1_loss": loss(functional.smooth_l1_loss),
     "nn.functional.softmin": typed(softmin),
     "nn.functional.softplus": lambda x, beta=1, threshold=20: np.where(
         x * beta > threshold, x, functional.softplus(x * beta) / beta
@@ -1319,7 +1323,7 @@ WITHOUT_COUNTERPART = {
         nn.functional.adaptive_max_pool1d nn.functional.adaptive_max_pool2d nn.functional.adaptive_max_pool3d
         nn.functional.conv_transpose1d nn.functional.conv_transpose2d nn.functional.conv_transpose3d
         nn.functional.grid_sample nn.functional.interpolate nn.functional.local_response_norm nn.functional.max_pool1d
-        nn.functional.max_pool2d nn.functional.max_pool3d nn.functional.max_unpool1d nn.functional.max_unpool2d
+        nn.functional.max_pool3d nn.functional.max_unpool1d nn.functional.max_unpool2d
         nn.functional.max_unpool3d nn.functional.unfold nn.functional.upsample_bilinear
         nn.functional.upsample_nearest""",
     "losses and layers that are made of operations in the table": """

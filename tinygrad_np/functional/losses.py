@@ -83,6 +83,7 @@ def cross_entropy(
         smoothing = {"smoothing": label_smoothing} if label_smoothing else {}  # drawings show it
         return _cross_entropy(logits, integers_below(target, logits.shape[1]), **smoothing)
     _check_reduction(reduction)
+    require(ignore_index is None, "ignore_index", ignore_index, "None for probabilities: it is for class indices")
     if logits.ndim != 2 or np.shape(target) != logits.shape or logits.size == 0:
         raise ShapeError(
             f"logits have shape {np.shape(logits)} and the target {np.shape(target)}; expected (N, C) with class "
