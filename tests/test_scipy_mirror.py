@@ -97,6 +97,14 @@ def test_a_number_gives_a_number_and_a_list_is_an_array():
     assert_equal(stats.norm.logpdf([1.0, 2.0], [0.0, 1.0], [1.0, 2.0]), scipy.stats.norm.logpdf([1, 2], [0, 1], [1, 2]))
 
 
+@pytest.mark.parametrize(("name", "method", "x", "shapes"), methods(DENSITIES + PROBABILITIES))
+def test_single_precision_stays_single_also_with_numbers_as_parameters(name, method, x, shapes):
+    function, _ = both(name, method)
+    x, shapes, scale = x.astype(np.float32), [s.astype(np.float32) for s in shapes], np.float32(2)
+    assert function(x, *shapes).dtype == np.float32
+    assert function(x, *shapes, 0, scale).dtype == np.float32
+
+
 def test_the_entropy_of_a_normal_distribution():
     assert_equal(stats.norm.entropy(1.0, SCALE), scipy.stats.norm.entropy(1.0, SCALE))
     gradcheck(stats.norm.entropy, [LOC, SCALE])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tinygrad_np.scipy.stats.standard import at, positive
+from tinygrad_np.scipy.stats.standard import at, log, positive
 
 __all__ = ["cdf", "entropy", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
@@ -26,7 +26,7 @@ def logpdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
     scale = positive(scale)
     y = at(x, loc, scale)
-    return -y * y / 2 - (np.log(scale) + LOG_ROOT_TWO_PI)
+    return -y * y / 2 - (log(scale) + LOG_ROOT_TWO_PI)
 
 
 def cdf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
@@ -51,4 +51,4 @@ def logsf(x: Any, loc: Any = 0, scale: Any = 1) -> Any:
 
 def entropy(loc: Any = 0, scale: Any = 1) -> Any:
     """The differential entropy."""
-    return np.log(positive(scale)) + (LOG_ROOT_TWO_PI + 0.5) + 0 * loc
+    return log(positive(scale)) + (LOG_ROOT_TWO_PI + 0.5) + 0 * loc

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tinygrad_np.scipy.stats.standard import at, logarithm, positive
+from tinygrad_np.scipy.stats.standard import at, log, logarithm, positive
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
@@ -16,7 +16,7 @@ def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
     df, scale = positive(df), positive(scale)
     y = at(x, loc, scale)
-    normalisation = special.betaln(df / 2, 0.5) + np.log(df) / 2 + np.log(scale)
+    normalisation = special.betaln(df / 2, 0.5) + log(df) / 2 + log(scale)
     return -(df + 1) / 2 * np.log1p(y * y / df) - normalisation
 
 
