@@ -143,6 +143,13 @@ def test_x_log_y_is_flat_in_y_and_finite_in_x_where_x_is_0():
     assert slopes(special.xlogy, np.array([2.0]), np.array([3.0]))[1] == 2 / 3
 
 
+def test_the_slope_of_x_log_y_in_y_grows_with_x_where_x_is_0():
+    for function, expected in (special.xlogy, 1 / 2), (special.xlog1py, 1 / 3), (special.rel_entr, -1 / 2):
+        with np.errstate(divide="ignore"):
+            found = func.grad(lambda x: func.grad(lambda y: function(x, y))(2.0))(0.0)  # noqa: B023
+        np.testing.assert_allclose(found, expected)
+
+
 def test_divergences_are_flat_in_the_second_distribution_where_the_first_is_0():
     with np.errstate(divide="ignore"):
         assert slopes(special.rel_entr, np.zeros(1), np.ones(1))[1] == 0

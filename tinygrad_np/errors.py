@@ -33,6 +33,7 @@ __all__ = [
     "GraphError",
     "LinAlgError",
     "MissingNameError",
+    "MissingPackageError",
     "NoDerivativeError",
     "RenderError",
     "ShapeError",
@@ -98,6 +99,10 @@ class LinAlgError(TinygradNpError, np.linalg.LinAlgError):
 
 class MissingNameError(TinygradNpError, AttributeError):
     """A name of PyTorch's that is written otherwise here."""
+
+
+class MissingPackageError(TinygradNpError, ModuleNotFoundError):
+    """A package that only some functions need is not installed."""
 
 
 class DTypeError(TinygradNpError, TypeError):

@@ -29,8 +29,9 @@ def unknown(g, out, *args):
 
 
 def over(x, y):
-    """x / y, and 0 where x is 0."""
-    return masked(x / np.where(x == 0, 1, y), np.not_equal(x, 0))
+    """x / y, and 0 where both are 0."""
+    none = np.logical_and(np.equal(x, 0), np.equal(y, 0))
+    return masked(x / np.where(none, 1, y), np.logical_not(none))
 
 
 # Elementary functions that NumPy has too
