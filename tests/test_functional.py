@@ -590,7 +590,7 @@ def test_weights_and_reductions_of_probabilities_have_pytorchs_numbers(reduction
 
 
 def test_no_class_is_ignored_unless_one_is_named():
-    with pytest.raises(ArgumentError, match="between 0 and 3.*from -100 to 2"):
+    with pytest.raises(ArgumentError, match=r"between 0 and 3.*from -100 to 2"):
         functional.cross_entropy(LOGITS, [-100, 0, 1, 2, 2])
 
 
