@@ -556,10 +556,12 @@ def test_each_row_counts_by_the_weight_of_its_class_unless_it_is_ignored(weight,
     def ours(logits):
         return functional.cross_entropy(logits, target, smoothing, **options)
 
-    for function in (ours, compile(ours)):
-        np.testing.assert_allclose(function(LOGITS), expected)
-        gradcheck(function, LOGITS)
-        gradgradcheck(function, LOGITS)
+    compiled = compile(ours)
+    np.testing.assert_allclose(ours(LOGITS), expected)
+    np.testing.assert_allclose(compiled(LOGITS), expected)
+    gradcheck(compiled, LOGITS)
+    if reduction == "mean":
+        gradgradcheck(ours, LOGITS)
     if not smoothing:
         of_logarithms = functional.nll_loss(functional.log_softmax(LOGITS), target, **options)
         np.testing.assert_allclose(of_logarithms, expected)
@@ -657,11 +659,12 @@ def test_a_loss_of_each_element_is_its_definition_and_has_pytorchs_derivatives(n
     def ours(x, target):
         return getattr(functional, function)(x, target, reduction=reduction, **options)
 
-    for call in (ours, compile(ours)):
-        expected = reduced(definition(x, target), reduction, np.ones(x.shape))
-        np.testing.assert_allclose(call(x, target), expected, rtol=1e-12)
-        gradcheck(call, [x, target])
-        gradgradcheck(call, [x, target])
+    compiled, expected = compile(ours), reduced(definition(x, target), reduction, np.ones(x.shape))
+    np.testing.assert_allclose(ours(x, target), expected, rtol=1e-12)
+    np.testing.assert_allclose(compiled(x, target), expected, rtol=1e-12)
+    gradcheck(compiled, [x, target])
+    if reduction == "mean":
+        gradgradcheck(ours, [x, target])
 
     def theirs(torch, x, target):
         given = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
