@@ -83,10 +83,10 @@ def complex_normal(*shape):
 
 
 def of_scipy(function):
-    """Whether it is a row of SciPy's functions, which come when SciPy does: test_scipy_special.py has their cases."""
+    """Whether it is a row of SciPy's functions, which come when SciPy does: test_scipy_*.py test them."""
     if isinstance(function, np.ufunc):
         return getattr(np, function.__name__, None) is not function
-    return function.__module__ == "tinygrad_np.derivatives.special"
+    return function.__module__.startswith(("tinygrad_np.derivatives.special", "tinygrad_np.scipy"))
 
 
 def is_input(value):

@@ -1,10 +1,12 @@
 """Names that others have chosen are shown as text wherever they are printed: a terminal has nothing to obey in them."""
 
+import argparse
 import json
 import re
 import sys
 
 import numpy as np
+import optuna
 import pytest
 from scripts_in_process import imported, run_script
 
@@ -136,8 +138,16 @@ def test_a_comparison_shows_names_and_settings(tmp_path):
 
 def test_a_sweep_shows_what_its_plan_holds(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sweep.py"])
-    failed = {"folder": "1", "settings": {"lr": EVIL}, "outcome": {"status": "failed", "error": EVIL}}
-    imported("sweep").report({"runs": [failed], "flags": []}, tmp_path / EVIL)
+    study = optuna.create_study()
+    study.set_user_attr("runs", 1)
+    study.enqueue_trial({}, user_attrs={"run": "1", "params": {}})
+    trial = study.ask()
+    trial.set_user_attr("settings", {"lr": EVIL})
+    trial.set_user_attr("worker", EVIL)
+    trial.set_user_attr("outcome", {"status": "failed", "error": EVIL})
+    study.tell(trial, state=optuna.trial.TrialState.FAIL)
+    plan = argparse.Namespace(choices={"lr": [EVIL]}, fixed=[])
+    imported("sweep").report(study, plan)
     assert_shown(capsys.readouterr().out)
 
 
