@@ -248,3 +248,10 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_what_a_distribution_does_not_have_itself_is_scipys():
+    for name in stats.__all__:
+        ours, theirs = getattr(stats, name), getattr(scipy.stats, name)
+        assert ours.rvs == theirs.rvs
+        assert not hasattr(ours, "no_such_name")

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tinygrad_np.scipy.stats.standard import log_density, logarithm, positive, probability
+from tinygrad_np.scipy.stats.standard import log_density, logarithm, positive, probability, scipys
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
+
+__getattr__ = scipys(__name__)
 
 
 def logpdf(x: Any, df: Any, loc: Any = 0, scale: Any = 1) -> Any:

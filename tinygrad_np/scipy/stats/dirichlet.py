@@ -9,9 +9,11 @@ from scipy import special
 
 from tinygrad_np.errors import ShapeError
 from tinygrad_np.functional.arrays import as_array
-from tinygrad_np.scipy.stats.standard import positive
+from tinygrad_np.scipy.stats.standard import positive, scipys
 
 __all__ = ["entropy", "logpdf", "mean", "pdf"]
+
+__getattr__ = scipys(__name__)
 
 
 def log_normalisation(alpha: Any) -> Any:

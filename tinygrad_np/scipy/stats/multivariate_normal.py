@@ -9,8 +9,11 @@ import numpy as np
 
 from tinygrad_np.errors import NoDerivativeError, ShapeError
 from tinygrad_np.functional.arrays import as_array
+from tinygrad_np.scipy.stats.standard import scipys
 
 __all__ = ["entropy", "logpdf", "pdf"]
+
+__getattr__ = scipys(__name__)
 
 
 def parameters(mean: Any, cov: Any, allow_singular: bool) -> tuple[Any, Any]:

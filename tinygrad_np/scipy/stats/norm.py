@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from tinygrad_np.scipy.stats.standard import at, log, positive
+from tinygrad_np.scipy.stats.standard import at, log, positive, scipys
 
 __all__ = ["cdf", "entropy", "logcdf", "logpdf", "logsf", "pdf", "sf"]
+
+__getattr__ = scipys(__name__)
 
 LOG_ROOT_TWO_PI = math.log(2 * math.pi) / 2
 

@@ -8,9 +8,11 @@ import numpy as np
 from scipy import special
 
 from tinygrad_np.functional.arrays import as_array
-from tinygrad_np.scipy.stats.standard import logarithm
+from tinygrad_np.scipy.stats.standard import logarithm, scipys
 
 __all__ = ["cdf", "logcdf", "logpmf", "logsf", "pmf", "sf"]
+
+__getattr__ = scipys(__name__)
 
 
 def not_negative(mu: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 
 from tinygrad_np.functional.arrays import as_array
 
-__all__ = ["at", "log", "log_density", "logarithm", "positive", "probability"]
+__all__ = ["at", "log", "log_density", "logarithm", "positive", "probability", "scipys"]
 
 HARMLESS = 0.5  # a point within every support, for where the value there is not used
 
@@ -59,3 +60,15 @@ def logarithm(probability: Any) -> Any:
     """The logarithm, -inf where nothing of the probability is left."""
     with np.errstate(divide="ignore"):
         return np.log(probability)
+
+
+def scipys(module: str) -> Callable[[str], Any]:
+    """For the module of a distribution: what it does not have itself, such as `rvs` and `ppf`, is SciPy's own."""
+    distribution = module.rpartition(".")[2]
+
+    def attribute(name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        return getattr(getattr(importlib.import_module("scipy.stats"), distribution), name)
+
+    return attribute
