@@ -261,24 +261,34 @@ def open_study(plan: argparse.Namespace, folder: Path) -> optuna.Study:
     """The study of a plan. Who makes it puts all runs into it, as trials that wait until someone asks for the next."""
     place, name = plan.storage or str(folder / JOURNAL), plan.study
     pruner = optuna.pruners.MedianPruner() if plan.prune else optuna.pruners.NopPruner()
-    try:
-        storage = place if "://" in place else optuna.storages.JournalStorage(JournalFileBackend(place))
+    for attempt in (1, 2, 3):
         try:
-            study = optuna.create_study(storage=storage, study_name=name, direction="maximize", pruner=pruner)
-        except optuna.exceptions.DuplicatedStudyError:
-            study = optuna.load_study(storage=storage, study_name=name, pruner=pruner)
-            for _ in range(600):  # another machine may be putting the runs into it
-                if "runs" in study.user_attrs:
-                    return study
-                time.sleep(0.1)
-            raise ArgumentError(f"study {name} was left incomplete; choose another --seed or storage") from None
-    except Exception as error:  # of Optuna, of SQLAlchemy, or of a database's driver
-        reason = next(iter(str(error).splitlines()), "")
-        raise ArgumentError(f"the storage cannot be used ({type(error).__name__}): {reason}") from error
+            storage = place if "://" in place else optuna.storages.JournalStorage(JournalFileBackend(place))
+            try:
+                study = optuna.create_study(storage=storage, study_name=name, direction="maximize", pruner=pruner)
+            except optuna.exceptions.DuplicatedStudyError:
+                return complete(optuna.load_study(storage=storage, study_name=name, pruner=pruner))
+            break
+        except TinygradNpError:
+            raise
+        except Exception as error:  # of Optuna, of SQLAlchemy, or of a database's driver
+            kind, reason = type(error).__name__, next(iter(str(error).splitlines()), "")
+            if attempt == 3 or kind not in ("IntegrityError", "OperationalError"):
+                raise ArgumentError(f"the storage cannot be used ({kind}): {reason}") from error
+            time.sleep(attempt)  # another machine is making the tables of the database
     for i, params in enumerate(plan.params, 1):
         enqueue(study, f"{i:0{len(str(len(plan.params)))}}", params)
     study.set_user_attr("runs", len(plan.params))
     return study
+
+
+def complete(study: optuna.Study) -> optuna.Study:
+    """The study once another sweep, which has made it, has put all runs into it."""
+    for _ in range(600):
+        if "runs" in study.user_attrs:
+            return study
+        time.sleep(0.1)
+    raise ArgumentError(f"the study {study.study_name} was left incomplete; choose another --seed or --storage")
 
 
 def enqueue(study: optuna.Study, run: str, params: dict[str, Any]) -> None:

@@ -317,7 +317,7 @@ def test_a_study_in_a_storage_goes_on_with_the_same_command(tmp_path):
 def test_a_run_that_is_killed_costs_one_trial(tmp_path):
     sweeping = begin("--jobs", 1, "--out", tmp_path / "sweep", "lr=0.001,0.002", "--", *LONGER)
     wait_for(tmp_path / "sweep" / "1" / "metrics.jsonl")
-    listed = subprocess.run(["ps", "-eo", "pid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "pid=,args="], capture_output=True, text=True, check=True).stdout
     (child,) = [line.split()[0] for line in listed.splitlines() if f"--out={tmp_path / 'sweep' / '1'}" in line]
     os.kill(int(child), signal.SIGKILL)
     _, errors = sweeping.communicate(timeout=100)

@@ -142,7 +142,7 @@ def running(folder):
 
 
 def ranks_of(parent):
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-wweo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
     found = [line.split(None, 2) for line in listed.splitlines()]
     return [int(pid) for pid, its_parent, arguments in found if int(its_parent) == parent and "train.py" in arguments]
 
