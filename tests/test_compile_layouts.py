@@ -21,6 +21,9 @@ FORMS = {
     "beside its input": lambda h, v: (np.tanh(h @ v) + h * 2).sum(),
     "softmax": lambda h, v: np.log(np.exp(h @ v) / np.exp(h @ v).sum(axis=1, keepdims=True)).mean(),
     "rows picked": lambda h, v: (np.tanh(h)[[2, 0]] @ v)[:, 1:].sum() + np.tanh(h)[1].prod(),
+    "windows": lambda h, v: (
+        (np.lib.stride_tricks.sliding_window_view(np.exp(h), 3, axis=1) ** 2).sum() + (np.tanh(h @ v) + 1).sum()
+    ),
     "one column": lambda h, v: ((h @ v)[:, 0] * np.tanh(h)[:, 1]).sum(),
     "many products": lambda h, v: sum(np.tanh((h * i) @ v.T).sum() for i in range(12)),
     "many products and more": lambda h, v: sum(np.tanh((h * i) @ v.T).sum() for i in range(12)) + np.exp(v.T[0]).sum(),

@@ -260,3 +260,13 @@ def test_two_losses_of_one_model_may_be_differentiated_before_a_step():
     for loss in losses:
         loss.backward()
     optimizer.step()
+
+
+def test_an_array_overwritten_through_a_window_is_noticed():
+    x = Tensor(np.arange(1.0, 5.0), requires_grad=True)
+    y = np.exp(x)
+    z = y * y
+    windows = np.lib.stride_tricks.sliding_window_view(y.detach().array, 2, writeable=True)
+    Tensor(windows)[0, 0] = 7.0
+    with pytest.raises(GraphError, match="overwritten"):
+        z.sum().backward()

@@ -40,9 +40,13 @@ LATEST = [0]  # the number of the last write of all
 
 def owner(array: np.ndarray) -> np.ndarray:
     """The array that owns the memory of this one."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+    while True:
+        base = array.base
+        if not isinstance(base, np.ndarray):
+            base = getattr(base, "base", None)  # NumPy's stride tricks put an object in between
+        if not isinstance(base, np.ndarray):
+            return array
+        array = base
 
 
 def written(array: np.ndarray, by: tuple[Any, ...] | None = None) -> None:
