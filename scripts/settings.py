@@ -315,6 +315,7 @@ def check_settings(config: argparse.Namespace) -> None:
         and all(type(value) in (int, float) and 0 <= value < 10**9 for value in numbers)
         and (config.scale is None or (type(config.scale) is float and 0 < config.scale < math.inf))
         and all(type(value) is str for value in names)
+        and config.model in MODELS
         and type(config.seed) is int
         and type(config.compile) is bool
         and (config.early_stop is None or (type(config.early_stop) is int and config.early_stop > 0))
