@@ -212,6 +212,7 @@ def test_a_run_syncs_each_file_before_its_renaming_and_the_folder_after_it(undis
 # A full disk
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_last_checkpoint_from_which_the_run_goes_on(undisturbed, killed, tmp_path):
     folder = shutil.copytree(killed, tmp_path / "run")
     before = (folder / "last.safetensors").read_bytes()
@@ -244,6 +245,7 @@ def small_disk(tmp_path):
         subprocess.run(["umount", tmp_path], check=True)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_in_the_first_epoch_leaves_a_run_that_goes_on(undisturbed, small_disk):
     disk, enlarge = small_disk
     message = refusal(*SETTINGS, "--out", disk / "run")
@@ -257,6 +259,7 @@ def test_a_disk_that_fills_up_in_the_first_epoch_leaves_a_run_that_goes_on(undis
 # A folder that may not be written to
 
 
+@pytest.mark.slow
 def test_a_read_only_folder_is_refused_and_keeps_its_run(killed, tmp_path):
     folder = shutil.copytree(killed, tmp_path / "run")
     before = (folder / "last.safetensors").read_bytes()

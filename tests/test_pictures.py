@@ -98,6 +98,7 @@ def test_without_matplotlib_a_run_goes_on_and_says_what_to_install(settings, tmp
     assert files(tmp_path / "run") == FILES
 
 
+@pytest.mark.slow
 def test_the_accuracy_is_the_last_line_also_after_a_notice(settings, tmp_path):
     run = run_script("train.py", *settings, "--no-pictures", "--out", tmp_path / "run")
     (tmp_path / "run" / "confusion.png").mkdir()

@@ -438,6 +438,7 @@ def test_damaged_files_lead_to_an_answer_or_to_an_error_that_names_them(kind, tm
     assert all(path.name in complaint and "\n" not in complaint for complaint in complaints)
 
 
+@pytest.mark.slow
 def test_a_network_for_images_of_another_size_is_refused(tmp_path):
     images, labels = np.random.default_rng(0).integers(0, 256, (60, 5, 4)), np.arange(60) % 3
     np.savez(tmp_path / "small.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)

@@ -116,6 +116,7 @@ def test_runs_that_are_finished_are_not_done_again(trained):
     assert {path: path.stat().st_mtime_ns for path in folder.glob("*/*")} == before
 
 
+@pytest.mark.slow
 def test_several_seeds_are_given_with_their_mean_and_range(small, tmp_path):
     out = ["--out", tmp_path, "--", "--data", small, "--epochs", "1", "--no-pictures"]
     result = script("presets.py", "equal-layers", "--seeds", "2", *out)

@@ -107,6 +107,7 @@ def at_once(works):
     return results
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("works", [SMALL, LARGE], ids=["small", "large"])
 @pytest.mark.usefixtures("hurried")
 def test_models_trained_at_the_same_time_give_the_numbers_that_they_give_alone(works):

@@ -255,6 +255,7 @@ def test_other_data_brings_its_own_image_size_and_classes(tmp_path):
     assert float(re.search(r"test accuracy: ([\d.]+)%", result.stdout)[1]) > 90
 
 
+@pytest.mark.slow
 def test_data_without_test_images_is_judged_by_validation(tmp_path):
     dataset = data.load_mnist(ROOT / "models" / "data" / "mnist")
     rows = np.column_stack([dataset.train_labels[:300], dataset.train_images[:300].reshape(300, -1)])
@@ -365,6 +366,7 @@ def test_a_run_is_not_resumed_with_other_data(tmp_path):
     assert "data" in refusal("--resume", tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_two_runs_cannot_share_a_folder(tmp_path):
     arguments = ["--limit", "20000", "--epochs", "50", "--hidden", "32", "--out", tmp_path / "run"]
     first = subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

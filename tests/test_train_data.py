@@ -111,6 +111,7 @@ def test_labels_are_found_where_they_stand_and_that_is_said(form, tmp_path):
     assert accuracy(lines) > 75
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.integers(30, COUNT),

@@ -95,11 +95,13 @@ def test_the_same_seed_makes_the_same_numbers(finished, tmp_path):
     require_same(finished[0], tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_distorted_images_are_harder_to_learn(finished, tmp_path):
     assert train(*SMALL, "--out", tmp_path / "plain").returncode == 0
     assert losses(tmp_path / "plain")[-1] < losses(finished[0])[-1]
 
 
+@pytest.mark.slow
 def test_the_model_in_a_checkpoint_is_the_average_and_that_is_what_is_judged(finished, tmp_path):
     saved = checkpoint.load(finished[0] / "last.safetensors")
     assert saved["model"].keys() == saved["trained"].keys()
@@ -144,6 +146,7 @@ def test_the_process_that_distorts_ends_with_a_run_that_is_killed(tmp_path):
     assert worker not in workers()
 
 
+@pytest.mark.slow
 def test_a_run_whose_process_was_killed_says_so_and_can_be_resumed(tmp_path):
     process = start(*SETTINGS, "--epochs", "1000", "--out", tmp_path / "run")
     wait_for_the_first_epoch(process)
