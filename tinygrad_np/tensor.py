@@ -709,7 +709,7 @@ class Tensor(Box):
         base, node = self.array.base, self.node
         if not isinstance(base, np.ndarray) or node is None or not node.args:
             return False
-        makers = [parent for parent in node.parents if parent is not None and parent.rule is not LEAF]
+        makers = {parent for parent in node.parents if parent is not None and parent.rule is not LEAF}
         known = sum(arg is base for arg in node.args) + sum(maker.out is base for maker in makers)
         nobodys = np.empty(0)
         return sys.getrefcount(base) - sys.getrefcount(nobodys) == known + 1  # and the view itself
