@@ -15,9 +15,9 @@ from itertools import pairwise
 import graphviz
 
 from tinygrad_np.printing import printable
-from tinygrad_np.visualize.picture import BACK, Box, Edge, Item, Picture
+from tinygrad_np.visualize.picture import BACK, LONGEST, LONGEST_ROW, Box, Edge, Item, Picture
 
-__all__ = ["LONGEST", "LONGEST_ROW", "LOOK", "outline_color", "shortened", "to_dot"]
+__all__ = ["LOOK", "outline_color", "shortened", "to_dot"]
 
 FONT = "Helvetica"  # whose metrics every renderer knows; an SVG names the alternatives
 INK, LINES, GREY, ALARM, LOOK = "#1f2933", "#3a434e", "#5f6b7a", "#d00000", "#b45309"
@@ -29,7 +29,6 @@ SHAPES = {
     "module": ("box", "rounded,filled"),
     "sign": ("circle", "filled"),  # where a column goes on
 }
-LONGEST, LONGEST_ROW = 60, 80  # characters of a title, and of what stands below it
 
 
 def to_dot(picture: Picture) -> str:

@@ -7,7 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["BACK", "COLORS", "NO_GRADIENT", "ORDERS", "Box", "Edge", "Item", "Picture", "enclosing"]
+__all__ = [
+    "BACK",
+    "COLORS",
+    "LONGEST",
+    "LONGEST_ROW",
+    "NO_GRADIENT",
+    "ORDERS",
+    "Box",
+    "Edge",
+    "Item",
+    "Picture",
+    "enclosing",
+]
 
 ORDERS = ("#ffffff", "#fff1e2", "#f6e4f4")
 """The fills of operations, of those that compute first derivatives, and higher ones."""
@@ -20,6 +32,7 @@ COLORS = {
     "constant": "#eceff3",
 }
 NO_GRADIENT = "#d9dde2"
+LONGEST, LONGEST_ROW = 60, 80  # characters of a title, and of what stands below it
 BACK = ("#c2410c", "#86198f", "#86198f")
 """The edges on which gradients come back, from operations of a forward pass and from those of derivatives."""
 

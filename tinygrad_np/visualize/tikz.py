@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from tinygrad_np.visualize.dot import LONGEST, LONGEST_ROW, LOOK, outline_color, shortened
+from tinygrad_np.visualize.dot import LOOK, outline_color, shortened
 from tinygrad_np.visualize.layout import Layout, place
-from tinygrad_np.visualize.picture import BACK, Box, Edge, Item, Picture
+from tinygrad_np.visualize.picture import BACK, LONGEST, LONGEST_ROW, Box, Edge, Item, Picture
 
 __all__ = ["to_tikz"]
 
