@@ -26,7 +26,7 @@ from tinygrad_np.gradients import outline
 from tinygrad_np.recording import isolated, tracing
 from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of, shape_of
 from tinygrad_np.visualize.measures import Measures, decimal, number
-from tinygrad_np.visualize.picture import BACK, LONGEST_ROW, Edge
+from tinygrad_np.visualize.picture import LONGEST_ROW, Edge, gradient_color
 from tinygrad_np.visualize.reading import Reading
 from tinygrad_np.visualize.wording import by_element, parameter
 
@@ -154,7 +154,7 @@ def show_derivatives(reading: Reading, measures: Measures) -> None:
         reading.picture.edges.append(Edge(edge.head, edge.tail, label, edge.carried, backward=True))
     drawn = {min(edge.tail.order, 1) for edge in reading.picture.edges if edge.backward}
     texts = ("gradient, on its way back", "gradient of a derivative")
-    reading.picture.legend += [(BACK[order], texts[order]) for order in sorted(drawn)]
+    reading.picture.legend += [(gradient_color(order), texts[order]) for order in sorted(drawn)]
 
 
 def argument_names(node: Node, called: Mapping[int, str]) -> dict[int, str]:

@@ -339,7 +339,7 @@ class Reading:
         key = (tail, head, label, carried)
         themselves = each and tail.kind == head.kind == "operation" and made == first_made and used == first_used
         if themselves or key not in self.drawn:
-            edge = Edge(tail, head, label, carried)
+            edge = Edge(tail, head, label or "next round" * (carried and tail is not head), carried)
             self.picture.edges.append(edge)
             self.uses[edge] = given
             self.drawn.add(key)
