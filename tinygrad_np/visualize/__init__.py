@@ -139,14 +139,14 @@ def read(
     def reading(largest: int, folded: Callable[[Group], bool] | None = None) -> Reading:
         while True:
             arrangement = arranged(nodes, not (values or costs), depth, largest, opened=folded is not None)
-            found = Reading(root, nodes, model, variables, arrangement, largest, folded)
+            found = Reading(root, nodes, model, variables, arrangement, largest, folded or (lambda group: False))
             if found.span <= (LONGEST_EDGES if folded is None else 4 * LONGEST_EDGES) or largest <= 10:
                 return found
             largest //= 2
 
     image = reading(LARGEST)
     if values is None:
-        values = image.scalar and not image.fold_boxes
+        values = image.scalar and all(box.rounds == 1 for box in image.picture.boxes)
     whole = reading(LARGEST_PAGE, image.collapsed) if image.incomplete else image
     readings = [image] if whole is image else [image, whole]
     most = max(readings, key=lambda each: len(each.nodes))
