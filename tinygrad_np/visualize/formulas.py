@@ -11,6 +11,7 @@ import inspect
 import keyword
 import textwrap
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -19,13 +20,14 @@ import numpy as np
 from tinygrad_np.compiler.guards import Surroundings
 from tinygrad_np.compiler.trace import Call, Trace
 from tinygrad_np.compiler.write import Writer
+from tinygrad_np.debug.statistics import Statistics
 from tinygrad_np.derivatives.elementwise import masked
 from tinygrad_np.derivatives.table import PACK, Parts
 from tinygrad_np.engine import Node
 from tinygrad_np.gradients import outline
 from tinygrad_np.recording import isolated, tracing
 from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of, shape_of
-from tinygrad_np.visualize.measures import Measures, decimal, number
+from tinygrad_np.visualize.measures import Notes, decimal, number
 from tinygrad_np.visualize.picture import LONGEST_ROW, Edge, gradient_color
 from tinygrad_np.visualize.reading import Reading
 from tinygrad_np.visualize.wording import by_element, parameter
@@ -130,9 +132,12 @@ def written(call: Call, writer: Writer) -> str:
     return writer.expression(call)
 
 
-def show_derivatives(reading: Reading, measures: Measures) -> None:
+def show_derivatives(reading: Reading, notes: Notes) -> None:
     """Write the derivatives into the operations of a picture, and draw the edges on which gradients come back."""
-    parts = {link: iter(found) for link, found in measures.parts.items()}
+    parts: dict[Any, list[Statistics]] = defaultdict(list)
+    for node, note in notes.items():
+        for parent, part in note.get("parts", ()):
+            parts[node, parent].append(part)
     for item in reading.picture.items:
         if item.kind == "operation" and reading.members[item]:
             node = reading.members[item][0]
@@ -141,15 +146,13 @@ def show_derivatives(reading: Reading, measures: Measures) -> None:
             usable = out.isidentifier() and not keyword.iskeyword(out) and out not in ("g", *names.values())
             lines = formulas(node, names, out if usable else "out")
             item.formulas = [row for line in lines for row in textwrap.wrap(line, LONGEST_ROW)]
-    edges = list(reading.uses.items())
-    for edge, given in edges:
-        if given.link is None:
-            continue
-        part = next(parts.get(given.link, iter(())), None)
-        if part is None and measures.parts:
-            continue  # this rule has no derivative here
+    for edge, given in list(reading.uses.items()):
+        known = parts.get(given.link)
+        if given.link is None or (parts and not known):
+            continue  # no gradient goes this way
         label = "" if reading.scalar else str(shape_of(given.link[1]))
-        if part is not None:
+        if known:
+            part = known.pop(0)
             label += f"grad {decimal(part.minimum)}" if reading.scalar else f" norm {number(part.norm)}"
         reading.picture.edges.append(Edge(edge.head, edge.tail, label, edge.carried, backward=True))
     drawn = {min(edge.tail.order, 1) for edge in reading.picture.edges if edge.backward}
