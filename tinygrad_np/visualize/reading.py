@@ -441,7 +441,7 @@ class Reading:
                 return outer
             title = " - ".join(filter(None, (path, module_kind(module))))
             depth = 1 + sum(box.rounds == 1 for box in enclosing(outer))
-            is_small = self.collapsed(Group(None, depth, 1, []))
+            is_small = self.collapsed(Group(None, depth))
             self.first_boxes[module] = (
                 self._grey("module", title, ["not in the graph"], outer) if is_small else self._box(title, outer)
             )
