@@ -1,6 +1,6 @@
 """What SciPy has and its own functions do not bring to Tensors, under SciPy's names.
 
-`tinygrad_np.scipy.linalg`, `.special` and `.stats` are imported in the place of SciPy's modules. What is not written
+`tinygrad_np.scipy.integrate`, `.linalg`, `.special` and `.stats` are imported in the place of SciPy's modules. What is not written
 here is SciPy's own: `scipy.special`'s ufuncs are differentiated as they stand.
 """
 
@@ -10,7 +10,7 @@ __docformat__ = "google"
 
 from tinygrad_np.errors import MissingPackageError
 
-__all__ = ["linalg", "special", "stats"]
+__all__ = ["integrate", "linalg", "special", "stats"]
 
 try:
     import scipy  # noqa: F401
@@ -19,4 +19,4 @@ except ModuleNotFoundError as error:
         f'tinygrad_np.scipy needs SciPy ({error}); install it with: python -m pip install -e ".[scipy]"'
     ) from error
 
-from tinygrad_np.scipy import linalg, special, stats
+from tinygrad_np.scipy import integrate, linalg, special, stats
