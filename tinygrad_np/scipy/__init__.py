@@ -1,7 +1,7 @@
 """What SciPy has and its own functions do not bring to Tensors, under SciPy's names.
 
-`tinygrad_np.scipy.integrate`, `.linalg`, `.special` and `.stats` are imported in the place of SciPy's modules. What is not written
-here is SciPy's own: `scipy.special`'s ufuncs are differentiated as they stand.
+`tinygrad_np.scipy.integrate`, `.linalg`, `.special` and `.stats` are imported in the place of SciPy's modules. What is
+not written here is SciPy's own: `scipy.special`'s ufuncs are differentiated as they stand.
 """
 
 from __future__ import annotations
