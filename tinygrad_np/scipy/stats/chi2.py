@@ -1,4 +1,7 @@
-"""The chi-squared distribution with `df` degrees of freedom, as `scipy.stats.chi2`: gamma's of shape df / 2, scale 2."""
+"""The chi-squared distribution with `df` degrees of freedom, as `scipy.stats.chi2`.
+
+It is the gamma distribution of shape df / 2 and scale 2.
+"""
 
 from __future__ import annotations
 
