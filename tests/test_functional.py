@@ -405,7 +405,7 @@ def test_dropout_drops_the_same_elements_for_the_same_seed_in_any_precision(dtyp
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, 2.0, float("nan")])
 def test_dropout_refuses_what_is_no_probability(p):
-    with pytest.raises(ArgumentError, match=f"must be at least 0 and less than 1, not {p}"):
+    with pytest.raises(ArgumentError, match=f"p must be at least 0 and less than 1, but is {p}"):
         functional.dropout(np.ones(3), p, rng)
 
 

@@ -139,15 +139,15 @@ def test_a_comparison_shows_names_and_settings(tmp_path):
 def test_a_sweep_shows_what_its_plan_holds(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["sweep.py"])
     study = optuna.create_study()
-    study.set_user_attr("runs", 1)
-    study.enqueue_trial({}, user_attrs={"run": "1", "params": {}})
     trial = study.ask()
+    trial.set_user_attr("run", "1")
     trial.set_user_attr("settings", {"lr": EVIL})
     trial.set_user_attr("worker", EVIL)
     trial.set_user_attr("outcome", {"status": "failed", "error": EVIL})
     study.tell(trial, state=optuna.trial.TrialState.FAIL)
-    plan = argparse.Namespace(choices={"lr": [EVIL]}, fixed=[])
-    imported("sweep").report(study, plan)
+    plan = argparse.Namespace(choices={"lr": [EVIL]}, params=[{}], fixed=[])
+    with pytest.raises(ValueError, match="no run has finished"):
+        imported("sweep").report(study, plan)
     assert_shown(capsys.readouterr().out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 import operator
 from typing import TYPE_CHECKING, Any, NewType
@@ -10,7 +11,7 @@ import numpy as np
 
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 
-__all__ = ["ArrayLike", "DTypeLike", "Seed", "integer", "number", "random_generator", "require"]
+__all__ = ["ArrayLike", "DTypeLike", "Seed", "finite", "fraction", "integer", "number", "random_generator", "require"]
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -56,6 +57,20 @@ def number(name: str, value: Any) -> float:
         return float(value)
     remedy = "; pass its .item()" if hasattr(value, "item") and getattr(value, "size", 0) == 1 else ""
     raise ArgumentTypeError(f"{name} must be a number, but is {value!r}{remedy}")
+
+
+def finite(name: str, value: Any) -> float:
+    """A finite number >= 0, as a Python float. Errors as of `number` and `require`."""
+    value = number(name, value)
+    require(0 <= value < math.inf, name, value, "a finite number >= 0")
+    return value
+
+
+def fraction(name: str, value: Any) -> float:
+    """A number at least 0 and less than 1, as a Python float. Errors as of `number` and `require`."""
+    value = number(name, value)
+    require(0 <= value < 1, name, value, "at least 0 and less than 1")
+    return value
 
 
 def integer(name: str, value: Any, least: int | None = None) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.arguments import ArrayLike, Seed, integer, random_generator, require
+from tinygrad_np.arguments import ArrayLike, Seed, fraction, integer, random_generator, require
 from tinygrad_np.derivatives.elementwise import in_single
 from tinygrad_np.derivatives.table import EFFECTS, derivative, differentiable
 from tinygrad_np.engine import apply
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
+from tinygrad_np.errors import ArgumentTypeError, ShapeError
 from tinygrad_np.functional.arrays import Array, as_array, integers_below, like, real_array
 from tinygrad_np.recording import composed
 from tinygrad_np.tensor import Tensor
@@ -122,9 +122,7 @@ def dropout(x: Array, p: float, generator: Seed, training: bool = True) -> Array
         generator: where the randomness comes from; a seed gives the same mask at every call.
         training: whether to drop anything at all.
     """
-    if not 0 <= p < 1:
-        raise ArgumentError(f"dropout's p must be at least 0 and less than 1, not {p}")
-    x = as_array(x)
+    p, x = fraction("p", p), as_array(x)
     if not training or p == 0:
         return x
     return _dropped(x, p, random_generator(generator))

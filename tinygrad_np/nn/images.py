@@ -5,16 +5,15 @@ Shapes: N images of C channels, H rows and W columns are an array of shape (N, C
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.arguments import DTypeLike, Seed, integer, random_generator
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError
+from tinygrad_np.arguments import DTypeLike, Seed, integer
+from tinygrad_np.errors import ArgumentError
 from tinygrad_np.functional.convolution import paddings, pair
-from tinygrad_np.nn import init
+from tinygrad_np.nn.layers import weight_and_bias
 from tinygrad_np.nn.module import Module, Parameter
 from tinygrad_np.tensor import Tensor
 
@@ -70,18 +69,12 @@ class Conv2d(Module):
                 f"in_channels and out_channels must be multiples of groups, {groups}, but are {in_channels} and "
                 f"{out_channels}"
             )
-        if not isinstance(bias, (bool, np.bool_)):
-            raise ArgumentTypeError(f"bias must be True or False, but is {bias!r}; a seed goes to generator=")
         size = pair("kernel_size", kernel_size)
         self.stride, self.dilation = pair("stride", stride), pair("dilation", dilation)
         paddings(padding, size, self.stride, self.dilation)  # refuses what is none
         self.padding = padding if isinstance(padding, str) else pair("padding", padding, 0)
-        generator = random_generator(generator)
-        fan_in = in_channels // self.groups * math.prod(size)
-        self.weight = Parameter(np.empty((out_channels, in_channels // self.groups, *size), dtype), dtype=dtype)
-        self.bias = Parameter(np.empty(out_channels, dtype), dtype=dtype) if bias else None
-        for parameter in self.parameters():
-            init.pytorch_default_(parameter, fan_in, generator)
+        shape = out_channels, in_channels // self.groups, *size
+        self.weight, self.bias = weight_and_bias(shape, bias, generator, dtype)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.conv2d(x, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)

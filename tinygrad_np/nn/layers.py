@@ -10,9 +10,9 @@ import math
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.arguments import ArrayLike, DTypeLike, Seed, integer, number, random_generator, require
+from tinygrad_np.arguments import ArrayLike, DTypeLike, Seed, fraction, integer, number, random_generator, require
 from tinygrad_np.engine import apply
-from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
+from tinygrad_np.errors import ArgumentTypeError, ShapeError
 from tinygrad_np.functional.layers import add_in_place, row
 from tinygrad_np.nn import init
 from tinygrad_np.nn.module import Module, Parameter
@@ -35,7 +35,21 @@ __all__ = [
     "Softplus",
     "Tanh",
     "Unflatten",
+    "weight_and_bias",
 ]
+
+
+def weight_and_bias(
+    shape: tuple[int, ...], bias: bool, generator: Seed, dtype: DTypeLike
+) -> tuple[Parameter, Parameter | None]:
+    """A weight of this shape and, if wanted, a bias for each of its outputs, both with PyTorch's initial values."""
+    if not isinstance(bias, (bool, np.bool_)):
+        raise ArgumentTypeError(f"bias must be True or False, but is {bias!r}; a seed goes to generator=")
+    generator = random_generator(generator)
+    made = [Parameter(np.empty(lengths, dtype), dtype=dtype) for lengths in ([shape, shape[:1]] if bias else [shape])]
+    for parameter in made:
+        init.pytorch_default_(parameter, math.prod(shape[1:]), generator)
+    return made[0], made[1] if bias else None
 
 
 class Linear(Module):
@@ -68,16 +82,8 @@ class Linear(Module):
         generator: Seed = None,
         dtype: DTypeLike = np.float32,
     ) -> None:
-        in_features, out_features = integer("in_features", in_features), integer("out_features", out_features)
-        if in_features < 1 or out_features < 1:
-            raise ArgumentError(f"a Linear layer needs at least 1 feature, not {in_features} in and {out_features} out")
-        if not isinstance(bias, (bool, np.bool_)):
-            raise ArgumentTypeError(f"bias must be True or False, but is {bias!r}; a seed goes to generator=")
-        generator = random_generator(generator)
-        self.weight = Parameter(np.empty((out_features, in_features), dtype), dtype=dtype)
-        self.bias = Parameter(np.empty(out_features, dtype), dtype=dtype) if bias else None
-        for parameter in self.parameters():
-            init.pytorch_default_(parameter, in_features, generator)
+        shape = integer("out_features", out_features, 1), integer("in_features", in_features, 1)
+        self.weight, self.bias = weight_and_bias(shape, bias, generator, dtype)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor:
         return functional.linear(x, self.weight, self.bias)
@@ -291,10 +297,7 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, generator: Seed = None) -> None:
-        p = number("p", p)
-        if not 0 <= p < 1:
-            raise ArgumentError(f"dropout's p must be at least 0 and less than 1, not {p}")
-        self.p = p
+        self.p = fraction("p", p)
         self.generator = random_generator(generator)
 
     def forward(self, x: Tensor | np.ndarray) -> Tensor | np.ndarray:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.arguments import integer, number, require
+from tinygrad_np.arguments import fraction, integer
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, ShapeError
 from tinygrad_np.optim.optimizers import CHUNK
 from tinygrad_np.tensor import Tensor
@@ -48,8 +48,7 @@ def ema_update_(averages: Iterable[Tensor | Array], params: Iterable[Tensor | Ar
     >>> average.data
     array([9.])
     """
-    decay, step = number("decay", decay), integer("step", step, least=0)
-    require(0 <= decay < 1, "decay", decay, "at least 0 and less than 1")
+    decay, step = fraction("decay", decay), integer("step", step, least=0)
     into, values = _arrays("averages", averages), _arrays("params", params)
     if len(into) != len(values):
         raise ArgumentError(f"{len(into)} averages of {len(values)} parameters; pass one for each")

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinygrad_np import recording
-from tinygrad_np.arguments import ArrayLike, number, require
+from tinygrad_np.arguments import ArrayLike, finite, fraction, number, require
 from tinygrad_np.errors import (
     ArgumentError,
     ArgumentTypeError,
@@ -85,8 +85,7 @@ class Optimizer(ABC):
 
     def __init__(self, params: Params, lr: float, weight_decay: float, state_names: Sequence[str]) -> None:
         self.lr = lr
-        self.weight_decay = number("weight_decay", weight_decay)
-        require(0 <= self.weight_decay < math.inf, "weight_decay", self.weight_decay, "a finite number >= 0")
+        self.weight_decay = finite("weight_decay", weight_decay)
         groups = _groups(params)
         self.params = _checked([p for group in groups for p in group["params"]] if groups else params)
         self._state_names = state_names
@@ -113,9 +112,7 @@ class Optimizer(ABC):
 
     @lr.setter
     def lr(self, value: float) -> None:
-        value = number("lr", value)
-        require(0 <= value < math.inf, "lr", value, "a finite number >= 0")
-        self._lr = value
+        self._lr = value = finite("lr", value)
         if self._groups:
             whole, rates = self._at_first
             for group, rate in zip(self._groups, rates, strict=True):
@@ -337,7 +334,7 @@ class SGD(Optimizer):
         nesterov: bool = False,
         dampening: float = 0.0,
     ) -> None:
-        self.momentum, self.nesterov = _share("momentum", momentum), nesterov
+        self.momentum, self.nesterov = fraction("momentum", momentum), nesterov
         require(self.momentum > 0 or not nesterov, "momentum", self.momentum, "greater than 0 for nesterov")
         self.dampening = number("dampening", dampening)
         require(0 <= self.dampening <= 1, "dampening", self.dampening, "from 0 to 1")
@@ -394,8 +391,8 @@ class Adam(Optimizer):
         amsgrad: bool = False,
     ) -> None:
         require(isinstance(betas, (tuple, list)) and len(betas) == 2, "betas", betas, "a pair of numbers")
-        self.betas = _share("betas[0]", betas[0]), _share("betas[1]", betas[1])
-        self.eps, self.amsgrad = _eps(eps), amsgrad
+        self.betas = fraction("betas[0]", betas[0]), fraction("betas[1]", betas[1])
+        self.eps, self.amsgrad = finite("eps", eps), amsgrad
         super().__init__(params, lr, weight_decay, ["exp_avg", "exp_avg_sq", *["max_exp_avg_sq"] * bool(amsgrad)])
 
     def _update(self, lr: float, t: int, p: Array, g: Array, state: Sequence[Array], s: Array) -> None:
@@ -493,7 +490,11 @@ class RMSprop(Optimizer):
         momentum: float = 0.0,
         centered: bool = False,
     ) -> None:
-        self.alpha, self.momentum, self.eps = _share("alpha", alpha), _share("momentum", momentum), _eps(eps)
+        self.alpha, self.momentum, self.eps = (
+            fraction("alpha", alpha),
+            fraction("momentum", momentum),
+            finite("eps", eps),
+        )
         self.centered = centered
         names = {"square_avg": True, "momentum": self.momentum, "grad_avg": centered}
         super().__init__(params, lr, weight_decay, [name for name, used in names.items() if used])
@@ -519,18 +520,6 @@ class RMSprop(Optimizer):
             b *= self.momentum
             b += s
         p -= np.multiply(b, lr, out=s)
-
-
-def _share(name: str, value: float) -> float:
-    value = number(name, value)
-    require(0 <= value < 1, name, value, "at least 0 and less than 1")
-    return value
-
-
-def _eps(value: float) -> float:
-    value = number("eps", value)
-    require(0 <= value < math.inf, "eps", value, "a finite number >= 0")
-    return value
 
 
 def _groups(params: Any) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ __docformat__ = "google"
 import math
 from collections.abc import Callable
 
-from tinygrad_np.arguments import integer, number, require
+from tinygrad_np.arguments import finite, fraction, integer, number, require
 
 __all__ = ["Schedule", "constant", "cosine", "one_cycle", "step"]
 
@@ -35,7 +35,7 @@ def constant(lr: float) -> Schedule:
     Raises:
         ArgumentError: `lr` is out of range.
     """
-    lr = _lr("lr", lr)
+    lr = finite("lr", lr)
     return _checked(lambda step_number: lr)
 
 
@@ -59,7 +59,7 @@ def step(lr: float, step_size: int, gamma: float = 0.1) -> Schedule:
     >>> [schedule(n) for n in range(6)]
     [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     """
-    lr = _lr("lr", lr)
+    lr = finite("lr", lr)
     step_size = integer("step_size", step_size, least=1)
     gamma = _factor("gamma", gamma)
     return _checked(lambda step_number: lr * gamma ** (step_number // step_size))
@@ -86,8 +86,8 @@ def cosine(max_lr: float, total_steps: int, final_lr: float = 0.0) -> Schedule:
     >>> [round(schedule(n), 3) for n in range(6)]
     [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
     """
-    max_lr = _lr("max_lr", max_lr)
-    final_lr = _lr("final_lr", final_lr)
+    max_lr = finite("max_lr", max_lr)
+    final_lr = finite("final_lr", final_lr)
     total_steps = integer("total_steps", total_steps, least=1)
     return _checked(lambda step_number: _anneal(max_lr, final_lr, min(step_number, total_steps) / total_steps))
 
@@ -123,10 +123,9 @@ def one_cycle(
     >>> [round(schedule(n), 3) for n in range(11)]
     [0.04, 0.52, 1.0, 0.95, 0.812, 0.611, 0.389, 0.188, 0.05, 0.0, 0.0]
     """
-    max_lr = _lr("max_lr", max_lr)
+    max_lr = finite("max_lr", max_lr)
     total_steps = integer("total_steps", total_steps, least=1)
-    pct_start = number("pct_start", pct_start)
-    require(0 <= pct_start < 1, "pct_start", pct_start, "at least 0 and less than 1")
+    pct_start = fraction("pct_start", pct_start)
     div_factor = _factor("div_factor", div_factor)
     final_div_factor = _factor("final_div_factor", final_div_factor)
     first_lr = max_lr / div_factor
@@ -145,12 +144,6 @@ def one_cycle(
 def _anneal(start: float, end: float, fraction: float) -> float:
     """The value of half a cosine wave from `start` to `end`, at `fraction` of the way, from 0 to 1."""
     return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
-
-
-def _lr(name: str, value: float) -> float:
-    value = number(name, value)
-    require(0 <= value < math.inf, name, value, "a finite number >= 0")
-    return value
 
 
 def _factor(name: str, value: float) -> float:
