@@ -10,7 +10,7 @@ __docformat__ = "google"
 
 from tinygrad_np.errors import MissingPackageError
 
-__all__ = ["integrate", "special", "stats"]
+__all__ = ["integrate", "signal", "special", "stats"]
 
 try:
     import scipy  # noqa: F401
@@ -19,4 +19,4 @@ except ModuleNotFoundError as error:
         f'tinygrad_np.scipy needs SciPy ({error}); install it with: python -m pip install -e ".[scipy]"'
     ) from error
 
-from tinygrad_np.scipy import integrate, special, stats
+from tinygrad_np.scipy import integrate, signal, special, stats
