@@ -7,6 +7,7 @@ starts, both must have computed the same numbers.
   steps       training steps (forward, backward, gradient descent), data in memory, compilation not counted
   floor       a training step against its matrix products alone, which no NumPy program can do without
   operations  an operation, in a chain of 101 on arrays of 1, 64 and 10,000 elements
+  convolution the gradient of a layer of 32 filters of 3 x 3 pixels, with relu, for 128 images of 28 x 28
   programs    the gradient of a program that a user has written with NumPy
   optimizers  a step of Adam on 1.9 million parameters
   accuracy    training on MNIST, from the start of the process to 98% of the test images
@@ -114,6 +115,12 @@ def operations(options: argparse.Namespace) -> Iterator[Row]:
                 yield Row(case, NAMES[other], measure, 0.7 if backward and other == "pytorch" else None)
 
 
+def convolution(options: argparse.Namespace) -> Iterator[Row]:
+    for other in ["eager", *(other for other in options.against if other == "pytorch")]:
+        measure = alternating(options, other, "convolution")
+        yield Row("32 filters on 128 images", NAMES[other], measure, 1.5 if other == "pytorch" else None)
+
+
 def programs(options: argparse.Namespace) -> Iterator[Row]:
     for name, target in {"recurrent network of 28 steps": 0.25, "Gaussian process of 40 points": 0.45}.items():
         for other in ["eager", *(other for other in options.against if other == "autograd")]:
@@ -194,6 +201,7 @@ SECTIONS = {
     "steps": steps,
     "floor": floor,
     "operations": operations,
+    "convolution": convolution,
     "programs": programs,
     "optimizers": optimizers,
     "accuracy": accuracy,

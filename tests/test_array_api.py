@@ -69,6 +69,11 @@ def test_what_is_made_of_tensors_passes_gradients_to_them(make):
     gradcheck(make, (np.array([0.5, -1.5]), np.array(2.0)))
 
 
+def test_unique_values_come_in_order_and_pass_gradients():
+    assert xp.unique_values(Tensor([3, 10, 1, 10, 2, 1])).data.tolist() == [1, 2, 3, 10]
+    gradcheck(xp.unique_values, np.array([3.0, -1.0, 2.0]))
+
+
 def test_a_tensor_is_on_the_cpu():
     assert X.device == "cpu"
     assert X.to_device("cpu") is X

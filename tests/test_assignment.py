@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from tinygrad_np import Tensor, compile, grad, no_grad
+from tinygrad_np import Tensor, compile, differentiable, grad, no_grad
 from tinygrad_np.debug import gradcheck, gradgradcheck
 from tinygrad_np.errors import DTypeError, GraphError, NoDerivativeError
 
@@ -106,6 +106,20 @@ def test_an_output_argument_that_is_an_array_cannot_take_a_history():
         np.add(tracked([1.0]), 1.0, out=np.zeros(1))
 
 
+def test_an_argument_called_out_that_the_rule_knows_is_an_input():
+    @differentiable(lambda g, product, x, out: g * out, lambda g, product, x, out: g * x)
+    def times(x, out):
+        return x * out
+
+    x, y = Tensor([3.0], requires_grad=True), Tensor([2.0])
+    before = x * y
+    for made in (times(y, y), times(y, out=y)):
+        assert type(made) is Tensor
+        assert made.data.tolist() == [4.0]
+    before.backward()
+    assert x.grad.tolist() == [2.0]
+
+
 def test_a_leaf_with_a_gradient_cannot_be_assigned_to_but_without_recording():
     x = tracked([1.0, 2.0])
     with pytest.raises(GraphError, match="leaf"):
@@ -202,3 +216,11 @@ def test_a_view_of_an_array_that_nobody_else_sees_can_be_assigned_to():
     with pytest.raises(GraphError, match="a view of another array"):
         inner -= 1
     assert other.shape == (2, 2)
+    view = square(flat, flat)
+    with pytest.raises(GraphError, match="a view of another array"):
+        view -= 1
+
+
+@differentiable(lambda g, out, x, y: np.ravel(g), lambda g, out, x, y: np.zeros_like(y))
+def square(x, y):
+    return np.reshape(x, (2, 2))

@@ -193,6 +193,24 @@ def test_a_class_of_probability_zero_may_be_ruled_out():
     np.testing.assert_allclose(grad(loss, x), [[0.0, -0.5, 0.5]])
 
 
+@pytest.mark.parametrize(
+    ("loss", "x"),
+    [
+        (lambda x: functional.nll_loss(x, [0, 1], weight=[0.0, 1.0], reduction="sum"), [[-inf, 0.0], [-inf, 0.0]]),
+        (lambda x: functional.cross_entropy(x, [0, 1], weight=[0.0, 1.0]), [[-inf, 0.0], [-inf, 0.0]]),
+        (lambda x: functional.cross_entropy(x, [1], 0.5, weight=[0.0, 1.0]), [[-inf, 0.0]]),
+        (lambda x: functional.binary_cross_entropy_with_logits(x, np.array([1, 0])), [inf, -inf]),
+        (lambda x: functional.binary_cross_entropy_with_logits(x, np.ones(2), [1, 0]), [inf, -inf]),
+        (lambda x: functional.binary_cross_entropy_with_logits(x, np.ones(2), pos_weight=[1, 0]), [inf, -inf]),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_an_infinite_loss_that_counts_nothing_costs_nothing(loss, x):
+    x = Tensor(x, requires_grad=True)
+    assert loss(x).item() == 0
+    assert not np.any(grad(loss(x), x)[np.isinf(x.data)])
+
+
 def test_the_loss_depends_on_a_target_of_zero():
     gradcheck(functional.cross_entropy, [np.array([[1.0, 2.0]]), np.array([[0.0, 1.0]])])
 

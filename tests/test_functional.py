@@ -673,6 +673,15 @@ def test_a_loss_of_each_element_is_its_definition_and_has_pytorchs_derivatives(n
     assert_equal_to_torch(ours, theirs, x, target)
 
 
+@pytest.mark.parametrize("target", [np.array([1j, 2.0]), np.array([0, 1])], ids=["complex", "integers"])
+def test_l1_loss_takes_complex_numbers_as_pytorch_does(target):
+    z = np.array([3 + 5j, 1 - 1j])
+    np.testing.assert_allclose(functional.l1_loss(z, target), np.mean(np.hypot((z - target).real, (z - target).imag)))
+    assert functional.l1_loss(z.astype(np.complex64), target.real.astype(int)).dtype == np.float32
+    gradgradcheck(functional.l1_loss, [z, target] if target.dtype.kind == "c" else [z, target.astype(float)])
+    assert_equal_to_torch(functional.l1_loss, lambda torch, x, y: torch.nn.functional.l1_loss(x, y), z, target + 0j)
+
+
 @pytest.mark.parametrize("name", ELEMENTWISE)
 def test_a_loss_of_each_element_keeps_the_precision_and_stays_finite(name):
     function, options, _ = ELEMENTWISE[name]

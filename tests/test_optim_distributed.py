@@ -177,7 +177,8 @@ def test_drifted_ranks_are_found_and_every_rank_says_which(what):
     on_ranks(3, work)
 
 
-def test_a_batch_without_rows_on_any_rank_is_refused():
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_batch_without_rows_on_any_rank_is_refused(size):
     def work(comm):
         together = optim.Distributed(optim.SGD([Tensor([0.0], requires_grad=True)]), comm)
         with pytest.raises(errors.ArgumentError, match="rows is 0 on every rank"):
@@ -185,18 +186,17 @@ def test_a_batch_without_rows_on_any_rank_is_refused():
         with pytest.raises(errors.ArgumentError, match="rows must be an integer >= 0"):
             together.average(-1)
 
-    on_ranks(2, work)
+    on_ranks(size, work)
 
 
-def test_parameters_of_other_shapes_are_refused():
+@pytest.mark.parametrize("other", [np.zeros(3), np.zeros(2, np.float32)], ids=["shape", "dtype"])
+def test_parameters_of_another_shape_or_dtype_are_refused_on_every_rank(other):
     def work(comm):
-        parameters = [Tensor(np.zeros(2 + comm.rank), requires_grad=True)]
-        if comm.rank == 0:
-            optim.Distributed(optim.SGD(parameters), comm)
-            return
-        with pytest.raises(errors.DistributedError, match=r"rank 1 has .*\(3,\).*rank 0 \[\(2,\)\]"):
-            optim.Distributed(optim.SGD(parameters), comm)
-        comm.bcast(None)  # the first rank waits for the optimizer's state
+        optimizer = optim.SGD([Tensor(other if comm.rank else np.zeros(2), requires_grad=True)])
+        with pytest.raises(errors.DistributedError) as caught:
+            optim.Distributed(optimizer, comm)
+        kinds = f"rank 1 has parameters and buffers ['{other.shape} {other.dtype}'], but rank 0 has ['(2,) float64']"
+        assert str(caught.value) == kinds
 
     on_ranks(2, work)
 

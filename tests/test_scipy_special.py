@@ -255,3 +255,31 @@ assert "tinygrad_np.derivatives.special" not in sys.modules
 special.expit(x).sum().backward()
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_they_differentiate_where_scipy_asks_arrays_for_their_namespace_too():
+    pytest.importorskip("scipy", "1.17")  # older ones turn all but some libraries' arrays into NumPy's
+    script = """
+import os
+os.environ["SCIPY_ARRAY_API"] = "1"
+import numpy as np
+from scipy import special
+from tinygrad_np import func, compile
+from tinygrad_np.debug import gradgradcheck
+from tinygrad_np.scipy import special as mirror, stats
+x, y = np.array([0.3, 1.2]), np.array([0.7, 0.4])
+assert not isinstance(special.erf, np.ufunc)
+for function in (special.erf, special.gammaln, special.log_expit, special.sinc, lambda x: special.polygamma(1, x)):
+    gradgradcheck(function, [x])
+gradgradcheck(special.xlogy, [x, y])
+gradgradcheck(special.rel_entr, [x, y])
+assert func.elementwise_grad(special.gammasgn)(x).tolist() == [0, 0]
+gradgradcheck(lambda y: mirror.xlogy(x, y), [y])  # SciPy itself refuses an array beside a Tensor
+gradgradcheck(lambda y: stats.gamma.logpdf(x, y), [y])
+names = {}
+compiled = compile(func.elementwise_grad(special.loggamma))
+exec(compiled.source(x), names)
+np.testing.assert_array_equal(names["forward"](x)[0][0], compiled(x))
+"""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -2,11 +2,13 @@
 
 Libraries written for the standard ask an array for its namespace, and compute with the functions in there. SciPy does
 so if SCIPY_ARRAY_API=1 is set before it is imported, scikit-learn after `set_config(array_api_dispatch=True)`; then
-their functions differentiate. All functions are NumPy's own, which know Tensors; those that make arrays make Tensors.
+their functions differentiate. Most functions are NumPy's own, which know Tensors; those that make arrays make Tensors.
 """
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Callable
 from functools import wraps
 from types import SimpleNamespace
@@ -17,7 +19,7 @@ import numpy as np
 from tinygrad_np.creation import MAKERS
 from tinygrad_np.engine import Box, box
 
-__all__ = ["fft"]
+__all__ = ["fft", "unique_values"]
 
 CREATION = (
     "arange", "asarray", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones",
@@ -43,7 +45,14 @@ fft = SimpleNamespace(
 )
 
 
+def unique_values(x: Any, /) -> Any:
+    """In order, on which SciPy and scikit-learn rely: those of NumPy's own function have none from 2.3 on."""
+    return np.unique(x, equal_nan=False)
+
+
 def __getattr__(name: str) -> Any:
+    if name == "special" and "scipy.special" in sys.modules:  # where SciPy looks for special functions of our own
+        return importlib.import_module("tinygrad_np.derivatives.special").OURS
     return getattr(np, name)
 
 

@@ -106,8 +106,10 @@ def written_to(function: Callable[..., Any], args: Sequence[Any], kwargs: Mappin
         return args[0] if args else kwargs.get(WRITERS[function])
     names = positional(function)
     given = {**dict(zip(names, args, strict=False)), **kwargs}
-    overwrites = given.get("overwrite_input") or (function is np.nan_to_num and not given.get("copy", True))
-    return given.get(names[0] if overwrites else "out")
+    inputs = getattr(RULES[function], "keywords", ())  # of a function whose rule knows an argument `out`, it is one
+    by = {name: given[name] for name in WRITING.intersection(given).difference(inputs)}
+    overwrites = by.get("overwrite_input") or (function is np.nan_to_num and not by.get("copy", True))
+    return given.get(names[0]) if overwrites else by.get("out")
 
 
 def writing(function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], target: Any) -> Any:

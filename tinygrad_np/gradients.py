@@ -32,25 +32,28 @@ def unbroadcast(gradient: Any, array: Any, rule: Rule) -> Any:
         return Parts(enumerate(gradient))
     if not hasattr(gradient, "shape"):
         gradient = np.asarray(gradient)
-    extra = gradient.ndim - array.ndim
-    if (
-        gradient.dtype.kind not in "fciub"
-        or extra < 0
-        or any(n not in (1, m) for n, m in zip(array.shape, gradient.shape[extra:], strict=True))
-    ):
-        raise ShapeError(
-            f"a derivative of {rule.name} returned an array of shape {gradient.shape} and dtype {gradient.dtype} "
-            f"for an argument of shape {array.shape}, of which it must be the gradient"
-        )
+    shape = (1,) * (gradient.ndim - array.ndim) + array.shape
     if gradient.shape != array.shape:
-        repeated = [i for i, n in enumerate(gradient.shape) if i < extra or (array.shape[i - extra] == 1 and n != 1)]
+        repeated = tuple(i for i, (n, m) in enumerate(zip(shape, gradient.shape, strict=False)) if n != m)
+        if len(shape) != gradient.ndim or any(shape[i] != 1 for i in repeated):
+            raise no_gradient(gradient, array, rule)
         precision = np.float32 if gradient.dtype == np.float16 else None  # in half, a sum of ones ends at 2048
-        gradient = np.reshape(np.sum(gradient, axis=tuple(repeated), dtype=precision), array.shape)
+        gradient = np.add.reduce(gradient, axis=repeated, dtype=precision).reshape(array.shape)
     if gradient.dtype != array.dtype:
+        if gradient.dtype.kind not in "fciub":
+            raise no_gradient(gradient, array, rule)
         if gradient.dtype.kind == "c" and array.dtype.kind != "c":
             gradient = np.real(gradient)
         gradient = gradient.astype(array.dtype)
     return gradient
+
+
+def no_gradient(gradient: Any, array: Any, rule: Rule) -> ShapeError:
+    """The error for what a rule returned as the gradient of an argument."""
+    return ShapeError(
+        f"a derivative of {rule.name} returned an array of shape {gradient.shape} and dtype {gradient.dtype} "
+        f"for an argument of shape {array.shape}, of which it must be the gradient"
+    )
 
 
 def conjugated(gradients: Mapping[Key, Any]) -> dict[Key, Any]:

@@ -33,6 +33,7 @@ from tinygrad_np.writes import owner, written
 __all__ = ["Tensor", "plain_array"]
 
 LISTS = frozenset([list, tuple])
+INDICES = frozenset([int, slice, type(None), type(Ellipsis), np.ndarray])
 
 LINE = 25
 """How many elements a line of numbers counts as, when `repr` compares with NumPy's print option `threshold`, 1000: so
@@ -654,7 +655,8 @@ class Tensor(Box):
         return call(np.divmod, (other, self))
 
     def __getitem__(self, index: Any) -> Tensor:
-        return call(operator.getitem, (self, index))
+        simple = type(index) in INDICES or (type(index) is tuple and INDICES.issuperset(map(type, index)))
+        return (apply if simple else call)(operator.getitem, (self, index))
 
     __iadd__, __isub__ = _in_place(np.add), _in_place(np.subtract)
     __imul__, __itruediv__ = _in_place(np.multiply), _in_place(np.divide)
@@ -707,7 +709,7 @@ class Tensor(Box):
         base, node = self.array.base, self.node
         if not isinstance(base, np.ndarray) or node is None or not node.args:
             return False
-        makers = [parent for parent in node.parents if parent is not None and parent.rule is not LEAF]
+        makers = {parent for parent in node.parents if parent is not None and parent.rule is not LEAF}
         known = sum(arg is base for arg in node.args) + sum(maker.out is base for maker in makers)
         nobodys = np.empty(0)
         return sys.getrefcount(base) - sys.getrefcount(nobodys) == known + 1  # and the view itself

@@ -12,13 +12,17 @@ from programs import PROGRAMS
 
 from tinygrad_np import func
 
-__all__ = ["batch", "chain", "program", "training"]
+__all__ = ["batch", "chain", "convolution", "program", "training"]
 
 Array = np.ndarray
 
 
 def training(weights: list[Array], lr: float) -> tuple[Callable[[Any, Any], Any], Callable[[], list[Array]]]:
     return by_tinygrad_np.training(weights, lr, compiled=False)
+
+
+def convolution(images: Array, weight: Array, bias: Array) -> Callable[[], Any]:
+    return by_tinygrad_np.convolution(images, weight, bias, compiled=False)
 
 
 def program(name: str) -> Callable[[], Any]:

@@ -52,6 +52,13 @@ def chain(x: Any, y: Any, rounds: int) -> tuple[Callable[[], Any], Callable[[], 
     return forward, lambda: torch.autograd.grad(forward(), [x, y])
 
 
+def convolution(images: Array, weight: Array, bias: Array) -> Callable[[], Any]:
+    x, *parameters = map(torch.from_numpy, (images, weight.copy(), bias.copy()))
+    for parameter in parameters:
+        parameter.requires_grad_()
+    return lambda: torch.autograd.grad(torch.relu(functional.conv2d(x, *parameters)).mean(), parameters)
+
+
 def adam(
     weights: list[Array], gradients: list[Array], lr: float
 ) -> tuple[Callable[[], Any], Callable[[], list[Array]]]:

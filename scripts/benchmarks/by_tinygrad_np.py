@@ -59,6 +59,15 @@ def chain(x: Any, y: Any, rounds: int) -> tuple[Callable[[], Any], Callable[[], 
     return forward, lambda: grad(forward(), [x, y])
 
 
+def convolution(images: Array, weight: Array, bias: Array, compiled: bool = True) -> Callable[[], Any]:
+    def forward(images: Array, weight: Any, bias: Any) -> Any:
+        return functional.relu(functional.conv2d(images, weight, bias)).mean()
+
+    loss_of = compile(forward) if compiled else forward
+    parameters = [Tensor(array, requires_grad=True) for array in (weight, bias)]
+    return lambda: grad(loss_of(images, *parameters), parameters)
+
+
 def program(name: str) -> Callable[[], Any]:
     loss, arguments = PROGRAMS[name](np)
     gradient = compile(func.grad(loss, tuple(range(len(arguments)))))

@@ -130,6 +130,18 @@ def operations(who: list[str], elements: int, backward: bool, repeats: int, bloc
     return (np.array(alternate(calls, repeats, block)) / 101).tolist()
 
 
+def convolution(who: list[str], repeats: int, block: float) -> list[list[float]]:
+    """The gradient of a layer for grey images: 32 filters of 3 x 3 pixels, and relu."""
+    generator = np.random.default_rng(0)
+    images = generator.random((128, 1, 28, 28), dtype=np.float32)
+    weights = [generator.normal(0, 0.3, shape).astype(np.float32) for shape in ((32, 1, 3, 3), (32,))]
+    calls = [importlib.import_module(module).convolution(images, *weights) for module in who]
+    for call in calls:
+        call()  # twice, to catch a library that adds to old gradients
+    check_same(*(call() for call in calls))
+    return alternate(calls, repeats, block)
+
+
 def programs(who: list[str], name: str, repeats: int, block: float) -> list[list[float]]:
     """Gradients of a program that a user has written with NumPy."""
     calls = [importlib.import_module(module).program(name) for module in who]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from operator import getitem
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -20,10 +20,10 @@ from tinygrad_np.derivatives.table import RULES
 from tinygrad_np.writes import arrays
 from tinygrad_np.writes import owner as memory
 
-__all__ = ["Plan", "plan"]
+__all__ = ["Plan", "allocated", "plan"]
 
 MASKED: Any = inspect.unwrap(masked)
-Buffer: TypeAlias = tuple[tuple[int, ...], np.dtype[Any], Literal["C", "F"]]
+Buffer: TypeAlias = tuple[tuple[int, ...], np.dtype[Any], tuple[int, ...]]
 REDUCTIONS = (np.sum, np.max, np.min, np.prod)
 
 
@@ -33,7 +33,7 @@ class Plan:
     Attributes:
         places: for each call whose result is written to memory that is there, that memory: a variable whose last reader
             it is, or the number of a buffer.
-        buffers: the shape, dtype and order of each buffer.
+        buffers: of each buffer the shape, the dtype, and the axes in the order of memory.
         owner: for each variable the one that owns its memory.
     """
 
@@ -86,8 +86,9 @@ def plan(
                     release(result, home, made)
             elif made not in kept:
                 assert made.array is not None
-                by_rows = made in copies or (made.array.flags.c_contiguous and made not in by_columns)
-                buffer: Buffer = made.shape, made.dtype, "C" if by_rows else "F"
+                order = (0, 1) if made in copies else (1, 0) if made in by_columns else in_memory(made.array)
+                assert order is not None
+                buffer: Buffer = made.shape, made.dtype, order
                 fitting = [b for b in free if result.buffers[b] == buffer]
                 number = fitting[0] if fitting else len(result.buffers)
                 if fitting:
@@ -191,7 +192,19 @@ def takes_out(call: Call, made: Variable) -> bool:
     function = call.function
     ufunc = isinstance(function, np.ufunc) or function is np.dot or (function is MASKED and made.dtype in INTEGERS)
     reduction = call.function in REDUCTIONS and set(call.kwargs) <= {"axis", "keepdims"} and len(call.args) == 1
-    return ((ufunc and not call.kwargs) or reduction) and made.array.ndim > 0 and made.array.flags.forc
+    return ((ufunc and not call.kwargs) or reduction) and made.array.ndim > 0 and in_memory(made.array) is not None
+
+
+def in_memory(array: np.ndarray) -> tuple[int, ...] | None:
+    """The axes, those first whose elements are farthest apart; None if the array does not fill its memory."""
+    order = tuple(sorted(range(array.ndim), key=lambda axis: -array.strides[axis]))
+    return order if array.transpose(order).flags.c_contiguous else None
+
+
+def allocated(buffer: Buffer) -> np.ndarray:
+    """New memory for a buffer."""
+    shape, dtype, order = buffer
+    return np.empty([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
 
 
 def spare_operand(
@@ -216,7 +229,7 @@ def spare_operand(
             and arg.array is not None
             and made.array is not None
             and arg.array.strides == made.array.strides
-            and arg.array.flags.forc
+            and in_memory(arg.array) is not None
             and arg.array.flags.writeable
         ):
             return arg

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from tinygrad_np.compiler.plan import plan
+from tinygrad_np.compiler.plan import allocated, plan
 from tinygrad_np.compiler.trace import Call, Variable, variables_in
 from tinygrad_np.compiler.write import Writer
 from tinygrad_np.derivatives.table import EFFECTS, Parts
@@ -131,7 +131,7 @@ class Program:
         try:
             return Workspace(self.spare.pop(), self.spare)
         except IndexError:
-            return Workspace([np.empty(*buffer) for buffer in self.plan.buffers], self.spare)
+            return Workspace(list(map(allocated, self.plan.buffers)), self.spare)
 
 
 class Workspace(list[np.ndarray]):

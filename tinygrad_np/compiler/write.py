@@ -218,7 +218,7 @@ def define(name: str, value: Any, texts: dict[str, str]) -> None:
         text = f"{name} = np.random.default_rng()  # the program's own stands elsewhere\n"
     elif isinstance(value, ModuleType):
         text = f"import {value.__name__} as {name}\n"
-    elif isinstance(value, np.ufunc) and getattr(sys.modules.get("scipy.special"), value.__name__, None) == value:
+    elif isinstance(value, np.ufunc) and hasattr(sys.modules.get("scipy.special"), value.__name__):
         text = f"from scipy.special import {value.__name__} as {name}\n"
     elif getattr(value, "__module__", None) == "_operator":
         text = f"{name} = operator.{value.__name__}\n"

@@ -40,7 +40,7 @@ def masked(gradient, mask, out=None):
     if integer is None:
         return np.where(mask, gradient, 0)
     if out is None:
-        out = np.empty_like(gradient, shape=np.broadcast(gradient, mask).shape)
+        out = np.empty_like(mask, gradient.dtype, shape=np.broadcast(gradient, mask).shape)  # its order in memory
     np.multiply(gradient.view(integer), mask, out=out.view(integer))
     return out
 

@@ -153,8 +153,9 @@ constant(np.linalg.matrix_rank)
 
 
 def triangle(a, uplo):
-    """Ones in one triangle, zeros on the diagonal and in the other triangle."""
-    ones = np.tri(a.shape[-1], k=-1, dtype=a.dtype)
+    """Ones in one triangle, halves on the diagonal, zeros in the other triangle."""
+    n = a.shape[-1]
+    ones = np.tri(n, dtype=a.dtype) - np.eye(n, dtype=a.dtype) / 2
     return ones if uplo.upper() == "L" else ones.T
 
 
@@ -165,12 +166,12 @@ def diagonal_part(a):
 def unfold(a, uplo="L"):
     """The Hermitian matrix that one triangle stands for."""
     half = a * triangle(a, uplo)
-    return half + adjoint(half) + np.real(diagonal_part(a))
+    return half + adjoint(half)
 
 
 def fold(g, uplo):
     """The gradient for one triangle, from the gradient for the whole Hermitian matrix."""
-    return (g + adjoint(g)) * triangle(g, uplo) + np.real(diagonal_part(g))
+    return (g + adjoint(g)) * triangle(g, uplo)
 
 
 def scaled(vectors, values):
@@ -230,7 +231,7 @@ def cholesky_vjp(g, out, a, *, upper=False):
     """Murray, "Differentiation of the Cholesky decomposition", 2016, equation 10."""
     factor, g = (adjoint(out), adjoint(g)) if upper else (out, g)
     inner = np.matmul(transposed(factor), g)
-    inner = inner * triangle(inner, "L") + diagonal_part(inner) / 2
+    inner = inner * triangle(inner, "L")
     inverse = np.linalg.inv(factor)
     return fold(np.matmul(np.matmul(transposed(inverse), inner), np.conj(inverse)), "U" if upper else "L")
 

@@ -9,13 +9,19 @@ is the difference of large numbers, or 0 times infinity, is rearranged.
 """
 
 import math
+from types import FunctionType, ModuleType, SimpleNamespace
 
 import numpy as np
-from scipy import special
+import scipy.special
 
 from tinygrad_np.derivatives.elementwise import masked
 from tinygrad_np.derivatives.table import RULES, constant, derivative, differentiable, filled, known
 from tinygrad_np.errors import NoDerivativeError
+
+# With SCIPY_ARRAY_API=1, SciPy has functions around its ufuncs, which ask arrays for a namespace and take but one.
+special = ModuleType("scipy.special")
+for name, function in vars(scipy.special).items():
+    setattr(special, name, getattr(function, "__wrapped__", function) if type(function) is FunctionType else function)
 
 ROOT_PI = math.sqrt(math.pi)
 
@@ -328,3 +334,7 @@ def airy_vjp(g, out, z):
 
 
 derivative(special.airy, airy_vjp)
+
+OURS = SimpleNamespace(**{name: f for name, f in vars(special).items() if callable(f) and f in RULES})
+"""The functions of scipy.special that know Tensors, by their names."""
+OURS.polygamma = polygamma

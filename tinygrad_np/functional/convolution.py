@@ -12,6 +12,7 @@ from __future__ import annotations
 __docformat__ = "google"
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -174,8 +175,16 @@ def image_vjp(
 def weight_vjp(
     g: Any, out: Any, x: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Any:
-    seen = laid_out(x, weight, stride, padding, dilation, groups)
-    return np.reshape(np.matmul(by_group(g, groups), np.swapaxes(seen, 1, 2)), weight.shape)
+    inputs, outputs = math.prod(weight.shape[1:]), len(weight) // groups
+    rows, places = g.shape[2], g.shape[3] * len(x)
+    # BLAS is slow at products of few rows and columns over so many places. So each row of the images is summed by
+    # itself, unless the sums took more memory than what they are made of.
+    if inputs * outputs > places * (inputs + outputs):
+        rows, places = 1, rows * places
+    seen = np.reshape(laid_out(x, weight, stride, padding, dilation, groups), (groups, inputs, rows, places))
+    g = np.reshape(by_group(g, groups), (groups, outputs, rows, places))
+    sums = np.matmul(np.transpose(seen, (0, 2, 1, 3)), np.transpose(g, (0, 2, 3, 1)))
+    return np.reshape(np.swapaxes(np.sum(sums, axis=1), 1, 2), weight.shape)
 
 
 def bias_vjp(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.arguments import ArrayLike, DTypeLike, number, require
-from tinygrad_np.derivatives.elementwise import in_single
+from tinygrad_np.derivatives.elementwise import in_single, masked
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import ArgumentError, ShapeError
 from tinygrad_np.functional.activations import below_maximum, log_softmax, softmax, softmax_vjp, softplus
@@ -93,9 +93,7 @@ def cross_entropy(
         target = target * (1 - label_smoothing) + label_smoothing / logits.shape[1]
     if weights is not None:
         target = target * weights
-    logarithms = log_softmax(logits)
-    ruled_out = np.logical_and(target == 0, logarithms == -np.inf)  # a class of probability 0 in both costs nothing
-    losses = -in_single(np.where(ruled_out, 0, logarithms) * target)
+    losses = -in_single(_weighed(log_softmax(logits), target))
     if reduction == "none":
         return like(np.sum(losses, axis=1), logits)
     return like(np.sum(losses) / (len(logits) if reduction == "mean" else 1), logits)
@@ -131,9 +129,9 @@ def _nll(
     if weights is not None:
         # An array cannot be indexed by a Tensor that is being traced.
         shares = (Tensor(weights) if isinstance(indices, Tensor) else weights)[indices]
-        losses = losses * shares
+        losses = _weighed(losses, shares)
     if smoothing:
-        every = -np.mean(logarithms if weights is None else logarithms * weights, axis=1)
+        every = -np.mean(logarithms if weights is None else _weighed(logarithms, weights), axis=1)
         losses = losses * (1 - smoothing) + every * smoothing
     if ignored is not None:
         losses, shares = np.where(ignored, 0, losses), np.where(ignored, 0, shares)
@@ -153,6 +151,12 @@ def _class_weights(scores: Any, weight: Any) -> Any:
         )
     dtype = scores.dtype if scores.dtype.kind == "f" else np.float64
     return weight.astype(dtype) if isinstance(weight, Tensor) else np.asarray(weight, dtype)
+
+
+@differentiable(lambda g, out, losses, factor: g * factor, lambda g, out, losses, factor: g * losses)
+def _weighed(losses: Any, factor: Any) -> Any:
+    """Their product, but what counts 0 costs nothing, be it infinite: infinity times 0 would be NaN."""
+    return masked(losses, ~((factor == 0) & np.isinf(losses))) * factor
 
 
 def _check_classes(scores: Any, indices: Any, reduction: str) -> None:
@@ -246,11 +250,11 @@ def binary_cross_entropy_with_logits(
     0.6931
     """
     x, target = _alike(x, target, "binary_cross_entropy_with_logits")
-    yes, no = target * softplus(-x), (1 - target) * softplus(x)
+    yes, no = _weighed(softplus(-x), target), _weighed(softplus(x), 1 - target)
     if pos_weight is not None:
-        yes = yes * _factor(pos_weight, x)
+        yes = _weighed(yes, _factor(pos_weight, x))
     losses = yes + no
-    return _reduced(losses if weight is None else losses * _factor(weight, x), reduction)
+    return _reduced(losses if weight is None else _weighed(losses, _factor(weight, x)), reduction)
 
 
 # Numbers
@@ -281,9 +285,9 @@ def mse_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray, reduction: str
 def l1_loss(x: Tensor | np.ndarray, target: Tensor | np.ndarray, reduction: str = "mean") -> Tensor:
     """The mean over all elements of |x - target|, whose derivative at 0 is taken as 0.
 
-    Args, returned shape and errors as `mse_loss`.
+    Args, returned shape and errors as `mse_loss`. Complex numbers are welcome.
     """
-    return _reduced(np.abs(_difference(x, target, "l1_loss")), reduction)
+    return _reduced(np.abs(_difference(x, target, "l1_loss", real=False)), reduction)
 
 
 def huber_loss(
@@ -319,16 +323,16 @@ def smooth_l1_loss(
     return huber_loss(x, target, reduction, beta) / beta if beta else l1_loss(x, target, reduction)
 
 
-def _alike(x: Any, target: Any, function: str) -> tuple[Any, Any]:
-    """Both as arrays of real numbers, the target at most as precise as x."""
+def _alike(x: Any, target: Any, function: str, real: bool = True) -> tuple[Any, Any]:
+    """Both as arrays, of real numbers unless said otherwise, the target at most as precise as x."""
     if np.shape(x) != np.shape(target):
         raise ShapeError(f"{function} got shapes {np.shape(x)} and {np.shape(target)}, which must be the same")
-    x, target = real_array(x, function), real_array(target, function)
-    return x, target if target.dtype.kind == "f" or x.dtype.kind != "f" else target.astype(x.dtype)
+    x, target = (real_array(value, function) if real else as_array(value) for value in (x, target))
+    return x, target if target.dtype.kind in "fc" or x.dtype.kind not in "fc" else target.astype(x.dtype)
 
 
-def _difference(x: Any, target: Any, function: str) -> Any:
-    x, target = _alike(x, target, function)
+def _difference(x: Any, target: Any, function: str, real: bool = True) -> Any:
+    x, target = _alike(x, target, function, real)
     return x - target
 
 

@@ -32,6 +32,7 @@ from tinygrad_np.writes import written
 __all__ = ["Distributed"]
 
 Array = np.ndarray[Any, Any]
+NO_ROWS = "rows is 0 on every rank, so there is no gradient; leave out empty batches"
 
 
 class Distributed:
@@ -40,7 +41,7 @@ class Distributed:
     Making it gives all ranks the parameters, the buffers and the optimizer's state of rank 0.
 
     Args:
-        optimizer: over parameters of the same shapes, in the same order, on every rank.
+        optimizer: over parameters of the same shapes and dtypes, in the same order, on every rank.
         comm: an MPI communicator with mpi4py's `rank`, `size`, `Allreduce`, `bcast` and `allgather`.
         buffers: arrays beside the parameters that steps change, such as the running statistics of BatchNorm1d; they
             are averaged with the gradients. Whole numbers, such as counts, are left alone. (What a batch is normalised
@@ -48,7 +49,7 @@ class Distributed:
 
     Raises:
         ArgumentTypeError: `optimizer` is no Optimizer, or `comm` no communicator.
-        DistributedError: the parameters or buffers of rank 0 have other shapes.
+        DistributedError: the parameters or buffers of a rank have other shapes or dtypes. Every rank raises it.
     """
 
     def __init__(self, optimizer: Optimizer, comm: Any, buffers: Iterable[Array] = ()) -> None:
@@ -63,11 +64,11 @@ class Distributed:
         if comm.size == 1:
             return
         arrays = self._arrays()
-        firsts = comm.bcast(arrays)
-        shapes, expected = ([array.shape for array in some] for some in (arrays, firsts))
-        if shapes != expected:
-            raise DistributedError(f"rank {comm.rank} has parameters and buffers of shapes {shapes}, rank 0 {expected}")
-        for array, first in zip(arrays, firsts, strict=True):
+        kinds = comm.allgather([f"{array.shape} {array.dtype}" for array in arrays])
+        for rank, its in enumerate(kinds):
+            if its != kinds[0]:
+                raise DistributedError(f"rank {rank} has parameters and buffers {its}, but rank 0 has {kinds[0]}")
+        for array, first in zip(arrays, comm.bcast(arrays), strict=True):
             array[...] = first
             written(array)
         optimizer.load_state_dict(comm.bcast(optimizer.state_dict()))
@@ -75,8 +76,8 @@ class Distributed:
         sizes = [array.size for array in arrays]
         self._ends = np.cumsum(sizes).tolist()
         # After the arrays: of each parameter, on how many ranks it has a gradient; then the number of rows.
-        length = sum(sizes) + len(optimizer.params) + 1
-        self._sent = np.empty(length, np.result_type(np.float32, *arrays))
+        self._length = sum(sizes) + len(optimizer.params) + 1
+        self._dtype = np.result_type(np.float32, *arrays)
 
     def _arrays(self) -> list[Array]:
         return [*(parameter.data for parameter in self._optimizer.params), *self._buffers]
@@ -96,22 +97,24 @@ class Distributed:
         """
         rows = integer("rows", rows, least=0)
         if self._comm.size == 1:
+            if not rows:
+                raise ArgumentError(NO_ROWS)
             return
         params, buffers = self._optimizer.params, self._buffers
         grads = [parameter.grad for parameter in params]
-        sent, counts = self._sent, self._ends[-1]
-        for part, array in zip(self._parts(sent), [*grads, *buffers], strict=True):
+        # A new array each time, for it becomes the gradients, which are the user's.
+        means, counts = np.empty(self._length, self._dtype), self._ends[-1]
+        parts = self._parts(means)
+        for part, array in zip(parts, [*grads, *buffers], strict=True):
             if array is None or not rows:
                 part[...] = 0
             else:
                 np.multiply(array.reshape(-1), rows, out=part, dtype=part.dtype)
-        sent[counts:] = [*(grad is not None and rows > 0 for grad in grads), rows]
-        means = np.empty_like(sent)  # a new one each time, for it becomes the gradients, which are the user's
-        self._comm.Allreduce(sent, means)
+        means[counts:] = [*(grad is not None and rows > 0 for grad in grads), rows]
+        self._comm.Allreduce(None, means)  # in place
         if not means[-1]:
-            raise ArgumentError("rows is 0 on every rank, so there is no gradient; leave out empty batches")
+            raise ArgumentError(NO_ROWS)
         means[:counts] /= means[-1]
-        parts = self._parts(means)
         for parameter, part, ranks in zip(params, parts, means[counts:-1], strict=False):
             mean = part.reshape(parameter.shape).astype(parameter.dtype, copy=False)
             parameter.grad = mean if ranks else None

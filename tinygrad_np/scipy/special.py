@@ -8,11 +8,10 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from tinygrad_np import functional
 from tinygrad_np.derivatives.reductions import spread
-from tinygrad_np.derivatives.special import polygamma
+from tinygrad_np.derivatives.special import polygamma, special
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import NoDerivativeError
 

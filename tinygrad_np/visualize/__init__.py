@@ -31,7 +31,7 @@ from tinygrad_np.visualize.dot import to_dot
 from tinygrad_np.visualize.engine import lay_out
 from tinygrad_np.visualize.folding import Group, calls_in_order, source
 from tinygrad_np.visualize.formulas import show_derivatives
-from tinygrad_np.visualize.measures import Measures, measure, show_costs, show_values
+from tinygrad_np.visualize.measures import measure, show_costs, show_values
 from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Item, Picture, enclosing
 from tinygrad_np.visualize.reading import LONGEST_EDGES, Reading, arranged
 from tinygrad_np.visualize.tikz import to_tikz
@@ -139,25 +139,25 @@ def read(
     def reading(largest: int, folded: Callable[[Group], bool] | None = None) -> Reading:
         while True:
             arrangement = arranged(nodes, not (values or costs), depth, largest, opened=folded is not None)
-            found = Reading(root, nodes, model, variables, arrangement, largest, folded)
+            found = Reading(root, nodes, model, variables, arrangement, largest, folded or (lambda group: False))
             if found.span <= (LONGEST_EDGES if folded is None else 4 * LONGEST_EDGES) or largest <= 10:
                 return found
             largest //= 2
 
     image = reading(LARGEST)
     if values is None:
-        values = image.scalar and not image.fold_boxes
+        values = image.scalar and all(box.rounds == 1 for box in image.picture.boxes)
     whole = reading(LARGEST_PAGE, image.collapsed) if image.incomplete else image
     readings = [image] if whole is image else [image, whole]
     most = max(readings, key=lambda each: len(each.nodes))
-    measures = measure(start, most.nodes, most.leaves) if values or derivatives else Measures()
+    notes, notices = measure(start, most.nodes, most.leaves) if values or derivatives else ({}, [])
     for each in readings:
         picture = each.picture
         if values:
-            show_values(picture, each.members, each.constants, measures, each.scalar)
-            picture.notices += measures.notices
+            show_values(picture, each.members, each.constants, notes, each.scalar)
+            picture.notices += notices
         if derivatives:
-            show_derivatives(each, measures)
+            show_derivatives(each, notes)
         if costs:
             show_costs(picture, each.members, not values)
         picture.legend = legend(picture, bool(values) and not each.scalar) + picture.legend

@@ -10,8 +10,10 @@ round may take its inputs from anywhere, since no round comes before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -53,12 +55,14 @@ class Group:
         depth: how many of these it is nested in, itself included.
         call: the number of this call among those of the same module, from 1.
         units: what it holds, in the order in which it was made.
+        signs: two numbers, equal for equal groups: of what it does, and of that with where its inputs come from.
     """
 
     scope: Scope | None
     depth: int
-    call: int
-    units: list[Unit]
+    call: int = 1
+    units: list[Unit] = field(default_factory=list)
+    signs: tuple[int, int] = (0, 0)
 
     @property
     def is_part(self) -> bool:
@@ -68,9 +72,10 @@ class Group:
 
 @dataclass(eq=False, slots=True)
 class Fold:
-    """Successive rounds of the same structure, at least two, all equally long."""
+    """Successive rounds of the same structure, at least two, all equally long; `signs` are as those of a group."""
 
     rounds: list[list[Unit]]
+    signs: tuple[int, int]
 
 
 Unit = int | Group | Fold
@@ -137,13 +142,13 @@ def _arrays(value: Any) -> list[np.ndarray]:
     return [item for item in values if isinstance(item, np.ndarray) and item.ndim]
 
 
-def grouped(nodes: Sequence[Node], first: int = 0) -> Group:
-    """The tree of the calls from position `first` on, with nothing folded."""
-    whole = Group(None, 0, 1, [])
+def grouped(nodes: Sequence[Node]) -> Group:
+    """The tree of the calls, with nothing folded."""
+    whole = Group(None, 0)
     groups: dict[Scope | None, Group] = {None: whole}
-    times: dict[int, int] = {}
-    for position in range(first, len(nodes)):
-        scope = nodes[position].scope
+    times: Counter[Any] = Counter()
+    for position, node in enumerate(nodes):
+        scope = node.scope
         missing: list[Scope] = []
         while scope not in groups:
             assert scope is not None
@@ -151,9 +156,9 @@ def grouped(nodes: Sequence[Node], first: int = 0) -> Group:
             scope = scope.outer
         group = groups[scope]
         for inner in reversed(missing):
-            module = None if inner.name else inner.module()
-            call = times[id(module)] = 1 if module is None else times.get(id(module), 0) + 1
-            groups[inner] = Group(inner, group.depth + 1, call, [])
+            module = inner if inner.name else inner.module() or inner
+            times[module] += 1
+            groups[inner] = Group(inner, group.depth + 1, times[module])
             group.units.append(groups[inner])
             group = groups[inner]
         group.units.append(position)
@@ -168,89 +173,73 @@ def all_groups(whole: Group) -> list[Group]:
     return groups
 
 
-def positions(units: Sequence[Unit]) -> Iterator[int]:
+def positions(units: Iterable[Unit]) -> Iterator[int]:
     """The positions of all calls in `units`, in the order in which they were made."""
-    stack = list(reversed(units))
-    while stack:
-        unit = stack.pop()
-        if isinstance(unit, Group):
-            stack += reversed(unit.units)
-        elif isinstance(unit, Fold):
-            stack += [inner for units in reversed(unit.rounds) for inner in reversed(units)]
-        else:
+    for unit in units:
+        if isinstance(unit, int):
             yield unit
-
-
-def count_shown(whole: Group, collapsed: Callable[[Group], bool]) -> int:
-    """How many calls and collapsed groups a picture would show."""
-    count = 0
-    stack: list[Unit] = [whole]
-    while stack:
-        unit = stack.pop()
-        if isinstance(unit, Fold):
-            stack += unit.rounds[0]
-        elif isinstance(unit, Group) and not collapsed(unit):
-            stack += unit.units
         else:
-            count += 1
-    return count
+            yield from positions(unit.units if isinstance(unit, Group) else chain(*unit.rounds))
+
+
+def count_shown(unit: Unit, collapsed: Callable[[Group], bool]) -> int:
+    """How many calls and collapsed groups a picture would show."""
+    if isinstance(unit, int) or (isinstance(unit, Group) and collapsed(unit)):
+        return 1
+    return sum(count_shown(inner, collapsed) for inner in (unit.units if isinstance(unit, Group) else unit.rounds[0]))
 
 
 def fold(whole: Group, nodes: Sequence[Node]) -> None:
     """Fold the repetitions in every group: inner groups first, and in each group the shortest rounds first."""
-    positions_of = {node: position for position, node in enumerate(nodes)}
     numbers: dict[Any, int] = {}
 
     def number(key: Any) -> int:
         return numbers.setdefault(key, len(numbers))
 
-    kinds, wired = _signatures(nodes, positions_of, number)
+    calls = _signs(nodes, number)
 
-    # Two numbers for each unit, equal for equal units: for what it does, and for that with where its inputs are.
-    def signs(unit: Unit) -> tuple[int, int]:
-        return (kinds[unit], wired[unit]) if isinstance(unit, int) else of_groups[unit]
-
-    of_groups: dict[Unit, tuple[int, int]] = {}
+    def signs(units: Iterable[Unit], which: int) -> list[int]:
+        return [(calls[unit] if isinstance(unit, int) else unit.signs)[which] for unit in units]
 
     def begins_like_the_next(first: list[Unit], second: list[Unit]) -> bool:
         """Whether two rounds do the same, and their calls take the same inputs from each other."""
-        return [signs(unit)[0] for unit in first] == [signs(unit)[0] for unit in second] and _inner_wiring(
-            first, nodes, positions_of
-        ) == _inner_wiring(second, nodes, positions_of)
+        return signs(first, 0) == signs(second, 0) and wiring(first) == wiring(second)
+
+    def wiring(units: list[Unit]) -> list[Any]:
+        """For each call in a round, which of its inputs come from which call of the same round."""
+        inner = {nodes[position]: i for i, position in enumerate(positions(units))}
+        return [
+            [
+                (inner[value], label) if isinstance(value, Node) and value in inner else None
+                for value, label, *_ in given
+            ]
+            for given in map(inputs_of, inner)
+        ]
 
     for group in reversed(all_groups(whole)):
         units = group.units
         for longest in LONGEST_ROUNDS if len(units) >= FEWEST_ROUNDS else ():
             folded: list[Unit] = []
             done = 0
-            for start, period, end in _runs([signs(unit)[1] for unit in units], longest):
+            for start, period, end in _runs(signs(units, 1), longest):
                 # A run that does not end with a whole round may start later: best where the round before does the same.
                 starts = range(start, min(start + (end - start) % period, start + period - 1) + 1)
-                first = next(
-                    (
-                        s - period
-                        for s in starts
-                        if s - period >= done and begins_like_the_next(units[s - period : s], units[s : s + period])
-                    ),
-                    start,
+                earlier = (
+                    s - period
+                    for s in starts
+                    if s - period >= done and begins_like_the_next(units[s - period : s], units[s : s + period])
                 )
+                first = next(earlier, start)
                 rounds = [units[s : s + period] for s in range(first, end - period + 1, period)]
-                if len(rounds) < FEWEST_ROUNDS:
-                    continue
-                repetition = Fold(rounds)
-                of_groups[repetition] = (
-                    number((len(rounds), *(signs(unit)[0] for unit in rounds[0]))),
-                    number((len(rounds), *(signs(unit)[1] for unit in rounds[0] + rounds[1]))),
-                )
-                folded += [*units[done:first], repetition]
-                done = first + period * len(rounds)
+                if len(rounds) >= FEWEST_ROUNDS:
+                    both = (signs(rounds[0], 0), signs(rounds[0] + rounds[1], 1))
+                    kind, wired = (number((len(rounds), *some)) for some in both)
+                    folded += [*units[done:first], Fold(rounds, (kind, wired))]
+                    done = first + period * len(rounds)
             units = folded + units[done:]
         group.units = units
-        kind = group.scope and (group.scope.kind, group.scope.name)
-        of_groups[group] = (
-            number((kind, *(signs(unit)[0] for unit in units))),
-            number((kind, *(signs(unit)[1] for unit in units))),
-        )
+        name = group.scope and (group.scope.kind, group.scope.name)
+        group.signs = number((name, *signs(units, 0))), number((name, *signs(units, 1)))
 
 
 def _runs(signs: Sequence[int], longest: int) -> Iterator[tuple[int, int, int]]:
@@ -289,27 +278,23 @@ def _runs(signs: Sequence[int], longest: int) -> Iterator[tuple[int, int, int]]:
             start += 1
 
 
-def _signatures(nodes: Sequence[Node], positions_of: dict[Node, int], number: Any) -> tuple[list[int], list[int]]:
+def _signs(nodes: Sequence[Node], number: Callable[[Any], int]) -> list[tuple[int, int]]:
     """For each call two numbers: for what it does, and for that with how far back its inputs were made or last used."""
-    kinds, wired = [], []
-    last_use: dict[Any, int] = {}
+    signs = []
+    made: dict[Any, int] = {node: position for position, node in enumerate(nodes)}
+    used: dict[Any, int] = {}
     for position, node in enumerate(nodes):
         given = inputs_of(node)
         kind = number((node.rule, shape_of(node), *_options(node), *(shape_of(each.value) for each in given)))
         inputs: list[Any] = []
-        for value, label, _, _ in given:
+        for value, label, *_ in given:
             key = value if isinstance(value, Node) else id(value)
-            used = last_use.get(key)
-            last_use[key] = position
-            if used is not None:
-                inputs.append((used - position, label))
-            elif key in positions_of:
-                inputs.append((position - positions_of[key], label))
-            else:
-                inputs.append("leaf" if isinstance(value, Node) else "array")  # used here for the first time
-        kinds.append(kind)
-        wired.append(number((kind, *inputs)))
-    return kinds, wired
+            new = "leaf" if isinstance(value, Node) else "array"  # if it is used here for the first time
+            before = used.get(key, made.get(key))
+            inputs.append(new if before is None else (position - before, key in used, label))
+            used[key] = position
+        signs.append((kind, number((kind, *inputs))))
+    return signs
 
 
 def outline_of(value: Node | np.ndarray) -> Any:
@@ -336,17 +321,3 @@ def _options(node: Node) -> list[Any]:
             if parent is None and not isinstance(arg, (np.ndarray, list))
         ]
     return options
-
-
-def _inner_wiring(units: list[Unit], nodes: Sequence[Node], positions_of: dict[Node, int]) -> list[Any]:
-    """For each call in a round, which of its inputs come from which call of the same round."""
-    inner = list(positions(units))
-    index = {position: i for i, position in enumerate(inner)}
-    return [
-        [
-            (place, index[positions_of[value]], label)
-            for place, (value, label, _, _) in enumerate(inputs_of(nodes[position]))
-            if isinstance(value, Node) and value.rule is not LEAF and positions_of[value] in index
-        ]
-        for position in inner
-    ]

@@ -5,9 +5,13 @@ The graph is read into a `Picture` once. The text in DOT, and with it every imag
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
-__all__ = ["BACK", "COLORS", "NO_GRADIENT", "ORDERS", "Box", "Edge", "Item", "Picture", "enclosing"]
+from tinygrad_np.printing import printable
+
+__all__ = ["COLORS", "GREY", "LONGEST", "LONGEST_ROW", "NO_GRADIENT", "ORDERS", "WIRE"]
+__all__ += ["Box", "Edge", "Item", "Picture", "enclosing", "gradient_color", "on_one_line"]
 
 ORDERS = ("#ffffff", "#fff1e2", "#f6e4f4")
 """The fills of operations, of those that compute first derivatives, and higher ones."""
@@ -20,8 +24,13 @@ COLORS = {
     "constant": "#eceff3",
 }
 NO_GRADIENT = "#d9dde2"
-BACK = ("#c2410c", "#86198f", "#86198f")
-"""The edges on which gradients come back, from operations of a forward pass and from those of derivatives."""
+LONGEST, LONGEST_ROW = 60, 80  # characters of a title, and of what stands below it
+GREY, WIRE, LINES, ALARM, LOOK = "#5f6b7a", "#8a96a3", "#3a434e", "#d00000", "#b45309"
+
+
+def gradient_color(order: int) -> str:
+    """Of what comes back to the operations of a forward pass, and to those of derivatives."""
+    return "#86198f" if order else "#c2410c"
 
 
 @dataclass(eq=False)
@@ -81,13 +90,24 @@ class Item:
     formulas: list[str] = field(default_factory=list)
     marks: list[str] = field(default_factory=list)
 
+    @property
+    def rows(self) -> list[tuple[str, str]]:
+        """All that stands below the title, each line with its colour."""
+        kinds = [(self.lines, LINES), (self.formulas, gradient_color(self.order)), (self.marks, LOOK)]
+        return [(line, color) for lines, color in kinds for line in lines]
+
+    @property
+    def outline(self) -> str:
+        """The colour of an outline that the reader must see; "" for the usual one."""
+        return ALARM if self.alarming else LOOK if self.marks else ""
+
 
 @dataclass(eq=False)
 class Edge:
     """`head` was computed from `tail`; or, if `backward`, `tail` hands its share of the gradient to `head`.
 
     Attributes:
-        label: for example "item 0", which of several outputs is passed; empty for none.
+        label: for example "item 0", which of several outputs is passed, or "next round"; empty for none.
         carried: whether `head` belongs to the next round of a repetition: the edge then leads back up, or to itself.
         backward: whether it shows the gradient. The label then is its shape and size.
     """
@@ -97,6 +117,11 @@ class Edge:
     label: str = ""
     carried: bool = False
     backward: bool = False
+
+    @property
+    def color(self) -> str:
+        """The colour of the line."""
+        return gradient_color(self.tail.order) if self.backward else WIRE
 
 
 @dataclass(eq=False)
@@ -127,3 +152,9 @@ def enclosing(box: Box | None) -> list[Box]:
         boxes.insert(0, box)
         box = box.outer
     return boxes
+
+
+def on_one_line(text: str, longest: int = 10**9) -> str:
+    """The text as one line, with escapes for what cannot be seen or XML cannot hold; its middle left out if long."""
+    text = printable(re.sub(r"[\n\r\t]+", " ", text))
+    return f"{text[: longest // 2]} ... {text[-longest // 2 :]}" if len(text) > longest else text

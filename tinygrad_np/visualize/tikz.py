@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from tinygrad_np.visualize.dot import LONGEST, LONGEST_ROW, LOOK, outline_color, shortened
 from tinygrad_np.visualize.layout import Layout, place
-from tinygrad_np.visualize.picture import BACK, Box, Edge, Item, Picture
+from tinygrad_np.visualize.picture import GREY, LONGEST, LONGEST_ROW, Box, Edge, Item, Picture, on_one_line
 
 __all__ = ["to_tikz"]
 
@@ -47,56 +47,51 @@ def to_tikz(picture: Picture) -> str:
 
 def draw_box(box: Box, layout: Layout) -> str:
     left, top, width, height = layout.places[box]
-    x, y, w, h = layout.titles[box]
-    style = ", dashed" if box.rounds > 1 else ""
+    look = "draw=gray, fill=gray, fill opacity=.06" + ", dashed" * (box.rounds > 1)
     return (
-        rf"\draw[box, draw=gray, fill=gray, fill opacity=.06{style}] ({left:.1f},{top:.1f}) rectangle "
-        rf"({left + width:.1f},{top + height:.1f});"
-        "\n"
-        rf"\node[label, text=darkgray] at ({x + w / 2:.1f},{y + h / 2:.1f}) {{{tex(box.title)}}};"
+        rf"\draw[box, {look}] ({left:.1f},{top:.1f}) rectangle ({left + width:.1f},{top + height:.1f});" + "\n"
+        rf"\node[label, text=darkgray] at {middle(layout.titles[box])} {{{tex(box.title)}}};"
     )
 
 
 def draw_item(item: Item, layout: Layout) -> str:
-    left, top, width, height = layout.places[item]
-    outline = color(outline_color(item) or "#5f6b7a")
-    style = ", dashed" if item.dashed else ""
-    rows = [(line, "#3a434e") for line in item.lines]
-    rows += [(line, BACK[min(item.order, 2)]) for line in item.formulas] + [(line, LOOK) for line in item.marks]
-    small = "".join(
-        rf"\\\fontsize{{8}}{{10}}\selectfont\color{color(c, True)}{tex(line, LONGEST_ROW)}" for line, c in rows
+    *_, width, height = place = layout.places[item]
+    look = f"draw={color(item.outline or GREY)}, fill={color(item.color)}" + ", dashed" * item.dashed
+    rows = "".join(
+        rf"\\\fontsize{{8}}{{10}}\selectfont\textcolor{color(code, '[RGB]')}{{{tex(row, LONGEST_ROW)}}}"
+        for row, code in item.rows
     )
-    return (
-        rf"\node[{item.kind}, draw={outline}, fill={color(item.color)}{style}, minimum width={width:.1f}bp, "
-        rf"minimum height={height:.1f}bp] ({item.key}) at ({left + width / 2:.1f},{top + height / 2:.1f}) "
-        rf"{{{tex(item.title)}{small}}};"
-    )
+    size = f"minimum width={width:.1f}bp, minimum height={height:.1f}bp"
+    return rf"\node[{item.kind}, {look}, {size}] ({item.key}) at {middle(place)} {{{tex(item.title)}{rows}}};"
 
 
 def draw_edge(edge: Edge, layout: Layout) -> str:
-    start, *points = layout.routes[edge]
-    tip = points.pop()
-    at = "({:.1f},{:.1f})".format
+    start, *points, tip = map(at, layout.routes[edge])
     curves = "".join(
-        f" .. controls {at(*points[i])} and {at(*points[i + 1])} .. {at(*points[i + 2])}"
-        for i in range(0, len(points), 3)
+        f" .. controls {points[i]} and {points[i + 1]} .. {points[i + 2]}" for i in range(0, len(points), 3)
     )
-    shade = color(BACK[min(edge.tail.order, 2)] if edge.backward else "#8a96a3")
-    style = ", dashed" if edge.carried else ""
-    drawn = rf"\draw[edge, draw={shade}{style}] {at(*start)}{curves} -- {at(*tip)};"
-    label = rf"\node[label, text={shade}] at {at(*layout.labels[edge])} {{{tex(edge.label)}}};"
+    shade = color(edge.color)
+    drawn = rf"\draw[edge, draw={shade}{', dashed' * edge.carried}] {start}{curves} -- {tip};"
+    label = rf"\node[label, text={shade}] at {at(layout.labels[edge])} {{{tex(edge.label)}}};"
     return f"{drawn}\n{label}" if edge.label else drawn
 
 
-def color(code: str, as_argument: bool = False) -> str:
-    """A colour "#rrggbb" as TikZ takes it among options, or as the arguments of LaTeX's `\\color`."""
+def at(point: Sequence[float]) -> str:
+    return "({:.1f},{:.1f})".format(*point)
+
+
+def middle(place: Sequence[float]) -> str:
+    left, top, width, height = place
+    return at((left + width / 2, top + height / 2))
+
+
+def color(code: str, model: str = "") -> str:
+    """A colour "#rrggbb" as TikZ takes it among options, or as the arguments of LaTeX's `\\textcolor`."""
     red, green, blue = bytes.fromhex(code[1:])
-    if as_argument:
-        return f"[RGB]{{{red},{green},{blue}}}"
-    return f"{{rgb,255:red,{red};green,{green};blue,{blue}}}"
+    return f"{model}{{{red},{green},{blue}}}" if model else f"{{rgb,255:red,{red};green,{green};blue,{blue}}}"
 
 
 def tex(text: str, longest: int = LONGEST) -> str:
     """Text that LaTeX shows as it stands; letters that not every installation has are shown as escapes."""
-    known = re.sub(r"[^ -~·]", lambda found: f"\\u{ord(found[0]):04x}", shortened(text, longest))
+    known = re.sub(r"[^ -~·]", lambda found: f"\\u{ord(found[0]):04x}", on_one_line(text, longest))
     return "".join(SPECIAL.get(character, character) for character in known)

@@ -50,39 +50,38 @@ def call_title(node: Node, numbered: bool = True) -> str:
     """The function's name, or "multiply by 2" if it was given nothing but a number besides."""
     name = node.rule.name
     given = numbers(node)
-    if numbered and name in WITH_A_NUMBER and len(given) == 1 and given[0][0] < 2:
-        position, number = given[0]
-        return WITH_A_NUMBER[name][position].format(_word(number))
+    if numbered and name in WITH_A_NUMBER and len(given) == 1:
+        return WITH_A_NUMBER[name][min(given)].format(word(*given.values()))
     return name
 
 
 def expression(node: Node, names: Mapping[int, str]) -> str:
     """A call as a reader would write it, with the names of its arguments by position: "a * b", "+", "f ** 2"."""
     symbol = SYMBOLS.get(node.rule.name)
-    known = {i: _word(number) for i, number in numbers(node)} | dict(names)
+    known = {i: word(number) for i, number in numbers(node).items()} | dict(names)
     if symbol is None:
         return call_title(node)
     if len(node.parents) == 1:
         return f"{symbol}{known.get(0, '')}"
-    if not names:  # only the side of a number
-        return f"{known.get(0, '')} {symbol} {known.get(1, '')}".strip()
-    return f"{known.get(0, '·')} {symbol} {known.get(1, '·')}"
+    unknown = "·" if names else ""  # only the side of a number
+    return f"{known.get(0, unknown)} {symbol} {known.get(1, unknown)}".strip()
 
 
 def call_options(node: Node) -> str:
     """The arguments that are not arrays, such as "axis=0", except those that the title or the output's shape tells."""
-    name = node.rule.name
-    given = numbers(node)
+    name, given = node.rule.name, numbers(node)
     if name in INDEXING:
-        return next((f"[{_index(value)}]" for i, value in given if i == 1), "")
-    options = []
-    if name not in WITH_A_NUMBER or len(given) != 1:
-        options = [
-            f"{argument}={_word(value)}" if argument and not isinstance(value, str) else _word(value)
-            for argument, value in ((parameter(node, i), value) for i, value in given)
-            if not (isinstance(value, tuple) and value == shape_of(node))
-        ]
-    return ", ".join([*options, *(f"{name}={_word(value)}" for name, value in node.kwargs.items())])
+        index = given.get(1, ())
+        parts = index if isinstance(index, tuple) else (index,)
+        return f"[{', '.join(map(word, parts))}]" if 1 in given else ""
+    if name in WITH_A_NUMBER and len(given) == 1:
+        given = {}
+    options = [
+        f"{argument}={word(value)}" if (argument := parameter(node, i)) and not isinstance(value, str) else word(value)
+        for i, value in given.items()
+        if not (isinstance(value, tuple) and value == shape_of(node))
+    ]
+    return ", ".join([*options, *(f"{name}={word(value)}" for name, value in node.kwargs.items())])
 
 
 def parameter(node: Node, slot: int) -> str:
@@ -104,34 +103,26 @@ def changes(node: Node, first: Node) -> bool:
     return node.rule.name not in (*INDEXING, "scatter") and repr(numbers(node)) != repr(numbers(first))
 
 
-def numbers(node: Node) -> list[tuple[int, Any]]:
-    """The arguments that are numbers, words, or tuples of them, with their positions."""
+def numbers(node: Node) -> dict[int, Any]:
+    """The arguments that are numbers, words, or tuples of them, by their positions."""
     kinds = (int, float, complex, str, tuple, slice, np.generic)
-    return [
-        (i, arg)
+    return {
+        i: arg
         for i, (arg, parent) in enumerate(zip(arguments(node), node.parents, strict=False))
         if parent is None and (isinstance(arg, kinds) or (isinstance(arg, np.ndarray) and arg.ndim == 0))
-    ]
+    }
 
 
-def _word(value: Any) -> str:
+def word(value: Any) -> str:
+    """An argument as text."""
     if isinstance(value, np.ndarray) and value.ndim:
         return f"array of shape {value.shape}"
     if isinstance(value, (np.generic, np.ndarray)):
         value = value.item()
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    return _slice(value) if isinstance(value, slice) else "..." if value is Ellipsis else str(value)
-
-
-def _index(index: Any) -> str:
-    parts = index if isinstance(index, tuple) else (index,)
-    return ", ".join("array" if isinstance(part, np.ndarray) and part.ndim else _word(part) for part in parts)
-
-
-def _slice(part: slice) -> str:
-    start, stop, step = ("" if n is None else str(n) for n in (part.start, part.stop, part.step))
-    return f"{start}:{stop}" + (f":{step}" if step else "")
+    if isinstance(value, slice):
+        parts = (value.start, value.stop) if value.step is None else (value.start, value.stop, value.step)
+        return ":".join("" if part is None else str(part) for part in parts)
+    return f"{value:.6g}" if isinstance(value, float) else "..." if value is Ellipsis else str(value)
 
 
 def shape_line(node: Node) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
 
+from tinygrad_np.derivatives.special import special
 from tinygrad_np.errors import ShapeError
 from tinygrad_np.functional.arrays import as_array
 from tinygrad_np.scipy.stats.standard import positive, scipys

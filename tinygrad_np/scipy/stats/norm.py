@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from scipy import special
 
+from tinygrad_np.derivatives.special import special
 from tinygrad_np.scipy.stats.standard import at, log, positive, scipys
 
 __all__ = ["cdf", "entropy", "logcdf", "logpdf", "logsf", "pdf", "sf"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import special
 
+from tinygrad_np.derivatives.special import special
 from tinygrad_np.scipy.stats.standard import at, log, logarithm, positive, scipys
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
