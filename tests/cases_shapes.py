@@ -5,6 +5,7 @@ from operator import getitem
 import numpy as np
 from derivative_cases import NUMPY, case, complex_normal, normal, positive
 
+from tinygrad_np.derivatives.indexing import overlapped
 from tinygrad_np.derivatives.shapes import as_in_memory
 
 # One array of another shape
@@ -225,6 +226,8 @@ case(windows, normal(5), 3)
 case(windows, normal(3, 4), (2, 2))
 case(windows, normal(3, 4), 2, 1)
 case(windows, complex_normal(3, 4), (2, 3), axis=(1, 1))
+case(windows, normal(3, 4), 2, np.int64(-1))
+case(overlapped, complex_normal(3, 2, 2), (3, 3), (1,))
 for obj in 0, 1, -1, [0, 2], slice(0, 2), [1, 1]:
     case(np.insert, normal(3), obj, normal())
     case(np.insert, normal(2, 3), obj, normal(), axis=1)

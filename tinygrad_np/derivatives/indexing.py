@@ -7,7 +7,9 @@ For most functions `put_back` does that: the same function, applied to the eleme
 from operator import getitem
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
+from tinygrad_np.derivatives.elementwise import in_single
 from tinygrad_np.derivatives.products import as_array
 from tinygrad_np.derivatives.table import composite, constant, derivative, differentiable, filled
 from tinygrad_np.errors import NoDerivativeError
@@ -84,12 +86,32 @@ derivative(np.diag, lambda g, out, v, k=0: np.diag(g, k) if v.ndim == 1 else put
 derivative(np.diagflat, lambda g, out, v, k=0: np.reshape(np.diag(g, k), v.shape))
 derivative(np.tril, lambda g, out, m, k=0: np.tril(g, k))
 derivative(np.triu, lambda g, out, m, k=0: np.triu(g, k))
-derivative(
-    np.lib.stride_tricks.sliding_window_view,
-    lambda g, out, x, window_shape, axis=None: put_back(
-        g, x, np.lib.stride_tricks.sliding_window_view(numbers(x), window_shape, axis)
-    ),
-)
+
+# Windows
+
+
+def sliding_vjp(g, out, x, window_shape, axis=None):
+    axes = range(x.ndim) if axis is None else (axis,) if np.ndim(axis) == 0 else axis
+    return overlapped(g, x.shape, tuple(axes))
+
+
+@differentiable(lambda g, out, windows, shape, axes: sliding_window_view(g, windows.shape[len(shape) :], axes))
+def overlapped(windows, shape, axes):
+    """Windows, as sliding_window_view makes them of an array of this shape, added up, each where it came from."""
+    windows = in_single(windows)
+    out = np.zeros(shape, windows.dtype)
+    for place in np.ndindex(windows.shape[len(shape) :]):
+        starts = [0] * len(shape)
+        for start, i in zip(axes, place, strict=True):
+            starts[start] += i
+        seen = (slice(start, start + length) for start, length in zip(starts, windows.shape, strict=False))
+        out[tuple(seen)] += windows[(..., *place)]
+    return out
+
+
+derivative(sliding_window_view, sliding_vjp)
+
+# Functions that put elements in or leave them out
 
 
 def insert(arr, obj, values, axis=None):
