@@ -48,6 +48,9 @@ KINDS = {
     COLORS["parameter"]: "parameter",
     COLORS["input"]: "input that requires a gradient",
     COLORS["constant"]: "constant",
+    ORDERS[1]: "for a first derivative",
+    ORDERS[2]: "for a higher one",
+    NO_GRADIENT: "no gradient reaches it",
 }
 
 IMAGES = (".svg", ".png", ".pdf")
@@ -154,23 +157,16 @@ def read(
     for each in readings:
         picture = each.picture
         if values:
-            show_values(picture, each.members, each.constants, notes, each.scalar)
+            show_values(each, notes)
             picture.notices += notices
         if derivatives:
             show_derivatives(each, notes)
         if costs:
-            show_costs(picture, each.members, not values)
-        picture.legend = legend(picture, bool(values) and not each.scalar) + picture.legend
+            show_costs(each, not values)
+        used = {item.color for item in picture.items} if not values or each.scalar else set()
+        kinds = [(color, text) for color, text in KINDS.items() if color in used]
+        picture.legend = list(dict.fromkeys(kinds + picture.legend))
     return [each.picture for each in readings]
-
-
-def legend(picture: Picture, colored: bool) -> list[tuple[str, str]]:
-    """What the colours of items mean, as far as they are in use and not those of numbers."""
-    used = {item.color for item in picture.items}
-    named = [*KINDS.items(), *zip(ORDERS[1:], ("for a first derivative", "for a higher one"), strict=True)]
-    kinds = [(color, text) for color, text in named if color in used and not colored]
-    unreached = [(NO_GRADIENT, "no gradient reaches it")] if NO_GRADIENT in used and not colored else []
-    return [*kinds, *unreached]
 
 
 def pin(findings: Iterable[Finding], picture: Picture) -> None:

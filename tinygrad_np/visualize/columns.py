@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect
 from collections import Counter, defaultdict
-from dataclasses import replace
+from copy import deepcopy
 from itertools import pairwise
 
 from tinygrad_np.visualize.picture import Box, Edge, Item, Picture, enclosing
@@ -24,72 +24,70 @@ def in_columns(picture: Picture) -> Picture:
     starts = column_starts(picture)
     if len(starts) == 1:
         return picture
-    calls = [item for item in picture.items if item.kind in ("operation", "module")]
-    column = {item: bisect(starts, i) - 1 for i, item in enumerate(calls)}
+    picture = deepcopy(picture)
+    firsts = [calls_of(picture)[i] for i in starts]
+    column = {item: bisect(starts, i) - 1 for i, item in enumerate(calls_of(picture))}
     for edge in picture.edges:
-        if edge.tail not in column and not edge.backward:
-            column[edge.tail] = column[edge.head]
-    firsts = [calls[i] for i in starts]
-    shared = [box for box in enclosing(firsts[0].box) if all(box in enclosing(item.box) for item in firsts)]
-    whole = shared[-1] if shared else None
+        if not edge.backward:
+            column.setdefault(edge.tail, column[edge.head])
 
     # The frames of the columns hold what stands in one of them as a whole.
+    shared = [box for box in enclosing(firsts[0].box) if all(box in enclosing(item.box) for item in firsts)]
+    whole = shared[-1] if shared else None
     frames = [Box(f"column{k}", "", whole) for k in range(len(starts))]
     inside: dict[Box, set[int]] = defaultdict(set)
     for item, k in column.items():
         for box in enclosing(item.box):
             inside[box].add(k)
+        if item.box is whole:
+            item.box = frames[k]
+    for box, columns in inside.items():
+        if box.outer is whole and len(columns) == 1:
+            box.outer = frames[min(columns)]
 
-    def framed(outer: Box | None, columns: set[int]) -> Box | None:
-        return frames[min(columns)] if outer is whole and len(columns) == 1 else outer
-
-    boxes: dict[Box | None, Box | None] = {None: None}
-    for box in picture.boxes:
-        boxes[box] = replace(box, outer=framed(box.outer, inside[box]))
-    for box in [*frames, *filter(None, boxes.values())]:
-        box.outer = boxes.get(box.outer, box.outer)
-    items = {
-        item: replace(item, box=boxes.get(place := framed(item.box, {column.get(item, -1)} - {-1}), place))
-        for item in picture.items
-    }
-    signs: dict[tuple[Item, int], tuple[Item, Item]] = {}  # by the value, and the column that it goes on in
+    below: dict[Item, Item] = {}  # the signs of values that go on elsewhere
+    above: dict[tuple[Item, int], Item] = {}  # and those in the columns in which they do
     edges = []
     for edge in picture.edges:
         made, used = (edge.head, edge.tail) if edge.backward else (edge.tail, edge.head)
-        k = column.get(used, 0)
-        tail, head = items[edge.tail], items[edge.head]
-        if made not in calls or column[made] == k or edge.carried:
-            edges.append(replace(edge, tail=tail, head=head))
+        k = column[used]
+        if column[made] == k or edge.carried:
+            edges.append(edge)
             continue
-        if (made, k) not in signs:
-            number = str(len(signs) + 1)
-            below = Item(f"to{number}", "sign", number, box=items[made].box)
-            above = Item(f"from{number}", "sign", number, box=frames[k])
-            signs[made, k] = below, above
-            edges += [Edge(items[made], below)]
-        below, above = signs[made, k]
+        if made not in below:
+            number = str(len(below) + 1)
+            below[made] = Item(f"to{number}", "sign", number, box=made.box)
+            edges.append(Edge(made, below[made]))
+        sign = above.setdefault(
+            (made, k), Item(f"from{below[made].title}_{k}", "sign", below[made].title, box=frames[k])
+        )
         if edge.backward:
-            edges += [Edge(tail, above, edge.label, backward=True), Edge(below, head, "", backward=True)]
+            edges += [Edge(edge.tail, sign, edge.label, backward=True), Edge(below[made], edge.head, backward=True)]
         else:
-            edges.append(Edge(above, head, edge.label))
-    tops = [items[firsts[0]]]
-    for k, first in enumerate(firsts[1:], 1):
-        tops.append(next((above for (_, column), (_, above) in signs.items() if column == k), items[first]))
-    every = [*items.values(), *(sign for pair in signs.values() for sign in pair)]
-    ordered = sorted([*frames, *filter(None, boxes.values())], key=lambda box: len(enclosing(box)))
-    return replace(picture, items=every, edges=edges, boxes=ordered, tops=tops)
+            edges.append(Edge(sign, edge.head, edge.label))
+    picture.edges = edges
+    picture.items += [*below.values(), *above.values()]
+    picture.boxes = sorted([*frames, *picture.boxes], key=lambda box: len(enclosing(box)))
+    first_above = {k: sign for (_, k), sign in reversed(above.items())}
+    picture.tops = [first_above.get(k, first) for k, first in enumerate(firsts)]
+    return picture
+
+
+def calls_of(picture: Picture) -> list[Item]:
+    return [item for item in picture.items if item.kind in ("operation", "module")]
 
 
 def column_starts(picture: Picture) -> list[int]:
     """Which of the operations and collapsed modules begin a column, as a page takes them; at least the first."""
-    calls = [item for item in picture.items if item.kind in ("operation", "module")]
+    calls = calls_of(picture)
     place = {item: i for i, item in enumerate(calls)}
     inputs: dict[Item, list[Item]] = defaultdict(list)
-    uses: dict[Item, list[int]] = defaultdict(list)  # of each item, where it is made and where it is used
+    uses: dict[Item, list[int]] = defaultdict(list)  # of each call, where it is made and where it is used
     for edge in picture.edges:
         if not edge.backward and not edge.carried:
             inputs[edge.head].append(edge.tail)
-            uses[edge.tail] += [place[item] for item in (edge.tail, edge.head) if item in place]
+            if edge.tail in place:
+                uses[edge.tail] += [place[edge.tail], place[edge.head]]
     bottom: dict[Item, float] = defaultdict(float)
     for item in calls:
         length = 55 + 11 * len(item.lines + item.formulas + item.marks) if picture.direction == "TB" else 90

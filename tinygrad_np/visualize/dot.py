@@ -51,17 +51,18 @@ def to_dot(picture: Picture) -> str:
     parts: dict[Box | None, list[str]] = defaultdict(list)  # of the text, by the box that they stand in
     for item in picture.items:
         parts[item.box].append(node(item))
+    number = {edge: k for k, edge in enumerate(picture.edges)}
     left: dict[Item, bool] = {}  # whether an item stands to the left of the operation that it is beside
     for head, edges in beside(picture).items():
         left |= {edge.tail: i % 2 == 0 for i, edge in enumerate(edges)}
-        row = " ".join(arrow(edge, not left[edge.tail]) for edge in edges)
+        row = " ".join(arrow(number[edge], edge, not left[edge.tail]) for edge in edges)
         parts[head.box].append(f"{{rank=same {row}}}")
     for edge in picture.edges:
         if edge.backward:  # the same way as the edge forward, so that the layout stays the same
             aside = edge.head in left
-            parts[edge.tail.box if aside else None].append(arrow(edge, left.get(edge.head, True)))
+            parts[edge.tail.box if aside else None].append(arrow(number[edge], edge, left.get(edge.head, True)))
         elif edge.tail not in left:
-            parts[None].append(arrow(edge, False))
+            parts[None].append(arrow(number[edge], edge, False))
     if picture.tops:  # Graphviz keeps points in order, and what hangs from them, if it does not try again
         outer = picture.tops[-1].box
         points = [f'"above {item.key}"' for item in picture.tops]
@@ -92,13 +93,13 @@ def node(item: Item) -> str:
     return f'{item.key} [{shape} {outline}fillcolor="{item.color}" tooltip={tooltip(item)} label=<{table}>]'
 
 
-def arrow(edge: Edge, reverse: bool) -> str:
-    """An edge, in reverse to have its head above its tail. One to the next round leaves both where they are."""
+def arrow(k: int, edge: Edge, reverse: bool) -> str:
+    """The edge number `k`, in reverse to have its head above its tail. One to the next round moves neither."""
     ends = (edge.head, edge.tail) if reverse else (edge.tail, edge.head)
     attributes = [f"label=<{escaped(edge.label)}>"] * bool(edge.label) + ["dir=back"] * reverse
-    attributes += ["style=dashed"] * edge.carried + [f'color="{edge.color}" fontcolor="{edge.color}"'] * edge.backward
-    attributes += ["constraint=false"] * edge.carried
-    return f"{ends[0].key} -> {ends[1].key} [{' '.join(attributes)}]"
+    attributes += ["style=dashed constraint=false"] * edge.carried
+    attributes += [f'color="{edge.color}" fontcolor="{edge.color}"'] * edge.backward
+    return f"{ends[0].key} -> {ends[1].key} [id=edge{k} {' '.join(attributes)}]"
 
 
 def cluster(box: Box, parts: list[str]) -> str:

@@ -6,9 +6,7 @@ A place is [left, top, width, height] and a point [x, y], both in points from th
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from dataclasses import dataclass, replace
-from typing import Any
 
 from tinygrad_np.visualize.dot import to_dot
 from tinygrad_np.visualize.engine import lay_out
@@ -48,6 +46,7 @@ def place(picture: Picture) -> Layout:
     layout = json.loads(lay_out(to_dot(replace(picture, legend=[], notices=[])), "json"))
     _, _, width, height = numbers(layout["bb"])
     nodes = {node["name"]: node for node in layout.get("objects", [])}
+    lines = {line["id"]: line for line in layout.get("edges", []) if "id" in line}
 
     def point(text: str) -> Point:
         x, y = numbers(text)
@@ -67,28 +66,12 @@ def place(picture: Picture) -> Layout:
         found.places[box] = [left, height - top, right - left, top - bottom]
         if box.title:
             found.titles[box] = around(node["lp"], node["lwidth"], node["lheight"])
-    curves = curves_of(layout)
-    for edge in picture.edges:
-        points, label = curves[edge.tail.key, edge.head.key].pop()
-        found.routes[edge] = [point(text) for text in points]
-        found.labels[edge] = point(label)
+    for k, edge in enumerate(picture.edges):
+        line = lines[f"edge{k}"]
+        tip, *points = line["pos"].split()  # the tip is marked s, for the start of the line, or e for its end
+        found.routes[edge] = [point(text) for text in [*points[:: -1 if tip[0] == "s" else 1], tip[2:]]]
+        found.labels[edge] = point(line.get("lp", points[0]))
     return found
-
-
-def curves_of(layout: dict[str, Any]) -> dict[tuple[str, str], list[tuple[list[str], str]]]:
-    """For each tail and head, by their names, the points of each edge between them and the place of its label."""
-    name = {node["_gvid"]: node["name"] for node in layout.get("objects", [])}
-    curves = defaultdict(list)
-    for edge in layout.get("edges", []):
-        if edge.get("style") == "invis":
-            continue
-        tip, *points = edge["pos"].split()
-        tail, head = name[edge["tail"]], name[edge["head"]]
-        if edge.get("dir") == "back":  # the arrow stands at the tail
-            tail, head = head, tail
-            points.reverse()
-        curves[tail, head].append(([*points, tip[2:]], edge.get("lp", points[0])))
-    return curves
 
 
 def numbers(text: str) -> list[float]:

@@ -18,7 +18,8 @@ from tinygrad_np.debug.tables import in_bytes, in_seconds
 from tinygrad_np.debug.trace import saturated
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.recording import isolated, no_grad
-from tinygrad_np.visualize.picture import NO_GRADIENT, Item, Picture, enclosing
+from tinygrad_np.visualize.picture import NO_GRADIENT, Item, enclosing
+from tinygrad_np.visualize.reading import Reading
 from tinygrad_np.visualize.wording import shape_line
 
 __all__ = ["Notes", "decimal", "measure", "number", "show_costs", "show_values"]
@@ -119,17 +120,12 @@ def is_bad(found: Statistics) -> bool:
     return found.nan + found.inf > 0
 
 
-def show_values(
-    picture: Picture,
-    members: Mapping[Item, Sequence[Node]],
-    constants: Mapping[Item, np.ndarray],
-    notes: Notes,
-    scalar: bool,
-) -> None:
+def show_values(reading: Reading, notes: Notes) -> None:
     """Write the measures into the items, and colour these by the norms of their gradients; red if not finite.
 
     If all values are single numbers, these are written, and the items keep their colours.
     """
+    picture, members, constants = reading.picture, reading.members, reading.constants
     norms: dict[Item, float] = {}
     strange: dict[str, list[Item]] = {"value": [], "gradient": []}  # where these are not finite
     for item in picture.items:
@@ -143,7 +139,7 @@ def show_values(
             if not found:
                 continue
             whole = merged(found)
-            if scalar and whole.size == 1 and not is_bad(whole):
+            if reading.scalar and whole.size == 1 and not is_bad(whole):
                 item.lines.append(f"{'data' if name == 'value' else 'grad'} {decimal(whole.minimum)}")
             elif name == "value":
                 item.lines += value_lines(whole, "absolute " * is_complex)
@@ -173,7 +169,8 @@ def show_values(
         picture.notices.append(f"On the way back, gradients first become non-finite {place}.")
     if known_norms := {item: norm for item, norm in norms.items() if norm > 0}:
         edges = decades(list(known_norms.values()))
-        picture.legend += painted(known_norms, edges, GRADIENT_COLORS, lambda norm: number(norm, 1), "gradient norm ")
+        ranges = painted(known_norms, edges, GRADIENT_COLORS, lambda norm: number(norm, 1))
+        picture.legend += [(color, f"gradient norm {text}") for color, text in ranges]
     for color, text, items in (
         (ZERO_GRADIENT, "gradient is zero", [item for item, norm in norms.items() if norm == 0]),
         (NOT_FINITE, "values are not finite", strange["value"]),
@@ -230,11 +227,11 @@ def gradient_line(norms: Sequence[float]) -> str:
     return f"gradient norms {number(low)} to {number(high)}"
 
 
-def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored: bool) -> None:
+def show_costs(reading: Reading, colored: bool) -> None:
     """Write what `debug.profile()` has noted into items and titles of boxes; if `colored`, colour the items by time."""
     seconds: dict[Item, float] = {}
     boxes: Counter[Any] = Counter()
-    for item, nodes in members.items():
+    for item, nodes in reading.members.items():
         sums: Counter[str] = Counter()
         for notes in (node.notes or {} for node in nodes):
             sums.update(
@@ -256,18 +253,16 @@ def show_costs(picture: Picture, members: Mapping[Item, Sequence[Node]], colored
     for box, total in boxes.items():
         box.title += f": {in_seconds(total)}"
     if not seconds:
-        picture.notices.append("No costs are known: compute, and call backward(), inside debug.profile().")
+        reading.picture.notices.append("No costs are known: compute, and call backward(), inside debug.profile().")
     elif colored:
         edges = [max(seconds.values()) * i / len(COST_COLORS) for i in range(len(COST_COLORS) + 1)]
-        picture.legend += painted(seconds, edges, COST_COLORS, lambda value: in_seconds(value) if value else "0", "")
+        reading.picture.legend += painted(
+            seconds, edges, COST_COLORS, lambda value: in_seconds(value) if value else "0"
+        )
 
 
 def painted(
-    amounts: Mapping[Item, float],
-    edges: Sequence[float],
-    colors: Sequence[str],
-    text: Callable[[float], str],
-    prefix: str,
+    amounts: Mapping[Item, float], edges: Sequence[float], colors: Sequence[str], text: Callable[[float], str]
 ) -> list[tuple[str, str]]:
     """Colour items by which of the edges their amounts lie between; returns the legend of the colours in use."""
     used = set()
@@ -278,7 +273,7 @@ def painted(
     ranges = [f"{text(low)} to {text(high)}" for low, high in pairwise(edges)]
     if min(amounts.values()) < edges[0]:
         ranges[0] = f"less than {text(edges[1])}"
-    return [(colors[i], prefix + ranges[i]) for i in range(min(used), max(used) + 1)]
+    return [(colors[i], ranges[i]) for i in range(min(used), max(used) + 1)]
 
 
 def decimal(x: float) -> str:

@@ -18,6 +18,7 @@ from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node
 from tinygrad_np.nn import Module
 from tinygrad_np.recording import Scope
+from tinygrad_np.visualize import wording
 from tinygrad_np.visualize.folding import (
     Fold,
     Group,
@@ -33,19 +34,6 @@ from tinygrad_np.visualize.folding import (
     shape_of,
 )
 from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Box, Edge, Item, Picture, enclosing
-from tinygrad_np.visualize.wording import (
-    argument_name,
-    call_options,
-    call_title,
-    changes,
-    counted,
-    expression,
-    marks,
-    module_kind,
-    scope_path,
-    scope_title,
-    shape_line,
-)
 
 __all__ = ["LONGEST_EDGES", "Reading", "arranged"]
 
@@ -148,7 +136,7 @@ class Reading:
         self.parameters = {} if model is None else dict(model.named_parameters())
         self.names = {parameter.node: name for name, parameter in self.parameters.items()}
         self.arrays = {} if model is None else {id(array): name for name, array in model.state_dict().items()}
-        self.rest = Item("rest", "module", counted(left_out, "earlier operation"), color=COLORS["module"])
+        self.rest = Item("rest", "module", wording.counted(left_out, "earlier operation"), color=COLORS["module"])
         self.shown = [self.rest] * len(nodes)  # for each call the item that stands for it
         self.like = list(range(len(nodes)))  # for each call itself, or the call of the first round that is shown for it
         self.first_boxes: dict[Module | None, Box | Item] = {}  # of each module's first call
@@ -202,32 +190,32 @@ class Reading:
             original = self.like[position] = self.like[original]
             item = self.shown[position] = self.shown[original]
             self.members[item].append(node)
-            if item.kind == "operation" and original != position and changes(node, self.nodes[original]):
-                item.title = call_title(self.nodes[original], numbered=False)
+            if item.kind == "operation" and original != position and wording.changes(node, self.nodes[original]):
+                item.title = wording.call_title(self.nodes[original], numbered=False)
                 item.lines[:-1] = ["another number in each round"]
 
     def _operation(self, position: int, box: Box | None) -> Item:
         node = self.nodes[position]
         order = self.orders.get(backward_around(node.scope), 0)
         details = {"line": node.notes["place"]} if node.notes and "place" in node.notes else {}
-        title, lines, name = call_title(node), self._shape(node), node.name
+        title, lines, name = wording.call_title(node), self._shape(node), node.name
         if not self.scalar:
-            lines = list(filter(None, (call_options(node), *lines)))
+            lines = list(filter(None, (wording.call_options(node), *lines)))
         else:
             details = {"operation": title} | details
             operands = {given.slot: self._variable(given.value) for given in inputs_of(node)}
-            title = expression(node, {slot: word for slot, word in operands.items() if word})
+            title = wording.expression(node, {slot: word for slot, word in operands.items() if word})
             name = self._variable(node)
         if name:
             title = f"{name} = {title}"
             self.called[id(node)] = name
         item = Item(f"n{node.number}", "operation", title, lines, box, details, ORDERS[min(order, 2)], order=order)
-        item.marks = marks(node)
+        item.marks = wording.marks(node)
         return item
 
     def _shape(self, node: Node) -> list[str]:
         """A line with the shape and dtype; none, or only a dtype that is not usual, if all are single numbers."""
-        line = shape_line(node)
+        line = wording.shape_line(node)
         return [line] if not self.scalar else [line.removeprefix("() ")] if line != "() float64" else []
 
     def _variable(self, value: Node | np.ndarray) -> str:
@@ -239,9 +227,11 @@ class Reading:
 
     def _collapsed(self, group: Group, inside: Sequence[int], box: Box | None) -> Item:
         assert group.scope is not None
-        lines = list(filter(None, (shape_line(self.nodes[inside[-1]]), counted(len(inside), "operation"))))
+        lines = list(
+            filter(None, (wording.shape_line(self.nodes[inside[-1]]), wording.counted(len(inside), "operation")))
+        )
         item = Item(f"m{inside[0]}", "module", self._group_title(group), lines, box, color=COLORS["module"])
-        item.marks = list(dict.fromkeys(mark for position in inside for mark in marks(self.nodes[position])))
+        item.marks = list(dict.fromkeys(mark for position in inside for mark in wording.marks(self.nodes[position])))
         if group.is_part:
             self.parts.add(item)
         self._remember(group.scope, item)
@@ -252,7 +242,7 @@ class Reading:
         if group.scope.name == "backward":
             order = self.orders.get(group.scope, 1)
             return f"{('first', 'second', 'third')[order - 1] if order < 4 else f'{order}th'} derivative"
-        return group.scope.name or scope_title(group.scope, self.paths, group.call)
+        return group.scope.name or wording.scope_title(group.scope, self.paths, group.call)
 
     def _remember(self, scope: Scope, shown: Box | Item) -> None:
         if not scope.name:
@@ -266,7 +256,7 @@ class Reading:
     def _rounds_title(self, repetition: Fold) -> str:
         """For example "repeated 18 times: layers.2 to layers.36"."""
         ends = repetition.rounds[0][0], repetition.rounds[-1][-1]
-        paths = [scope_path(unit.scope, self.paths) for unit in ends if isinstance(unit, Group) and unit.scope]
+        paths = [wording.scope_path(unit.scope, self.paths) for unit in ends if isinstance(unit, Group) and unit.scope]
         names = f": {paths[0]} to {paths[1]}" if len(set(paths)) == 2 and all(paths) else ""
         return f"repeated {len(repetition.rounds):,} times{names}"
 
@@ -355,7 +345,7 @@ class Reading:
             lines = [*self._shape(value), *lines]
             if first and not self.scalar:
                 shown = f"{len(same)} x {array.size:,}" if len(same) > 1 else ""
-                lines.insert(1, counted(array.size, "parameter", shown))
+                lines.insert(1, wording.counted(array.size, "parameter", shown))
             if last and last != first:
                 lines.insert(0, f"to {last}")
             item = Item(f"n{value.number}", "parameter" if first else "input", title, lines)
@@ -364,7 +354,7 @@ class Reading:
         else:
             buffer, starts = self.arrays.get(id(array), ""), any(self._starts(position) for position, _ in places)
             position, given = places[0]
-            known = argument or argument_name(self.nodes[position], given.slot) or self._variable(array)
+            known = argument or wording.argument_name(self.nodes[position], given.slot) or self._variable(array)
             if module is not None and not (starts or known or (module in self.parts and buffer)):
                 return
             title, inside = buffer or known or "constant", bool(buffer) or not (starts or argument)
@@ -423,7 +413,7 @@ class Reading:
             if isinstance(home, Item):
                 self.sizes[home, " that no gradient reaches"] += parameter.size
                 continue
-            lines = [f"{parameter.shape} {parameter.dtype}", counted(parameter.size, "parameter")]
+            lines = [f"{parameter.shape} {parameter.dtype}", wording.counted(parameter.size, "parameter")]
             lines.append("no gradient reaches it" if parameter.requires_grad else "requires no gradient")
             self._grey("parameter", name, lines, home)
 
@@ -439,7 +429,7 @@ class Reading:
             outer = self._home(path.rpartition(".")[0]) if path else None
             if module is None or isinstance(outer, Item):  # it goes by another name, or is within what is collapsed
                 return outer
-            title = " - ".join(filter(None, (path, module_kind(module))))
+            title = " - ".join(filter(None, (path, wording.module_kind(module))))
             depth = 1 + sum(box.rounds == 1 for box in enclosing(outer))
             is_small = self.collapsed(Group(None, depth))
             self.first_boxes[module] = (
@@ -450,7 +440,7 @@ class Reading:
     def _finish(self) -> None:
         """Bring items and edges into order, and complete the lines of collapsed modules."""
         for (item, words), size in self.sizes.items():
-            item.lines.append(counted(size, "parameter") + words)
+            item.lines.append(wording.counted(size, "parameter") + words)
         self.picture.items = sorted(self.order, key=self.order.__getitem__)
         self.picture.edges.sort(key=lambda edge: self.order[edge.head])
         calls = [item for item in self.picture.items if item.kind in ("operation", "module")]
