@@ -5,6 +5,7 @@ so that both `except TinygradNpError` and `except ValueError` work. Messages say
 what to do.
 """
 
+import functools
 import inspect
 import os
 import re
@@ -20,6 +21,7 @@ from tinygrad_np.printing import printable
 
 __all__ = [
     "FOREIGN",
+    "NOT_THE_USERS",
     "PACKAGE",
     "AnomalyError",
     "ArgumentError",
@@ -153,13 +155,13 @@ class RenderError(TinygradNpError, RuntimeError):
 
 
 PACKAGE = os.path.dirname(__file__) + os.sep
-NUMPY = os.path.dirname(np.__file__) + os.sep
+NOT_THE_USERS = (PACKAGE, os.path.dirname(np.__file__) + os.sep, functools.__file__)
 
 
 def users_frame() -> FrameType | None:
     """The frame from which the user called into this package, perhaps through NumPy."""
     frame = inspect.currentframe()
-    while frame is not None and frame.f_code.co_filename.startswith((PACKAGE, NUMPY)):
+    while frame is not None and frame.f_code.co_filename.startswith(NOT_THE_USERS):
         frame = frame.f_back
     return frame
 

@@ -36,7 +36,7 @@ def value_error(node: Node) -> AnomalyError:
     else:
         what = f"made {amount(out)} from {'infinite' if given else 'finite'} inputs"
         if node.args is not None:
-            cause = likely_cause(OF_VALUES, node, ~np.isfinite(out), [visible(node, node.out)])
+            cause = likely_cause(OF_VALUES, node, ~np.isfinite(out), visible(node, node.out))
     return error(f"{site(node)} {what}", [*inputs(node), f"output: {described(out)}", *example(node, out)], cause, node)
 
 
@@ -56,9 +56,8 @@ def derivative_error(node: Node, gradient: Any, contribution: Any, i: int) -> An
     lines += [f"output: {described(part)}" for part in floats(visible(node, node.out))]
     lines += [f"gradient of the output: {described(part)}" for part in floats(gradient)]
     lines += [f"gradient for input {i + 1}: {described(bad)}", *example(node, bad, gradient)]
-    return error(
-        what, lines, likely_cause(OF_GRADIENTS, node, ~np.isfinite(bad), [gradient, visible(node, node.out)]), node
-    )
+    cause = likely_cause(OF_GRADIENTS, node, ~np.isfinite(bad), visible(node, node.out), gradient)
+    return error(what, lines, cause, node)
 
 
 def overwritten_error(node: Node, array: np.ndarray) -> AnomalyError:

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
-import os
+import traceback
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node
+from tinygrad_np.errors import NOT_THE_USERS, users_line
 from tinygrad_np.recording import Scope
 from tinygrad_np.tensor import Tensor
 
-__all__ = ["NOT_THE_USERS", "calls", "line", "module_path", "note_line", "parameter_name"]
-
-NOT_THE_USERS = (f"{Path(__file__).parents[1]}{os.sep}", f"{Path(np.__file__).parent}{os.sep}", functools.__file__)
+__all__ = ["calls", "defined", "line", "line_of", "module_path", "note_line", "parameter_name", "short"]
 
 
 def line() -> str:
     """The line of code being executed, "file.py:12": the innermost one outside this package and NumPy."""
-    frame: Any = inspect.currentframe()
-    while frame.f_back and frame.f_code.co_filename.startswith(NOT_THE_USERS):
-        frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return "{}:{}".format(*users_line())
+
+
+def short(place: str) -> str:
+    """A place, "file.py:12", without the directories of the file."""
+    return place.replace("\\", "/").rpartition("/")[2]
+
+
+def line_of(error: Exception) -> str:
+    """The innermost line of the user's code that an exception came from: "train.py:12", or "" if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    mine = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<"))]
+    return short(f"{mine[-1].filename}:{mine[-1].lineno}") if mine else ""
+
+
+def defined(function: Any, name: str) -> str:
+    """A function's part in the set-up, and the line where it begins."""
+    code = getattr(function, "__code__", None)
+    return name if code is None else f"{name}, {short(code.co_filename)}:{code.co_firstlineno}"
 
 
 def note_line(node: Node) -> None:

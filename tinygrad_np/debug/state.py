@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.debug.places import NOT_THE_USERS
 from tinygrad_np.derivatives.table import LEAF
+from tinygrad_np.errors import NOT_THE_USERS
 from tinygrad_np.nn import Module
 from tinygrad_np.optim import Optimizer
 from tinygrad_np.tensor import Tensor

@@ -7,7 +7,9 @@ order of the rows is the order in which findings are named, causes before sympto
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,13 +31,14 @@ class Check(NamedTuple):
 
     Attributes:
         name, severity: of its finding.
-        find: from the measurements to the place, the message and the remedy; or to None.
+        find: from the measurements that its parameters name to the place, the message and the remedy; or to None. It
+            is asked where none of the measurements is None.
         source: where the rule comes from.
     """
 
     name: str
     severity: str
-    find: Callable[[Setup], Told]
+    find: Callable[..., Told]
     source: str
 
 
@@ -43,28 +46,34 @@ BACKPROP = 'LeCun et al., "Efficient BackProp" (1998), section 4.3'
 CHAIN_RULE = "the chain rule: what the loss does not depend on has no gradient"
 CS231N = 'CS231n, "Neural networks part 3", sanity checks'
 DROPOUT = 'Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014)'
+DYING = 'Lu et al., "Dying ReLU and initialization" (2019)'
 ERROR = "the error that was raised"
 GLOROT = 'Glorot & Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010)'
 GOODFELLOW = "Goodfellow, Bengio & Courville, Deep Learning (2016)"
+FOUND = "Module: parameters() finds what is assigned to attributes of modules"
 HISTORY = "Tensor: only what NumPy functions and operators compute from it keeps its history"
 IEEE = "IEEE 754: what is computed from NaN is NaN"
+IN_PLACE = "NumPy: x += y and x[...] = y write to the array that all others see"
+LINEAR = f"{GOODFELLOW}, section 6.1: a linear function of a linear function"
 MODES = "nn.Module.train and eval: Ioffe & Szegedy (2015), Srivastava et al. (2014)"
+NORMED = 'Ioffe & Szegedy, "Batch normalization" (2015)'
 NUMPY = "NumPy's broadcasting rules"
 OPTIMIZER = "Optimizer: step() updates the parameters it was given, and those only"
 PASCANU = 'Pascanu, Mikolov & Bengio, "On the difficulty of training recurrent neural networks" (2013), section 2'
 RECIPE = 'Karpathy, "A recipe for training neural networks" (2019)'
 SOFTMAX = f"{GOODFELLOW}, section 6.2.2.3"
 UPDATES = 'CS231n, "Neural networks part 3", "Ratio of weights:updates": about 1e-3'
+WIDE = "NumPy, NEP 50: float32 with float64 gives float64"
 
-ALWAYS = (
-    Check("finite", "error", data.non_finite, IEEE),
-    Check("broadcast", "error", loss.shapes, ERROR),
+BATCH = (Check("finite", "error", data.non_finite, IEEE),)
+RUNS = (
     Check("labels", "error", loss.labels, ERROR),
+    Check("broadcast", "error", loss.shapes, ERROR),
     Check("runs", "error", loss.fails, ERROR),
+)
+ALWAYS = (
     Check("finite", "error", loss.parameters_not_finite, IEEE),
-    Check(
-        "overwritten", "error", data.overwritten, "NumPy: x += y and x[...] = y write to the array that all others see"
-    ),
+    Check("overwritten", "error", data.overwritten, IN_PLACE),
 )
 WITH_A_LOSS = (
     Check("overwritten", "error", data.results_overwritten, HISTORY),
@@ -74,24 +83,25 @@ WITH_A_LOSS = (
     Check("gradient", "error", loss.not_predictions, CHAIN_RULE),
     Check("softmax", "error", loss.log_of_scores, SOFTMAX),
     Check("finite", "error", loss.anomaly, "debug.detect_anomaly"),
+    Check("finite", "error", loss.not_finite, "debug.detect_anomaly"),
     Check("broadcast", "error", loss.stretched, NUMPY),
     Check("broadcast", "error", loss.picked, "NumPy's indexing"),
     Check("softmax", "error", loss.softmax_first, SOFTMAX),
     Check("softmax", "error", loss.softmax_over_rows, SOFTMAX),
     Check("softmax", "warning", loss.bounded, SOFTMAX),
     Check("softmax", "error", loss.log_missing, SOFTMAX),
-    Check("loss", "error", loss.wrong_sign, CS231N),
+    Check("loss", "error", partial(loss.factor, negative=True), CS231N),
+)
+CONNECTIONS = (
+    Check("gradient", "error", network.without_gradient, CHAIN_RULE),
+    Check("parameters", "error", network.unfound, FOUND),
+)
+STEP = (
+    Check("parameters", "error", steps.replaces, OPTIMIZER),
+    Check("graph", "error", steps.grows, "a Tensor keeps its history, and so the calls of its step"),
+    Check("runs", "error", steps.fails, ERROR),
 )
 CAUSES = (
-    Check("gradient", "error", network.detached, CHAIN_RULE),
-    Check("gradient", "error", network.unrecorded, CHAIN_RULE),
-    Check("gradient", "error", network.unused, CHAIN_RULE),
-    Check(
-        "parameters", "error", network.unfound, "Module: parameters() finds what is assigned to attributes of modules"
-    ),
-    Check("graph", "error", steps.grows, "a Tensor keeps its history, and so the calls of its step"),
-    Check("parameters", "error", steps.replaces, OPTIMIZER),
-    Check("runs", "error", steps.fails, ERROR),
     Check("runs", "error", steps.evaluation_fails, ERROR),
     Check("optimizer", "error", steps.not_held, OPTIMIZER),
     Check("mode", "error", steps.training_in_evaluation, MODES),
@@ -99,32 +109,31 @@ CAUSES = (
     Check("mode", "warning", steps.dropping_in_evaluation, MODES),
     Check("dropout", "warning", network.drops_most, DROPOUT),
     Check("clearing", "error", steps.uncleared, "Tensor.backward: gradients are added to what .grad holds"),
+    Check("clearing", "error", steps.uncleared_before, "Tensor.backward: gradients are added to what .grad holds"),
     Check("update", "error", steps.moves_nothing, OPTIMIZER),
     Check("optimizer", "error", steps.moves_all, OPTIMIZER),
     Check("update", "error", steps.goes_uphill, UPDATES),
     Check("inputs", "error", data.equal_rows, BACKPROP),
-    Check("one row", "error", data.one_row, 'Ioffe & Szegedy, "Batch normalization" (2015)'),
-    Check("inputs", "error", data.ignored, RECIPE + ', "input-independent baseline"'),
+    Check("one row", "error", data.one_row, NORMED),
+    Check("inputs", "error", data.ignored, f'{RECIPE}, "input-independent baseline"'),
     Check("inputs", "error", data.unscaled, BACKPROP),
-    Check("targets", "error", data.contradictions, RECIPE + ', "overfit one batch"'),
+    Check("targets", "error", data.contradictions, f'{RECIPE}, "overfit one batch"'),
     Check("targets", "warning", data.one_class, BACKPROP.replace("4.3", "4.2")),
-    Check("targets", "warning", data.target_scale, RECIPE + ', "init well"'),
+    Check("targets", "warning", data.target_scale, f'{RECIPE}, "init well"'),
 )
 NETWORK = (
     Check("symmetry", "error", network.symmetry, f'{GOODFELLOW}, section 8.4: "break symmetry"'),
-    Check("dead units", "error", network.dead, 'Lu et al., "Dying ReLU and initialization" (2019)'),
+    Check("dead units", "error", network.dead, DYING),
     Check("saturated units", "error", network.saturated, f"{GLOROT}, section 3"),
     Check("penalty", "error", network.penalty, f"{GOODFELLOW}, section 7.1.1"),
     Check("weight decay", "error", steps.weight_decay, f"{GOODFELLOW}, section 7.1.1"),
-    Check("loss", "warning", loss.wrong_factor, CS231N),
-    Check(
-        "linear", "warning", network.linear_twice, f"{GOODFELLOW}, section 6.1: a linear function of a linear function"
-    ),
+    Check("loss", "warning", loss.factor, CS231N),
+    Check("linear", "warning", network.linear_twice, LINEAR),
 )
 SYMPTOMS = (
     Check("exploding gradient", "error", network.exploding, PASCANU),
-    Check("zero gradient", "error", network.zero, CHAIN_RULE),
-    Check("zero gradient", "warning", network.zero_for_now, CHAIN_RULE),
+    Check("zero gradient", "error", network.zeros, CHAIN_RULE),
+    Check("zero gradient", "warning", partial(network.zeros, last=True), CHAIN_RULE),
     Check("vanishing gradient", "error", network.vanishing, f"{GLOROT}, section 4.2"),
     Check("loss", "error", loss.too_large, CS231N),
     Check("exploding gradient", "error", network.huge, PASCANU),
@@ -137,9 +146,12 @@ SYMPTOMS = (
 ASIDE = (
     Check("gradient", "note", network.frozen, "Tensor.requires_grad"),
     Check("optimizer", "warning", steps.strangers, OPTIMIZER),
-    Check("float64", "warning", data.wide, "NumPy, NEP 50: float32 with float64 gives float64"),
+    Check("float64", "warning", data.wide, WIDE),
 )
-CHECKS = (*ALWAYS, *WITH_A_LOSS, *CAUSES, *NETWORK, *SYMPTOMS, *ASIDE)
+ONLY_ONE = (RUNS, STEP, SYMPTOMS)
+"""Of these groups only the first finding is told: what comes after it follows from it."""
+
+CHECKS = (*BATCH, *RUNS, *ALWAYS, *WITH_A_LOSS, *CONNECTIONS, *STEP, *CAUSES, *NETWORK, *SYMPTOMS, *ASIDE)
 
 
 def diagnose(
@@ -202,7 +214,7 @@ def diagnose(
             setup.first_pass()
             findings = examined(setup)
         finally:
-            setup.start.restore()
+            setup.untouched.restore()
     findings.sort(key=lambda finding: SEVERITIES.index(finding.severity))
     diagnosis = Diagnosis(findings, f"{len(CHECKS)} checks of {description(setup)}")
     print(diagnosis)
@@ -210,26 +222,34 @@ def diagnose(
 
 
 def examined(setup: Setup) -> list[Finding]:
-    """The findings, in the order of the table: one symptom, if no cause was found."""
+    """The findings, in the order of the table."""
     findings: list[Finding] = []
 
-    def look(checks: tuple[Check, ...]) -> None:
-        for check in checks:
-            told = None if any(check.name == finding.check for finding in findings) else check.find(setup)
-            if told is not None:
-                findings.append(Finding(check.name, check.severity, *told, check.source))
-                if checks is SYMPTOMS:
-                    return
+    def look(*groups: tuple[Check, ...]) -> None:
+        for group in groups:
+            for check in group:
+                told = None if any(check.name == finding.check for finding in findings) else found_by(check, setup)
+                if told is not None:
+                    findings.append(Finding(check.name, check.severity, *told, check.source))
+                    if group in ONLY_ONE:
+                        break
 
-    look(ALWAYS)
+    look(BATCH, RUNS, ALWAYS)
     if not findings:
         look(WITH_A_LOSS)
         if setup.gradients and setup.finite:
-            look(CAUSES)
-            look(NETWORK if not findings else ())
-            look(SYMPTOMS if not findings else ())
+            look(CONNECTIONS, STEP, CAUSES)
+            for group in (NETWORK, SYMPTOMS):
+                look(*[group] * (not findings))
     look(ASIDE)
     return findings
+
+
+def found_by(check: Check, setup: Setup) -> Told:
+    """What a check tells, given the attributes of the set-up that its parameters are named after."""
+    parameters = inspect.signature(check.find).parameters.values()
+    given = {p.name: getattr(setup, p.name) for p in parameters if p.default is p.empty}
+    return None if any(value is None for value in given.values()) else check.find(**given)
 
 
 def description(setup: Setup) -> str:

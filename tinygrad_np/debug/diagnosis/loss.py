@@ -7,71 +7,65 @@ import inspect
 import math
 import re
 import textwrap
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.debug.diagnosis.measure import Setup, array_of, joined, line_of, probabilities
+from tinygrad_np.debug.diagnosis.measure import Run, Setup, flat, joined, probabilities, size_of
 from tinygrad_np.debug.diagnosis.network import bounds, is_relu
 from tinygrad_np.debug.diagnosis.report import Told
-from tinygrad_np.debug.places import NOT_THE_USERS
+from tinygrad_np.debug.places import line_of, short
 from tinygrad_np.engine import Node, toposort
-from tinygrad_np.errors import AnomalyError, ShapeError
+from tinygrad_np.errors import NOT_THE_USERS, AnomalyError, ShapeError
 from tinygrad_np.tensor import Tensor
 
 # Does it run?
 
 
-def fails(setup: Setup) -> Told:
-    """Does the set-up compute a loss at all?"""
-    error = setup.run.error
-    if error is None or shapes(setup) or labels(setup):
+def labels(error: Exception, predictions: Any) -> Told:
+    """Class indices count from 0 and are integers."""
+    if "class indices" not in str(error):
         return None
-    return at_error(setup), f"{type(error).__name__}: {error}", "fix this first; nothing after it could be examined"
+    return "targets", raised(error), "number the classes 0, 1 ... C - 1, as integers of shape (N,)"
 
 
-def at_error(setup: Setup) -> str:
-    """The module or the function that failed, and the user's line."""
-    part = setup.named(setup.run.failed) or ("model" if setup.predictions is None else "loss")
-    return f"{part}{f', {setup.run.line}' * bool(setup.run.line)}"
-
-
-def shapes(setup: Setup) -> Told:
+def shapes(setup: Setup, error: Exception, output: np.ndarray, y: np.ndarray) -> Told:
     """Predictions and targets of shapes that do not fit each other."""
-    error, output = setup.run.error, setup.output
-    if output is None or not isinstance(error, (ShapeError, ValueError, IndexError)) or labels(setup):
+    predicted, given = output.shape, y.shape
+    if not isinstance(error, (ShapeError, ValueError, IndexError)):
         return None
-    predicted, given = output.shape, array_of(setup.targets).shape
-    message = f"{type(error).__name__}: {error} (predictions have shape {predicted}, targets {given})"
     remedy = f"make the predictions, of shape {predicted}, and the targets, of shape {given}, fit each other"
-    if predicted != given and math.prod(predicted) == math.prod(given) != 0:
-        remedy += f", for example with targets.reshape{predicted}"
     if predicted == given:
         remedy = "the targets are rows, one column for each class: targets.argmax(axis=1) makes class indices of them"
+    elif output.size == y.size:
+        remedy += f", for example with targets.reshape{predicted}"
     elif len(predicted) == 2 and given[:1] == predicted[:1]:
         remedy += ": functional.one_hot(indices, classes) makes rows of indices, one_hot.argmax(axis=1) indices of rows"
-    return at_error(setup), message, remedy
+    message = f"{raised(error)} (predictions have shape {predicted}, targets {given})"
+    return at_error(setup, setup.run), message, remedy
 
 
-def labels(setup: Setup) -> Told:
-    """Class indices count from 0 and are integers."""
-    error = setup.run.error
-    if error is None or setup.predictions is None or "class indices" not in str(error):
-        return None
-    message = f"{type(error).__name__}: {error}"
-    return "targets", message, "number the classes 0, 1 ... C - 1, as integers of shape (N,)"
+def fails(setup: Setup, error: Exception) -> Told:
+    """Does the set-up compute a loss at all?"""
+    return at_error(setup, setup.run), raised(error), "fix this first; nothing after it could be examined"
 
 
-def parameters_not_finite(setup: Setup) -> Told:
+def raised(error: Any) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def at_error(setup: Setup, run: Run) -> str:
+    """The module or the function that failed, and the user's line."""
+    part = setup.named(run.failed) or ("model" if setup.predictions is None else "loss")
+    return ", ".join(filter(None, (part, run.line)))
+
+
+def parameters_not_finite(parameters: dict[str, Tensor]) -> Told:
     """What is computed from NaN is NaN."""
-    names = [name for name, parameter in setup.parameters.items() if not np.isfinite(parameter.data).all()]
-    if not names:
-        return None
+    names = [name for name, parameter in parameters.items() if not np.isfinite(parameter.data).all()]
     remedy = "start again from finite values, and run the steps that made them so inside debug.detect_anomaly()"
-    return joined(names), "contains NaN or inf before this step", remedy
+    return (joined(names), "contains NaN or inf before this step", remedy) if names else None
 
 
 # Has it a history?
@@ -83,75 +77,72 @@ CUTS = re.compile(
 """What ends a history."""
 
 
-def cuts(function: Any) -> list[str]:
-    """The lines of a function that call what ends a history: "argmax, loss.py:12"."""
-    function = getattr(function, "forward", function)
-    try:
-        if inspect.getfile(function).startswith(NOT_THE_USERS):
-            return []
-        lines, first = inspect.getsourcelines(function)
-        tree = ast.parse(textwrap.dedent("".join(lines)))
-        file = Path(inspect.getfile(function)).name
-    except (OSError, TypeError, SyntaxError):  # no source, or a lambda within a call
-        return []
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Attribute, ast.Name, ast.Compare)):
-            name = {"attr": "", "id": ""} | vars(node)
-            word = "a comparison" if isinstance(node, ast.Compare) else name["attr"] or name["id"]
-            if CUTS.fullmatch(word):
-                found.append(f"{word}, {file}:{first + node.lineno - 1}")
-    return sorted(set(found), key=lambda cut: int(cut.rpartition(":")[2]))
-
-
 def with_cuts(function: Any, place: str) -> tuple[str, str]:
-    """The place of a lost history and, for the message, what may have lost it."""
-    found = cuts(function)
-    if not found:
+    """The place of a lost history and, for the message, the function's lines that call what ends a history."""
+    function = getattr(function, "forward", function)
+    found = {}
+    try:
+        lines, first = inspect.getsourcelines(function)
+        file = inspect.getfile(function)
+        for node in ast.walk(ast.parse(textwrap.dedent("".join(lines)))):
+            name = getattr(node, "attr", getattr(node, "id", "a comparison" * isinstance(node, ast.Compare)))
+            if CUTS.fullmatch(name) and not file.startswith(NOT_THE_USERS):
+                number = first + getattr(node, "lineno", 1) - 1
+                found[f"{name}, {short(f'{file}:{number}')}"] = number
+    except (OSError, TypeError, SyntaxError):  # no source, or a lambda within a call
+        pass
+    cuts = sorted(sorted(found), key=lambda cut: found[cut])
+    if not cuts:
         return place, ""
-    line = found[0].rpartition(" ")[2]
-    return f"{place.partition(',')[0]}, {line}", f"; what ends a history there: {'; '.join(found[:3])}"
+    line = cuts[0].rpartition(" ")[2]
+    return f"{place.partition(',')[0]}, {line}", f"; what ends a history there: {'; '.join(cuts[:3])}"
 
 
-def no_history(setup: Setup) -> Told:
-    """A loss without a history cannot be differentiated."""
-    loss, predictions = setup.loss, setup.predictions
-    if isinstance(loss, Tensor) and loss.requires_grad:
+def frozen_model(parameters: dict[str, Tensor]) -> Told:
+    """At least one parameter must require a gradient."""
+    if not parameters or any(parameter.requires_grad for parameter in parameters.values()):
         return None
-    tracked = [t for t in flat(predictions) if isinstance(t, Tensor) and t.requires_grad]
-    if tracked:
+    message = f"none of the model's {len(parameters)} parameters requires a gradient"
+    return "model", message, "set requires_grad = True on those to train"
+
+
+def no_history(setup: Setup, loss: Any) -> Told:
+    """A loss without a history cannot be differentiated."""
+    if has_history(loss):
+        return None
+    if any(has_history(value) for value in flat(setup.predictions)):
         place, cut = with_cuts(setup.loss_fn, "loss")
         message = f"it has no history (type {type(loss).__name__}), but the predictions have one: no gradients{cut}"
-        remedy = "do not use argmax, comparisons, .data, .numpy(), .item(), float() or no_grad() in the loss"
-        return place, message, remedy
+        return place, message, "no argmax, comparisons, .data, .numpy(), .item(), float() or no_grad() in the loss"
     module = end_of_history(setup)
     place, cut = with_cuts(setup.modules.get(module, setup.model), module or "model")
     message = f"the predictions have no history: no parameter gets a gradient{cut}"
     return place, message, "do not use .data, .numpy(), .detach(), argmax, astype(int) or no_grad() in forward"
 
 
-def flat(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [item for part in value for item in flat(part)] if isinstance(value, (list, tuple)) else [value]
+def has_history(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.requires_grad
 
 
 def end_of_history(setup: Setup) -> str:
     """The first module that returned something without a history, after the last one that returned one."""
     calls = setup.run.calls
-    tracked = [isinstance(call.output, Tensor) and call.output.requires_grad for call in calls]
-    last = max((i for i, is_tracked in enumerate(tracked) if is_tracked), default=-1)
+    last = max((i for i, call in enumerate(calls) if has_history(call.output)), default=-1)
     after = (call.name for call in calls[last + 1 :] if last >= 0 or any(setup.modules[call.name].parameters()))
     return next(after, "")
 
 
-def not_predictions(setup: Setup) -> Told:
-    """The loss should depend on the predictions."""
-    predictions = [t.node for t in flat(setup.predictions) if isinstance(t, Tensor) and t.node is not None]
-    if not predictions or not isinstance(setup.loss, Tensor) or setup.loss.node is None:
+def many_numbers(setup: Setup, loss: Any) -> Told:
+    """Only of a single number can the gradient be taken."""
+    if not isinstance(loss, Tensor) or loss.size == 1:
         return None
-    leading = {setup.loss.node, *toposort([setup.loss.node])}
-    if not leading.isdisjoint(predictions):
+    return setup.at_loss, f"it has shape {loss.shape}, but must be a single number", "take its mean over the batch"
+
+
+def not_predictions(setup: Setup, predictions: Any, loss_node: Node) -> Told:
+    """The loss should depend on the predictions."""
+    nodes = [t.node for t in flat(predictions) if isinstance(t, Tensor) and t.node is not None]
+    if not nodes or not {loss_node, *toposort([loss_node])}.isdisjoint(nodes):
         return None
     place, cut = with_cuts(setup.loss_fn, setup.at_loss)
     message = f"no path leads from the loss back to the predictions, so what made them is not trained by them{cut}"
@@ -159,71 +150,49 @@ def not_predictions(setup: Setup) -> Told:
     return place, message, remedy
 
 
-def frozen_model(setup: Setup) -> Told:
-    """At least one parameter must require a gradient."""
-    if not setup.parameters or any(parameter.requires_grad for parameter in setup.parameters.values()):
-        return None
-    message = f"none of the model's {len(setup.parameters)} parameters requires a gradient"
-    return "model", message, "set requires_grad = True on those to train"
-
-
-def many_numbers(setup: Setup) -> Told:
-    """Only of a single number can the gradient be taken."""
-    loss = setup.loss
-    if not isinstance(loss, Tensor) or loss.size == 1:
-        return None
-    return setup.at_loss, f"it has shape {loss.shape}, but must be a single number", "take its mean over the batch"
-
-
 # Is it finite?
 
 
-def anomaly(setup: Setup) -> Told:
+def not_finite(setup: Setup, loss_value: float) -> Told:
+    """A loss that is not finite, although no recorded call made it so."""
+    if setup.anomaly is not None or math.isfinite(loss_value):
+        return None
+    return setup.at_loss, f"it is {loss_value}", "look at the values that it is computed from"
+
+
+def anomaly(setup: Setup, anomaly: AnomalyError) -> Told:
     """What `detect_anomaly` says, if anything came out wrong, or an array was overwritten that a derivative needs."""
-    error = setup.anomaly
-    if error is None:
-        if setup.loss_value is None or math.isfinite(setup.loss_value):
-            return None
-        return setup.at_loss, f"it is {setup.loss_value}", "look at the values that it is computed from"
-    if setup.finite and "was overwritten" not in str(error):
+    if setup.finite and "was overwritten" not in str(anomaly):
         return None  # something that is masked later on, such as the -inf of attention
-    place, message, remedy = told_of(error, setup)
+    place, message, remedy = told_of(anomaly, setup)
     if "(constant)" in message.partition("\n")[0]:  # it arose in a call that is not recorded
-        warning = setup.float_error()
-        if warning is not None:
+        warning = setup.tried(np.errstate(divide="raise", over="raise", invalid="raise")(setup.forward_pass))
+        if isinstance(warning, FloatingPointError):
+            place = f"{place.partition(',')[0]}, {line_of(warning)}"
             message = f"{warning}, before any parameter takes part; then {message}"
-            return (
-                f"{place.partition(',')[0]}, {line_of(warning)}",
-                message,
-                "keep divisors away from 0: x / np.maximum(std, 1e-6)",
-            )
+            remedy = "keep divisors away from 0: x / np.maximum(std, 1e-6)"
     return place, message, remedy
 
 
 def told_of(error: AnomalyError, setup: Setup) -> tuple[str, str, str]:
     """The text of `detect_anomaly` as place, message and remedy."""
-    head, *lines = str(error).splitlines()
-    remedies = [line.partition(": ")[2] for line in lines if line.startswith("  what to do: ")]
-    message = "\n   ".join([head, *(line for line in lines if not line.startswith("  what to do: "))])
-    bad = [node for node in setup.run.nodes if node.notes and f"{node.rule.name} at {node.notes['place']}" in head]
-    place = setup.where(bad[0]) if bad else "model"
-    return place, message, remedies[0] if remedies else "look at the values that it is computed from"
+    message, _, remedy = str(error).replace("\n  ", "\n   ").partition("\n   what to do: ")
+    head = message.partition("\n")[0]
+    bad = (node for node in setup.run.nodes if node.notes and f"{node.rule.name} at {node.notes['place']}" in head)
+    node = next(bad, None)
+    return setup.where(node) if node else "model", message, remedy or "look at the values that it is computed from"
 
 
-def log_of_scores(setup: Setup) -> Told:
+def log_of_scores(setup: Setup, anomaly: AnomalyError, good_output: np.ndarray, labels: np.ndarray) -> Told:
     """A logarithm of scores, which may be negative. Tried: does the loss become finite for the scores' softmax?"""
-    output, error = setup.output, setup.anomaly
-    if setup.finite or error is None or output is None or setup.labels is None or probabilities(output):
+    if setup.finite or probabilities(good_output) or not str(anomaly).startswith("log") or good_output.min() > 0:
         return None
-    if not str(error).startswith("log") or not np.isfinite(output).all() or output.min() > 0:
+    loss = setup.loss_of(np.asarray(functional.softmax(good_output)))
+    if not math.isfinite(loss):
         return None
-    tried = setup.loss_of(np.asarray(functional.softmax(output)))
-    if not math.isfinite(tried):
-        return None
-    place, message, _ = told_of(error, setup)
-    message += f"\n   on the predictions as they are the loss is {setup.loss_value}, on their softmax {tried:.4g}"
-    remedy = "the predictions are scores, not probabilities: use functional.cross_entropy, which takes scores"
-    return place, message, remedy
+    place, message, _ = told_of(anomaly, setup)
+    message += f"\n   on the predictions as they are the loss is {setup.loss_value}, on their softmax {loss:.4g}"
+    return place, message, "these are scores, not probabilities: use functional.cross_entropy, which takes scores"
 
 
 # Does it compare what should be compared?
@@ -231,36 +200,30 @@ def log_of_scores(setup: Setup) -> Told:
 ELEMENTWISE = ("subtract", "add", "multiply", "divide", "maximum", "minimum", "equal", "power")
 
 
-def stretched(setup: Setup) -> Told:
+def stretched(setup: Setup, y: np.ndarray) -> Told:
     """Predictions and targets that NumPy stretches to fit: (N, 1) with (N,) gives (N, N)."""
-    targets = array_of(setup.targets)
-    count = len(targets) if targets.ndim else 0
+    count = len(y) if y.ndim else 0
     for i, node in enumerate(setup.run.nodes):
         arrays = [array for array in node.args or () if isinstance(array, np.ndarray) and array.ndim]
-        if len(arrays) != 2 or count < 2 or not isinstance(node.out, np.ndarray) or node.rule.name not in ELEMENTWISE:
+        if len(arrays) != 2 or count < 2 or node.rule.name not in ELEMENTWISE:
             continue
-        x, y = arrays
-        grown = node.out.size > max(x.size, y.size) and count in x.shape and count in y.shape
-        column_with_row = grown and {x.shape, y.shape} == {(count, 1), (count,)}
+        a, b = arrays
+        grown = node.out.size > max(a.size, b.size) and count in a.shape and count in b.shape
+        column_with_row = grown and {a.shape, b.shape} == {(count, 1), (count,)}
         in_loss = i >= setup.in_model and sum(parent is not None for parent in node.parents) == 1
-        is_targets = any(a.size == targets.size > 1 and np.array_equal(a.ravel(), targets.ravel()) for a in arrays)
-        weights = node.rule.name != "subtract" and targets.dtype.kind == "f"  # such as the advantages of a policy
-        repeated = is_targets and not weights and x.shape != y.shape and min(x.size, y.size) > 1
-        repeated = repeated and (x.ndim != y.ndim or alike(setup))
-        if not column_with_row and not (in_loss and (grown or repeated)):
-            continue
-        message = f"{node.rule.name} of shapes {x.shape} and {y.shape} broadcasts to {node.out.shape}: "
-        message += "every row meets all others" if grown else "one target is compared with several predictions"
-        remedy = "give both one shape, for example by predictions[:, 0] or targets[:, None]; mse_loss checks for it"
-        if (
-            targets.dtype.kind in "iu"
-            and setup.output is not None
-            and setup.output.ndim == 2
-            and setup.output.shape[1] > 1
-        ):
-            remedy = "the targets are class indices: make rows of them, functional.one_hot(targets, classes)"
-        where = setup.where(node)
-        return f"loss, {where}" if in_loss and where != "loss" else where, message, remedy
+        is_targets = any(array.size == y.size > 1 and np.array_equal(array.ravel(), y.ravel()) for array in arrays)
+        weights = node.rule.name != "subtract" and y.dtype.kind == "f"  # such as the advantages of a policy
+        repeated = is_targets and not weights and a.shape != b.shape and min(a.size, b.size) > 1
+        repeated = repeated and (a.ndim != b.ndim or alike(setup))
+        if column_with_row or (in_loss and (grown or repeated)):
+            message = f"{node.rule.name} of shapes {a.shape} and {b.shape} broadcasts to {node.out.shape}: "
+            message += "every row meets all others" if grown else "one target is compared with several predictions"
+            remedy = "give both one shape, for example by predictions[:, 0] or targets[:, None]; mse_loss checks for it"
+            output = setup.output
+            if y.dtype.kind in "iu" and output is not None and output.ndim == 2 and output.shape[1] > 1:
+                remedy = "the targets are class indices: make rows of them, functional.one_hot(targets, classes)"
+            where = setup.where(node)
+            return f"loss, {where}" if in_loss and where != "loss" else where, message, remedy
     return None
 
 
@@ -270,26 +233,23 @@ def alike(setup: Setup) -> bool:
     It is not if they are, say, the quantiles of a distribution, or the means and scales of several.
     """
     output, loss = setup.output, setup.loss_value
-    if output is None or loss is None or output.ndim != 2 or not math.isfinite(loss):
+    if output is None or loss is None or output.ndim != 2:
         return False
     return math.isclose(setup.loss_of(output[:, ::-1].copy()), loss, rel_tol=1e-3)
 
 
-def picked(setup: Setup) -> Told:
+def picked(setup: Setup, output: np.ndarray, y: np.ndarray) -> Told:
     """Class indices choose columns, one in each row: log_p[np.arange(N), labels], not log_p[labels]."""
-    targets, output = array_of(setup.targets), setup.output
-    if output is None or output.ndim != 2 or targets.dtype.kind not in "iu" or targets.size != len(output):
+    if output.ndim != 2 or y.dtype.kind not in "iu" or y.size != len(output):
         return None
     for node in setup.in_loss:
-        if node.rule.name in ("getitem", "take") and node.args and isinstance(node.args[1], np.ndarray):
-            along_rows = node.rule.name == "getitem" or 0 in (*node.args[2:], node.kwargs.get("axis"))
-            if (
-                along_rows
-                and np.shape(node.args[0]) == output.shape
-                and np.array_equal(node.args[1].ravel(), targets.ravel())
-            ):
-                message = f"the targets choose rows of an array of shape {output.shape}, not a column in each row"
-                return setup.where(node), message, "index with rows and classes: p[np.arange(len(targets)), targets]"
+        if node.rule.name not in ("getitem", "take") or not node.args or not isinstance(node.args[1], np.ndarray):
+            continue
+        array, index, *others = node.args
+        along_rows = node.rule.name == "getitem" or 0 in (*others, node.kwargs.get("axis"))
+        if along_rows and np.shape(array) == output.shape and np.array_equal(index.ravel(), y.ravel()):
+            message = f"the targets choose rows of an array of shape {output.shape}, not a column in each row"
+            return setup.where(node), message, "index with rows and classes: p[np.arange(len(targets)), targets]"
     return None
 
 
@@ -297,55 +257,46 @@ def picked(setup: Setup) -> Told:
 
 PASSES_ON = ("reshape", "squeeze", "clip", "add", "maximum", "multiply")
 LINEAR_IN_SCORES = ("mean", "sum", "negative", "multiply", "divide", "getitem", "reshape", "squeeze", "einsum", "trace")
+TAKES_SCORES = ("cross_entropy", "log_softmax", "softmax", "logsumexp", "exp")
 
 
-def softmax_first(setup: Setup) -> Told:
+def softmax_first(setup: Setup, run: Run) -> Told:
     """Losses on scores apply softmax themselves; the softmax of probabilities is nearly uniform."""
-    for node in setup.run.nodes:
-        name = node.rule.name
-        before = node.parents[0] if node.parents else None
-        if before is None or not node.args:
+    for node in run.nodes:
+        name, before = node.rule.name, node.parents[0] if node.parents else None
+        if name not in TAKES_SCORES or before is None or not node.args:
             continue
         x = node.args[0]
         if name == "exp" and before.rule.name == "subtract" and before.args and before.parents[0] is not None:
             x, before = before.args[0], before.parents[0]  # the maximum of each row was subtracted
-        if name not in ("cross_entropy", "log_softmax", "softmax", "logsumexp", "exp") or not probabilities(x):
+        if not probabilities(x):
             continue
         while before.rule.name in PASSES_ON and before.parents[0] is not None:  # what was done to them for safety
             before = before.parents[0]
         if before.rule.name not in ("softmax", "divide", "exp"):  # rows that sum to 1 by chance, or by themselves
             continue
         if name in ("softmax", "exp"):
-            message = "softmax is applied twice: its input is probabilities already"
-            return setup.where(before), message, "remove one of the two"
+            return setup.where(before), "softmax is applied twice: its input is probabilities", "remove one of the two"
         least = math.log1p((x.shape[1] - 1) / math.e)
         message = f"softmax comes before {name}, which applies it itself: the loss cannot fall below {least:.3g}"
         return setup.where(before), message, "remove this softmax; use it only to predict"
     return None
 
 
-def bounded(setup: Setup) -> Told:
+def bounded(setup: Setup, predictions_node: Node, output: np.ndarray, labels: np.ndarray) -> Told:
     """Cross-entropy takes scores of any size and sign. Tried: is the loss the cross-entropy of the softmax of them?"""
-    node = setup.predictions.node if isinstance(setup.predictions, Tensor) else None
-    inner = {node for node in setup.in_loss if node.rule.name in ("cross_entropy", "log_softmax", "softmax")}
-    for call in inner:
-        if call.parents[0] is not None and squashing(call.parents[0]):
-            node = call.parents[0]
-    output = setup.output
-    if node is None or output is None or setup.labels is None or not (name := squashing(node)):
+    inner = [call.parents[0] for call in setup.in_loss if call.rule.name in TAKES_SCORES[:3]]
+    node = next((node for node in inner if node is not None and squashing(node)), predictions_node)
+    name = squashing(node)
+    if not name or probabilities(output):
         return None
-    takes_scores = bool(inner) or (
-        math.isclose(setup.loss_value or 0, cross_entropy(output, setup.labels), rel_tol=1e-3)
-        and math.isclose(setup.loss_of(-output), cross_entropy(-output, setup.labels), rel_tol=1e-3)
-    )
-    if not takes_scores or probabilities(output):
-        return None
-    message = (
-        f"{name} bounds the scores, here to {node.out.min():.3g} ... {node.out.max():.3g}, and the loss then takes the "
-        "softmax of them: the probability of a class stays far from 1"
-        if name != "relu"
-        else "relu comes before the softmax of the loss: scores below 0 get no gradient"
-    )
+    for scores in (output, -output) if not inner else ():
+        if not math.isclose(setup.loss_of(scores), cross_entropy(scores, labels), rel_tol=1e-3):
+            return None
+    message = "relu comes before the softmax of the loss: scores below 0 get no gradient"
+    if name != "relu":
+        message = f"{name} bounds the scores, here to {node.out.min():.3g} ... {node.out.max():.3g}, and the loss then "
+        message += "takes the softmax of them: the probability of a class stays far from 1"
     return setup.where(node), message, "pass the last linear layer's output to the loss"
 
 
@@ -355,40 +306,29 @@ def squashing(node: Node) -> str:
     return node.rule.name if node.rule.name in ("sigmoid", "tanh") else known
 
 
-def softmax_over_rows(setup: Setup) -> Told:
+def softmax_over_rows(setup: Setup, output: np.ndarray, labels: np.ndarray) -> Told:
     """The probabilities of the classes of one row sum to 1: softmax goes along the last axis."""
-    output = setup.output
-    if output is None or setup.labels is None or len(output) < 2:
-        return None
-    candidates = [
-        node for node in setup.run.nodes if isinstance(node.out, np.ndarray) and node.out.shape == output.shape
-    ]
     wrong = None
-    for node in candidates:
-        with np.errstate(all="ignore"):
-            logs = np.exp(node.out) if node.out.size and node.out.max() <= 1e-3 else None
-        for p in (node.out, logs):
+    for node in setup.run.nodes if len(output) > 1 else ():
+        if not isinstance(node.out, np.ndarray) or node.out.shape != output.shape:
+            continue
+        for p in (node.out, np.exp(node.out) if node.out.max(initial=0) <= 1e-3 else None):
             if probabilities(p):
                 return None
-            if wrong is None and p is not None and (probabilities(p, 0) or probabilities(p, None)):
-                wrong = node, "the columns sum to 1" if probabilities(p, 0) else "all elements together sum to 1"
+            for axis, what in ((0, "the columns sum"), (None, "all elements together sum")):
+                if wrong is None and probabilities(p, axis):
+                    wrong = node, what
     if wrong is None:
         return None
-    node, what = wrong
-    message = (
-        f"softmax sums over the batch: of {'its' if node.rule.name.endswith('softmax') else 'the'} probabilities, of "
-        f"shape {node.out.shape}, {what}, and not each row, so that rows compete with each other"
-    )
-    return setup.where(node), message, "sum over the classes: axis=-1, and keepdims=True if written by hand"
+    message = f"softmax sums over the batch: of probabilities of shape {output.shape}, {wrong[1]} to 1, and not each "
+    message += "row, so that rows compete with each other"
+    return setup.where(wrong[0]), message, "sum over the classes: axis=-1, and keepdims=True if written by hand"
 
 
-def log_missing(setup: Setup) -> Told:
+def log_missing(setup: Setup, predictions_node: Node, loss_node: Node, labels: np.ndarray) -> Told:
     """A negative log-likelihood of what is not a log-probability: linear in the scores, so without a minimum."""
-    predictions = setup.predictions.node if isinstance(setup.predictions, Tensor) else None
-    if setup.labels is None or predictions is None or not isinstance(setup.loss, Tensor):
-        return None
-    node = setup.loss.node
-    while node is not None and node is not predictions and node.rule.name in LINEAR_IN_SCORES:
+    node: Node | None = loss_node
+    while node is not None and node is not predictions_node and node.rule.name in LINEAR_IN_SCORES:
         parents = [parent for parent in node.parents if parent is not None]
         node = parents[0] if len(parents) == 1 else None
     if node is None or not isinstance(node.out, np.ndarray) or node.out.ndim != 2:
@@ -396,10 +336,8 @@ def log_missing(setup: Setup) -> Told:
     if probabilities(node.out):
         message = "these are probabilities, but the loss is linear in them, as one of logarithms is"
         return setup.where(node), message, "use log_softmax, not softmax"
-    if node is predictions and not probabilities(np.exp(node.out)) and node.rule.name != "log":
-        message = (
-            "these are raw scores, but the loss is linear in them, as one of log-probabilities is, and has no minimum"
-        )
+    if node is predictions_node and not probabilities(np.exp(node.out)) and node.rule.name != "log":
+        message = "these are raw scores, but the loss is linear in them, as one of log-probabilities is: no minimum"
         return setup.where(node), message, "use cross_entropy, which takes scores, or log_softmax as the last layer"
     return None
 
@@ -418,98 +356,56 @@ def cross_entropy(output: np.ndarray, labels: np.ndarray) -> float:
     return float(functional.cross_entropy(output.astype(np.float64), labels))
 
 
-def wrong_sign(setup: Setup) -> Told:
-    """The loss falls as predictions get better."""
-    return factor(setup, negative=True)
+def factor(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarray, negative: bool = False) -> Told:
+    """A loss falls as predictions get better, and is a mean over the rows, so that steps do not depend on their number.
 
-
-def wrong_factor(setup: Setup) -> Told:
-    """A loss is averaged over the rows, so that the size of a step does not depend on that of the batch."""
-    return factor(setup, negative=False)
-
-
-def factor(setup: Setup, negative: bool) -> Told:
-    """Is the loss a usual one times a constant? Tried: also for the same predictions in another order."""
-    output, loss, targets = setup.output, setup.loss_value, array_of(setup.targets)
-    if output is None or loss is None or not output.size or not np.isfinite(output).all() or len(output) < 2:
-        return None
-    n, others = len(output), np.roll(output, 1, axis=0)
-    reference: Callable[[np.ndarray], float]
-    if setup.labels is not None:
-        known, classes = setup.labels, output.shape[1]
-        factors = {
-            -1.0: "its sign is wrong: training would make the predictions worse",
-            float(
-                n
-            ): f"it is the sum over the {n} rows, {n} times what it should be, which makes steps {n} times as large",
-            1 / classes: f"it is the mean over rows and {classes} classes, {classes} times too small",
-            1 / n: f"it is divided by the {n} rows twice",
-        }
-
-        def reference(p: np.ndarray) -> float:
-            return cross_entropy(p, known)
-    elif output.size == targets.size and targets.dtype.kind in "fiu":
-        wanted = targets.reshape(output.shape)
-        total = (
-            f"it is the sum over all {output.size} elements, which makes steps {output.size} times as large as a mean"
-        )
-        factors = {-1.0: "its sign is wrong: training would make the predictions worse", float(output.size): total}
-
-        def reference(p: np.ndarray) -> float:
-            return float(np.mean((p.astype(np.float64) - wanted) ** 2))
+    Is it a usual loss times a constant? Tried: also for the same predictions in another order.
+    """
+    n, size, known = len(good_output), good_output.size, setup.labels
+    tried = (good_output, np.roll(good_output, 1, axis=0))
+    wrong = {-1.0: "its sign is wrong: training would make the predictions worse"}
+    if known is not None:
+        expected = [cross_entropy(p, known) for p in tried]
+        classes = good_output.shape[1]
+        wrong[float(n)] = f"it is the sum over the {n} rows, {n} times what it should be, and so are the steps"
+        wrong[1 / classes] = f"it is the mean over rows and {classes} classes, {classes} times too small"
+        wrong[1 / n] = f"it is divided by the {n} rows twice"
+    elif size == y.size and y.dtype.kind in "fiu":
+        expected = [float(np.mean((p.astype(np.float64) - y.reshape(p.shape)) ** 2)) for p in tried]
+        wrong[float(size)] = f"it is the sum over all {size} elements, which makes steps {size} times as large"
     else:
         return None
-    expected, other = reference(output), reference(others)
-    for times, message in factors.items() if abs(expected) > 1e-6 else ():
-        if (
-            (times < 0) == negative
-            and math.isclose(loss, times * expected, rel_tol=1e-3)
-            and math.isclose(setup.loss_of(others), times * other, rel_tol=1e-3)
-        ):
-            remedy = (
-                "take the mean over the rows"
-                if times > 1
-                else "take the mean of the rows' losses, and its sign with care"
-            )
-            return setup.at_loss, f"{loss:.4g}: {message}", remedy
+    losses = (loss_value, setup.loss_of(tried[1]))
+    for times, message in wrong.items() if n > 1 and abs(expected[0]) > 1e-6 else ():
+        if (times < 0) == negative and np.allclose(losses, times * np.array(expected), rtol=1e-3, atol=0):
+            return setup.at_loss, f"{loss_value:.4g}: {message}", "take the mean of the rows' losses, and mind its sign"
     return None
 
 
-def too_large(setup: Setup) -> Told:
+def too_large(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarray) -> Told:
     """Before training each of C classes should have a probability of about 1 / C, which gives a loss of ln C."""
-    output, loss, targets = setup.output, setup.loss_value, array_of(setup.targets)
-    if output is None or loss is None or not output.size or not np.isfinite(output).all():
+    output, known = good_output, setup.labels
+    if known is not None:
+        uniform, accuracy = math.log(output.shape[1]), np.mean(output.argmax(axis=1) == known)
+        if accuracy >= (1 + 1 / output.shape[1]) / 2 or loss_value - uniform <= max(EXCESS, uniform):
+            return None
+        if not math.isclose(loss_value, cross_entropy(output, known), rel_tol=1e-3):
+            return None
+        message = f"at an accuracy of {accuracy:.0%}; before training it should be about ln({output.shape[1]}) = "
+        message += f"{uniform:.3g}. The scores, of std {output.std():.3g}, are too large"
+    elif output.shape == y.shape and y.dtype.kind == "f" and size_of(output) > 20 * max(size_of(y), 1):
+        message = f"the predictions, of root mean square {size_of(output):.4g}, are far larger than the targets, of "
+        message += f"{size_of(y):.4g}"
+    else:
         return None
     remedy = "start with smaller weights, of std about sqrt(2 / in_features), above all in the last layer"
-    if setup.labels is not None:
-        uniform = math.log(output.shape[1])
-        accuracy = np.mean(output.argmax(axis=1) == setup.labels)
-        untrained = accuracy < (1 + 1 / output.shape[1]) / 2
-        expected = cross_entropy(output, setup.labels)
-        if not untrained or not math.isclose(loss, expected, rel_tol=1e-3) or loss - uniform <= max(EXCESS, uniform):
-            return None
-        message = (
-            f"the loss is {loss:.4g} at an accuracy of {accuracy:.0%}; before training it should be about "
-            f"ln({output.shape[1]}) = {uniform:.3g}. The scores, of std {output.std():.3g}, are too large"
-        )
-        return largest_weight(setup) or setup.at_loss, message, remedy
-    if output.shape != targets.shape or targets.dtype.kind != "f":
-        return None
-    predicted, wanted = (float(np.sqrt(np.mean(array.astype(np.float64) ** 2))) for array in (output, targets))
-    if predicted <= 20 * max(wanted, 1):
-        return None
-    message = (
-        f"the loss is {loss:.4g}: the predictions, of root mean square {predicted:.4g}, are far larger than the "
-        f"targets, of {wanted:.4g}"
-    )
-    return largest_weight(setup) or setup.at_loss, message, remedy
+    return largest_weight(setup) or setup.at_loss, f"the loss is {loss_value:.4g}: {message}", remedy
 
 
 def largest_weight(setup: Setup) -> str:
     """The weight that is largest compared with He's initialisation, if much larger than that; else ""."""
-    sizes = {}
-    for name, node in setup.layers:
+    sizes = {"": 2.0}
+    for name, node in setup.layers.items():
         weight = setup.parameters[name].data
         sizes[name] = float(weight.std()) / math.sqrt(2 / weight.shape[1 if node.rule.name == "linear" else 0])
-    name = max(sizes, key=lambda name: sizes[name], default="")
-    return name if name and sizes[name] > 2 else ""
+    return max(sizes, key=lambda name: sizes[name])

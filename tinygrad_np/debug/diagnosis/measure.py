@@ -9,21 +9,20 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-import traceback
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygrad_np.debug.anomaly import checksum, detect_anomaly
-from tinygrad_np.debug.places import NOT_THE_USERS, note_line
+from tinygrad_np.debug.places import defined, line_of, note_line, short
 from tinygrad_np.debug.state import Found, Snapshot
-from tinygrad_np.debug.statistics import floats, visible
+from tinygrad_np.debug.statistics import floats, is_finite, visible
 from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node, backward
 from tinygrad_np.errors import AnomalyError
@@ -31,8 +30,6 @@ from tinygrad_np.nn import BatchNorm1d, Dropout, Module
 from tinygrad_np.optim import Adam, Optimizer
 from tinygrad_np.recording import isolated, state
 from tinygrad_np.tensor import Tensor
-
-__all__ = ["LINEAR", "Arrays", "Run", "Setup", "array_of", "joined", "norm", "probabilities"]
 
 LINEAR = ("linear", "matmul", "dot", "einsum")
 """The functions that multiply by a weight matrix."""
@@ -106,15 +103,18 @@ class Run:
 class Setup:
     """The arguments of `diagnose`, and what one forward and backward pass showed.
 
+    A check takes what it needs of these attributes by their names, and applies where none of them is None.
+
     Attributes:
+        setup: all of it.
         modules: of the model, by their dotted names.
         parameters: by their dotted names or, if the model is a plain function, by the names of its variables.
         run: the pass; the model made the first `in_model` of its calls, and the loss the others.
         predictions, loss: what the model and the loss function returned.
         gradients: those of the parameters that one reached, by name.
-        after: copies of inputs and targets after the pass.
         through_predictions: the part of them that came through the predictions: without penalties on the weights.
         written: the first call whose result was overwritten afterwards, unseen; or None.
+        after: copies of inputs and targets after the pass.
         home: the line that called `diagnose`.
     """
 
@@ -139,46 +139,47 @@ class Setup:
         self.known = {*self.parameters.values()}
         for value in (train_step, evaluate, optimizer):
             found.look("", value)
-        own = [o for o in found.optimizers if not {*self.parameters.values()}.isdisjoint(o.params)]
+        own = [o for o in found.optimizers if not self.known.isdisjoint(o.params)]
         if optimizer is None and train_step is not None and len(own) == 1:
             self.optimizer = own[0]
-        self.names = {parameter.node: name for name, parameter in self.parameters.items() if parameter.node}
         self.run, self.in_model = Run(), 0
         self.written: Node | None = None
         self.predictions: Any = None
         self.loss: Any = None
         self.gradients: Arrays = {}
         self.through_predictions: Arrays = {}
-        self.after: Arrays = {}
-        self.start = Snapshot(self.found, self.inputs, self.targets)
+        self.untouched = Snapshot(found, *batch)
+        for name, module in self.modules.items():
+            vars(module)["forward"] = noted(name, module, module.forward)
+        self.start = Snapshot(found, *batch)
 
     def first_pass(self) -> None:
         """Run the model, the loss and the backward pass, and note what they do."""
-        with watched(self.run), self._running(self.run):
+        with running(self.run):
             self.predictions = self.model(self.inputs)
             self.in_model = len(self.run.nodes)
             self.run.failed = ""
             self.loss = self.loss_fn(self.predictions, self.targets)
             self.written = self.run.written()
-        if self.run.error is not None:
-            self.in_model = self.in_model or len(self.run.nodes)
-        elif isinstance(self.loss, Tensor) and self.loss.requires_grad and self.loss.size == 1:
-            seed: dict[Any, Any] = {self.loss.node: np.ones_like(self.loss.data)}
-            with self._running(self.run), watched(self.run):
+            if (seed := seed_of(self.loss)) is not None:
                 reached = backward(seed, None, retain_graph=True)
                 if not isinstance(self.model, Module):
                     self._keep_used(set(reached))
                 self.gradients = self._named(reached)
-                node = self.predictions.node if isinstance(self.predictions, Tensor) else None
-                if node is not None and node in self.run.arrived:
-                    start = backward(seed, [node], retain_graph=True)
+                if self.predictions_node in self.run.arrived:
+                    start = backward(seed, [self.predictions_node], retain_graph=True)
                     self.through_predictions = self._named(backward(start, None, retain_graph=True))
-        self.after |= {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
+        self.after = self.copies()
         self.start.restore()
         self.start = Snapshot(self.found, self.inputs, self.targets)
 
+    @property
+    def names(self) -> dict[Node | None, str]:
+        return {parameter.node: name for name, parameter in self.parameters.items() if parameter.node is not None}
+
     def _named(self, found: dict[Node, Any]) -> Arrays:
-        return {self.names[node]: found[node] for node in found if node in self.names}
+        names = self.names
+        return {names[node]: found[node] for node in found if node in names}
 
     def _keep_used(self, leaves: set[Node]) -> None:
         """The parameters of a plain function: the Tensors that it has a gradient for."""
@@ -187,35 +188,41 @@ class Setup:
             tensor.node = node
             name = node.name or f"parameter {len(self.parameters) + 1} of shape {node.out.shape}"
             self.parameters[name] = self.found.tensors[name] = tensor
-        self.names = {tensor.node: name for name, tensor in self.parameters.items() if tensor.node}
-
-    @contextlib.contextmanager
-    def _running(self, run: Run) -> Iterator[None]:
-        """Note the calls of all modules, and an exception."""
-        own = {name: vars(module).get("forward") for name, module in self.modules.items()}
-        for name, module in self.modules.items():
-            vars(module)["forward"] = noting(run, name, module, module.forward)
-        try:
-            yield
-        except Exception as error:
-            run.line = line_of(error)
-            run.error = error.with_traceback(None)  # a traceback holds the frames, and so all of this
-        finally:
-            for name, module in self.modules.items():
-                vars(module).pop("forward", None)
-                if own[name] is not None:
-                    vars(module)["forward"] = own[name]
 
     # What one pass showed
 
     @property
-    def in_loss(self) -> list[Node]:
-        return self.run.nodes[self.in_model :]
+    def setup(self) -> Setup:
+        return self
+
+    @property
+    def x(self) -> np.ndarray:
+        return array_of(self.inputs)
+
+    @property
+    def y(self) -> np.ndarray:
+        return array_of(self.targets)
+
+    @property
+    def rows(self) -> np.ndarray | None:
+        """The inputs as a matrix of float64, or None if they are none of finite numbers."""
+        return matrix(self.x)
 
     @property
     def output(self) -> np.ndarray | None:
         """The predictions' array if they are a single array, else None."""
         return array_of(self.predictions) if isinstance(self.predictions, (Tensor, np.ndarray)) else None
+
+    @property
+    def good_output(self) -> np.ndarray | None:
+        """The same if it is finite."""
+        output = self.output
+        return output if output is not None and output.size and is_finite(output) else None
+
+    @property
+    def error(self) -> Exception | None:
+        """What the forward pass raised."""
+        return self.run.error
 
     @property
     def loss_value(self) -> float | None:
@@ -226,23 +233,49 @@ class Setup:
     @property
     def finite(self) -> bool:
         """Whether the loss and all gradients are finite."""
-        value = self.loss_value
-        return (value is None or math.isfinite(value)) and all(np.isfinite(g).all() for g in self.gradients.values())
+        return is_finite([self.loss_value, *self.gradients.values()])
 
     @property
-    def layers(self) -> list[tuple[str, Node]]:
-        """The calls that multiply by a weight matrix of the model, and its name; each matrix once, in order."""
-        return [(name, nodes[0]) for name, nodes in self.products.items()]
+    def of_model(self) -> list[Node]:
+        """The calls of the model."""
+        return self.run.nodes[: self.in_model]
+
+    @property
+    def in_loss(self) -> list[Node]:
+        return self.run.nodes[self.in_model :]
+
+    @property
+    def loss_node(self) -> Node | None:
+        return self.loss.node if isinstance(self.loss, Tensor) else None
+
+    @property
+    def predictions_node(self) -> Node | None:
+        return self.predictions.node if isinstance(self.predictions, Tensor) else None
+
+    @property
+    def pairs(self) -> list[tuple[Node, Node]]:
+        """The calls of the model, each with the one that follows it."""
+        return list(pairwise([*self.of_model, *self.run.nodes[-1:]]))
+
+    @property
+    def layers(self) -> dict[str, Node]:
+        """The calls that multiply by a weight matrix of the model, by its name; for each matrix the first, in order."""
+        return {name: nodes[0] for name, nodes in self.products.items()}
+
+    @property
+    def weights(self) -> list[str]:
+        """The names of the weight matrices with a gradient."""
+        return [name for name in self.layers if name in self.gradients]
 
     @cached_property
     def products(self) -> dict[str, list[Node]]:
         """All of these calls, by the weight's name: a recurrent network multiplies by one matrix many times."""
         found: dict[str, list[Node]] = {}
+        names = self.names
         for node in self.run.nodes:
             for parent in node.parents if node.rule.name in LINEAR else ():
-                name = self.names.get(parent)
-                if name is not None and self.parameters[name].ndim == 2:
-                    found.setdefault(name, []).append(node)
+                if parent is not None and parent in names and np.ndim(parent.out) == 2:
+                    found.setdefault(names[parent], []).append(node)
         return found
 
     @cached_property
@@ -251,41 +284,19 @@ class Setup:
 
         That is found out by trying: right and wrong probabilities must differ in their loss.
         """
-        output, targets = self.output, array_of(self.targets)
+        output, y = self.output, self.y
         if output is None or output.ndim != 2 or output.shape[1] < 2 or not output.size:
             return None
-        labels = None
         n, classes = output.shape
-        if (
-            targets.shape in ((n,), (n, 1))
-            and targets.dtype.kind in "iu"
-            and 0 <= targets.min() <= targets.max() < classes
-        ):
-            labels = targets.ravel()
-        elif targets.shape == output.shape and probabilities(targets):
-            labels = targets.argmax(axis=1)
-        if labels is None:
+        if y.shape in ((n,), (n, 1)) and y.dtype.kind in "iu" and 0 <= y.min() <= y.max() < classes:
+            labels = y.ravel()
+        elif y.shape == output.shape and probabilities(y):
+            labels = y.argmax(axis=1)
+        else:
             return None
         right = np.where(np.arange(classes) == labels[:, None], 0.9, 0.1 / (classes - 1)).astype(output.dtype)
         losses = [self.loss_of(p) for p in (right, np.roll(right, 1, axis=1))]
         return None if math.isclose(*losses, rel_tol=1e-3) else labels
-
-    def loss_of(self, predictions: np.ndarray) -> float:
-        """The loss of other predictions; nan if there is none."""
-        return number(lambda: self.loss_fn(Tensor(predictions), self.targets))
-
-    def loss_now(self) -> float:
-        """The loss of the batch as the parameters are now; nan if there is none."""
-        return number(lambda: self.loss_fn(self.model(self.inputs), self.targets))
-
-    def backward(self, inputs: Any, targets: Any) -> tuple[float, Any]:
-        """Put the gradients of a batch into `.grad`, replacing earlier ones; returns the loss and the predictions."""
-        with watched(None):
-            predictions = self.model(inputs)
-            loss = self.loss_fn(predictions, targets)
-            self.clear()
-            loss.backward()
-        return float(loss.item()), predictions
 
     # The parameters
 
@@ -319,91 +330,51 @@ class Setup:
         """Copies of the gradients that the parameters hold."""
         return {name: p.grad.copy() for name, p in self.parameters.items() if p.grad is not None}
 
+    def copies(self) -> Arrays:
+        """Copies of the batch."""
+        return {"inputs": np.array(self.x), "targets": np.array(self.y)}
+
     # Experiments
 
-    def tried(self, experiment: Callable[[], Any]) -> Any:
-        """What an experiment gives, watched by nobody, or the exception that it raises. All is as before afterwards."""
+    @contextlib.contextmanager
+    def undone(self) -> Iterator[None]:
+        """Within it nobody watches; afterwards all is as before."""
         try:
-            with watched(None), warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)
+            with watched(None):
+                yield
+        finally:
+            self.start.restore()
+
+    def tried(self, experiment: Callable[[], Any]) -> Any:
+        """What an experiment gives, or the exception that it raises."""
+        try:
+            with self.undone():
                 return experiment()
         except Exception as error:
             return error
-        finally:
-            self.start.restore()
+
+    def number(self, experiment: Callable[[], Any]) -> float:
+        """The number that an experiment gives; nan if it fails."""
+        value = self.tried(lambda: float(array_of(experiment()).item()))
+        return value if isinstance(value, float) else math.nan
+
+    def seen(self, function: Callable[[], Any]) -> Run:
+        """What a function does."""
+        run = Run()
+        with self.undone(), running(run):
+            function()
+        return run
 
     def forward_pass(self) -> Any:
         return self.loss_fn(self.model(self.inputs), self.targets)
 
-    @cached_property
-    def anomaly(self) -> AnomalyError | None:
-        """What `detect_anomaly` says of the pass."""
-
-        def both_passes() -> None:
-            loss = self.forward_pass()
-            if isinstance(loss, Tensor) and loss.requires_grad and loss.size == 1:
-                backward({loss.node: np.ones_like(loss.data)}, None)  # type: ignore[dict-item]
-
-        error = self.tried(detect_anomaly()(both_passes))
-        return error if isinstance(error, AnomalyError) else None
-
-    @cached_property
-    def step_anomaly(self) -> AnomalyError | None:
-        """What `detect_anomaly` says of the first steps."""
-
-        def steps() -> None:
-            for _ in range(3):
-                self.take_step()
-
-        error = self.tried(detect_anomaly()(steps))
-        return error if isinstance(error, AnomalyError) else None
-
-    def float_error(self) -> FloatingPointError | None:
-        """What NumPy first warns of in the forward pass."""
-        error = self.tried(np.errstate(divide="raise", over="raise", invalid="raise")(self.forward_pass))
-        return error if isinstance(error, FloatingPointError) else None
-
-    def predict(self, inputs: Any) -> Any:
-        """The predictions for other inputs, with all generators as they were."""
-        return self.tried(lambda: copied(array_of(self.model(inputs))))
-
-    def random_in_evaluation(self) -> bool:
-        """Whether two calls in evaluation mode give different predictions."""
-
-        def twice() -> bool:
-            for module in self.modules.values():
-                module.training = False
-            first, second = (array_of(self.model(self.inputs)) for _ in range(2))
-            return not np.array_equal(first, second, equal_nan=True)
-
-        return self.tried(twice) is True
-
-    def moves_later(self, steps: int) -> bool:
-        """Whether one of the first steps moves a parameter."""
-
-        def moves() -> bool:
-            before = self.values()
-            for _ in range(steps):
-                self.take_step()
-            after = self.values()
-            return any(not np.array_equal(before[name], after[name]) for name in before)
-
-        return self.tried(moves) is True
-
-    def trained(self, steps: int, **settings: float) -> float:
-        """The loss of the batch after some steps with other settings of the optimizer, such as lr; nan if none."""
-
-        def train() -> float:
-            optimizer: Any = self.optimizer
-            for name, value in settings.items():
-                setattr(optimizer, name, value)
-            for _ in range(steps):
-                self.backward(self.inputs, self.targets)
-                optimizer.step()
-            return self.loss_now()
-
-        loss = self.tried(train)
-        return loss if isinstance(loss, float) else math.nan
+    def backward(self, inputs: Any, targets: Any) -> tuple[float, Any]:
+        """Put the gradients of a batch into `.grad`, replacing earlier ones; returns the loss and the predictions."""
+        predictions = self.model(inputs)
+        loss = self.loss_fn(predictions, targets)
+        self.clear()
+        loss.backward()
+        return float(loss.item()), predictions
 
     def take_step(self) -> None:
         if self.train_step is not None:
@@ -412,125 +383,137 @@ class Setup:
             self.backward(self.inputs, self.targets)
             self.optimizer.step()
 
+    def take_steps(self, count: int) -> None:
+        for _ in range(count):
+            self.take_step()
+
+    def loss_of(self, predictions: np.ndarray) -> float:
+        """The loss of other predictions; nan if there is none."""
+        return self.number(lambda: self.loss_fn(Tensor(predictions), self.targets))
+
+    def trained(self, steps: int, **settings: float) -> float:
+        """The loss of the batch after some steps with other settings of the optimizer, such as lr; nan if none."""
+
+        def train() -> Any:
+            optimizer: Any = self.optimizer
+            for name, value in settings.items():
+                setattr(optimizer, name, value)
+            for _ in range(steps):
+                self.backward(self.inputs, self.targets)
+                optimizer.step()
+            return self.forward_pass()
+
+        return self.number(train)
+
+    def detected(self, function: Callable[[], Any]) -> AnomalyError | None:
+        """What `detect_anomaly` says of it."""
+        error = self.tried(detect_anomaly()(function))
+        return error if isinstance(error, AnomalyError) else None
+
+    @cached_property
+    def anomaly(self) -> AnomalyError | None:
+        """What `detect_anomaly` says of the pass."""
+
+        def both_passes() -> None:
+            if (seed := seed_of(self.forward_pass())) is not None:
+                backward(seed, None)
+
+        return self.detected(both_passes)
+
     @cached_property
     def steps(self) -> Steps | None:
-        """What the user's own step does; None without one. An optimizer's step, if there is only that."""
-        if self.train_step is None and not (
-            self.optimizer and set(self.optimizer.params) & set(self.parameters.values())
-        ):
+        """What the user's own step does, or the optimizer's; None if there is neither, or if a step failed."""
+        return self.all_steps if self.all_steps is not None and self.all_steps.error is None else None
+
+    @cached_property
+    def all_steps(self) -> Steps | None:
+        """The same, also if a step failed."""
+        if self.train_step is None and not (self.optimizer and not self.known.isdisjoint(self.optimizer.params)):
             return None
-        try:
+        with self.undone():
             return self._steps()
-        finally:
-            self.start.restore()
 
     def _steps(self) -> Steps:
-        loss, before = self.loss_value or 0.0, self.values()
-        runs: list[Run] = []
-        values, left, kept = [before], [], []
-
-        def step() -> None:
+        loss, values, left, runs, kept = self.loss_value or 0.0, [self.values()], [], [], []
+        self.clear()
+        for count in range(3):
             run = Run()
-            with watched(run), self._running(run), warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # of a step without gradients: that is found out here
+            with running(run):
                 self.take_step()
             kept.append([weakref.ref(node.notes) for node in run.nodes if isinstance(node.notes, Notes)])
             calls = [call._replace(output=None) for call in run.calls]
             runs.append(Run(calls=calls, older=run.older, error=run.error, line=run.line))  # without the graph
-
-        self.clear()
-        step()
-        values.append(self.values())
-        left.append(self.left())
-        batch = {"inputs": copied(array_of(self.inputs)), "targets": copied(array_of(self.targets))}
-        names = self.replaced()
-        between = Snapshot(self.found, self.inputs, self.targets)
-        step()
-        left.append(self.left())
-        values.append(self.values())
-        between.restore()
-        self.clear()
-        step()
-        left.append(self.left())
-        del between  # may hold what a module has kept of the first step
+            values.append(self.values())
+            left.append(self.left())
+            if count == 0:
+                batch, replaced = self.copies(), self.replaced()
+                between = Snapshot(self.found, self.inputs, self.targets)
+            if count == 1:
+                between.restore()
+                self.clear()
+        del run, between  # may hold what a module has kept of the first step
         alive = sum(reference() is not None for reference in kept[0])
-        losses = {}
-        for scale in (1.0, 0.1, 0.01, 1e-3, 1e-4):
-            self.start.restore()
-            for name, parameter in self.parameters.items():
-                parameter.data[...] = before[name] + (scale * (values[1][name] - before[name])).astype(parameter.dtype)
-            losses[scale] = self.loss_now()
-        return Steps(runs, values, left, loss, losses, alive, names, batch)
 
-    @cached_property
-    def again(self) -> Run:
-        """What a second forward pass calls."""
-        run = Run()
-        with watched(run), self._running(run):
-            self.forward_pass()
+        def loss_after(scale: float) -> Any:
+            for name, parameter in self.parameters.items():
+                step = scale * (values[1][name] - values[0][name])
+                parameter.data[...] = values[0][name] + step.astype(parameter.dtype)
+            return self.forward_pass()
+
         self.start.restore()
-        return Run(older=run.older)
+        losses = {scale: self.number(partial(loss_after, scale)) for scale in (1.0, 0.1, 0.01, 1e-3, 1e-4)}
+        return Steps(runs, values[:3], left, loss, losses, alive, replaced, batch)
 
     @cached_property
     def evaluation(self) -> Run | None:
         """What the user's own evaluation calls; None without one."""
-        if self.evaluate is None:
-            return None
-        run = Run()
-        with watched(run), self._running(run):
-            self.evaluate(self.inputs, self.targets)
-        self.start.restore()
-        return run
+        evaluate = self.evaluate
+        return self.seen(lambda: evaluate(self.inputs, self.targets)) if evaluate is not None else None
 
     @cached_property
     def learned(self) -> Learned | None:
         """How far a few rows can be learned by heart: the best of several tries; None if it could not be tried."""
-        x, targets = array_of(self.inputs), array_of(self.targets)
-        if not x.ndim or not targets.ndim or len(x) != len(targets) or self.output is None:
+        x, y = self.x, self.y
+        if not x.ndim or not y.ndim or len(x) != len(y) or self.output is None:
             return None
         deadline = time.perf_counter() + SECONDS
         rows = varied(x, self.labels)
-        trained = [parameter for parameter in self.parameters.values() if parameter.requires_grad]
-
-        def attempt(count: int, rate: float) -> Learned:
-            for module in self.modules.values():  # no dropout, but batches are normalised as in training
-                module.training = isinstance(module, BatchNorm1d)
-            return self._learn(self.inputs[rows[:count]], self.targets[rows[:count]], Adam(trained, rate), deadline)
-
         tries: list[Learned] = []
         for count, rate in ATTEMPTS:
-            learned = self.tried(partial(attempt, count, rate))
+            learned = self.tried(partial(self._learn, rows[:count], rate, deadline))
             if not isinstance(learned, Learned) or learned.done or learned.timeout:
                 return learned if isinstance(learned, Learned) else None  # it may take only whole batches
             tries.append(learned)
         return min(tries, key=lambda one: one.last / one.first if one.first > 0 else one.last - one.first)
 
-    def _learn(self, x: Any, targets: Any, adam: Adam, deadline: float) -> Learned:
+    def _learn(self, rows: np.ndarray, rate: float, deadline: float) -> Learned:
+        for module in self.modules.values():  # no dropout, but batches are normalised as in training
+            module.training = isinstance(module, BatchNorm1d)
+        adam = Adam([parameter for parameter in self.parameters.values() if parameter.requires_grad], rate)
+        x, targets = self.inputs[rows], self.targets[rows]
         losses: list[float] = []
         streak = 0
-        for _ in range(STEPS):
+        while len(losses) < STEPS:
             loss, predictions = self.backward(x, targets)
             losses.append(loss)
-            wrong = self._unlearned(array_of(predictions), array_of(targets), losses)
-            streak = streak + 1 if wrong < UNLEARNED else 0
+            streak = streak + 1 if self._unlearned(array_of(predictions), array_of(targets), losses) < UNLEARNED else 0
             if streak == LONG_ENOUGH or not math.isfinite(loss) or time.perf_counter() > deadline:
                 break
             adam.step()
-        return Learned(
-            len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, time.perf_counter() > deadline
-        )
+        late = time.perf_counter() > deadline
+        return Learned(len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, late)
 
     def _unlearned(self, output: np.ndarray, targets: np.ndarray, losses: list[float]) -> float:
         """The fraction that is not learned: of labels, of the targets' variance; else whether the loss did not fall."""
         if self.labels is not None:
             wanted = targets.argmax(axis=1) if targets.shape == output.shape else targets.ravel()
             return float(np.mean(output.argmax(axis=1) != wanted))
-        fell = losses[0] - losses[-1]
+        first, last = losses[0], losses[-1]
         variance = float(targets.var()) if targets.dtype.kind in "fiub" else 0.0
         if output.size == targets.size and variance:
             error = float(np.mean((output.ravel() - targets.ravel()) ** 2)) / variance
-            return min(error, losses[-1] / losses[0] if losses[0] > 0 else 1.0)
-        return 0.0 if fell > 0.02 * abs(losses[0]) else 1.0  # the least value of any other loss is unknown
+            return min(error, last / first if first > 0 else 1.0)
+        return 0.0 if first - last > 0.02 * abs(first) else 1.0  # the least value of any other loss is unknown
 
     # Places
 
@@ -564,13 +547,6 @@ class Setup:
         return defined(self.train_step, "train_step") if self.train_step else "optimizer"
 
 
-def number(function: Callable[[], Any]) -> float:
-    """The number that a function gives, watched by nobody; nan if it fails."""
-    with watched(None), contextlib.suppress(Exception):
-        return float(array_of(function()).item())
-    return math.nan
-
-
 class Steps(NamedTuple):
     """What steps of training did: the first, the second, and the second again without the gradients left by the first.
 
@@ -597,6 +573,10 @@ class Steps(NamedTuple):
     @property
     def error(self) -> Exception | None:
         return next((run.error for run in self.runs if run.error is not None), None)
+
+    def moved(self, name: str) -> bool:
+        """Whether the first step moved a parameter."""
+        return not np.array_equal(self.values[0][name], self.values[1][name])
 
 
 class Learned(NamedTuple):
@@ -635,39 +615,48 @@ def varied(x: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     return rows[np.argsort(repetitions, kind="stable")]
 
 
-def noting(run: Run, name: str, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap `forward` so that its calls are noted under `name`."""
+def noted(name: str, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `forward` so that the run which is watching notes its calls under `name`."""
 
-    def noted(*inputs: Any, **options: Any) -> Any:
+    def call(*inputs: Any, **options: Any) -> Any:
+        runs = [watch for watch in state.get().watches if isinstance(watch, Run)]
         try:
             output = forward(*inputs, **options)
         except Exception:
-            run.failed = run.failed or name
+            for run in runs:
+                run.failed = run.failed or name
             raise
-        run.calls.append(Call(name, output, module.training, not state.get().suspended))
+        for run in runs:
+            run.calls.append(Call(name, output, module.training, not state.get().suspended))
         return output
 
-    return noted
+    return call
 
 
 @contextlib.contextmanager
 def watched(watch: Any) -> Iterator[None]:
-    """Record calls whatever the state outside, notify only this watch, and silence NumPy's warnings."""
-    with isolated(*([] if watch is None else [watch])), np.errstate(all="ignore"):
+    """Record calls whatever the state outside, notify only this watch, and silence warnings."""
+    with isolated(*([] if watch is None else [watch])), np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a step without gradients: that is found out here
         yield
 
 
-def line_of(error: Exception) -> str:
-    """The innermost line of the user's code that an exception came from: "train.py:12", or "" if there is none."""
-    frames = traceback.extract_tb(error.__traceback__)
-    mine = [frame for frame in frames if not frame.filename.startswith((*NOT_THE_USERS, "<"))]
-    return f"{Path(mine[-1].filename).name}:{mine[-1].lineno}" if mine else ""
+@contextlib.contextmanager
+def running(run: Run) -> Iterator[None]:
+    """Note in a run what is done within it, and an exception that ends it."""
+    try:
+        with watched(run):
+            yield
+    except Exception as error:
+        run.line = line_of(error)
+        run.error = error.with_traceback(None)  # a traceback holds the frames, and so all of this
 
 
-def defined(function: Any, name: str) -> str:
-    """A function's part in the set-up, and the line where it begins."""
-    code = getattr(function, "__code__", None)
-    return name if code is None else f"{name}, {Path(code.co_filename).name}:{code.co_firstlineno}"
+def seed_of(loss: Any) -> dict[Node, Any] | None:
+    """What a backward pass starts with; None if there is no gradient of the loss."""
+    if isinstance(loss, Tensor) and loss.requires_grad and loss.size == 1 and loss.node is not None:
+        return {loss.node: np.ones_like(loss.data)}
+    return None
 
 
 def acts(module: Module) -> bool:
@@ -678,10 +667,6 @@ def acts(module: Module) -> bool:
 def norm(array: np.ndarray) -> float:
     """The square root of the sum of squares, computed in float64 to avoid overflow."""
     return float(np.linalg.norm(np.abs(array).ravel().astype(np.float64)))
-
-
-def copied(array: np.ndarray) -> np.ndarray:
-    return np.array(array)
 
 
 def array_of(value: Any) -> np.ndarray:
@@ -696,10 +681,22 @@ def probabilities(array: Any, axis: int | None = 1) -> bool:
     return bool(array.dtype.kind in "fiu" and array.min() >= 0 and np.abs(array.sum(axis=axis) - 1).max() < 1e-3)
 
 
-def short(place: str) -> str:
-    """A place, "file.py:12", without the directories of the file."""
-    path, _, number = place.rpartition(":")
-    return f"{Path(path).name}:{number}"
+def matrix(array: np.ndarray) -> np.ndarray | None:
+    """The rows of a batch as a matrix of float64, or None if they are none of finite numbers."""
+    if array.dtype.kind not in "fiub" or not array.ndim or not array.size or not is_finite(array):
+        return None
+    return array.reshape(len(array), -1).astype(np.float64)
+
+
+def flat(value: Any) -> list[Any]:
+    """The items of nested dicts, lists and tuples."""
+    value = list(value.values()) if isinstance(value, dict) else value
+    return [item for part in value for item in flat(part)] if isinstance(value, (list, tuple)) else [value]
+
+
+def size_of(array: np.ndarray) -> float:
+    """The root mean square, computed like `norm`."""
+    return norm(array) / math.sqrt(array.size) if array.size else 0.0
 
 
 def joined(names: list[str]) -> str:
