@@ -156,10 +156,12 @@ def backward(
     wanted = set(targets or ())
     needed = None
     if targets is not None:  # only the calls between the targets and the results
-        needed = set(wanted)
+        needed, between = set(wanted), []
         for node in reversed(nodes):
             if not needed.isdisjoint(node.parents):
                 needed.add(node)
+                between.append(node)
+        nodes = between[::-1]
     gradients, found = conjugated(starts), {}
     watches, trace = watches_of(nodes), state.get().trace
     for node in nodes:
@@ -169,8 +171,6 @@ def backward(
             continue
         if node in wanted or (node.retains_grad and targets is None):
             found[node] = g
-        if needed is not None and needed.isdisjoint(node.parents):
-            continue
         rule, args, kwargs, out = node.rule, node.args, node.kwargs, node.out
         if args is None:
             raise freed(rule)
@@ -197,5 +197,5 @@ def backward(
         if not retain_graph and trace is None:  # what is left can still be drawn
             node.args = None
             node.out = outline(out)
-    found |= gradients  # what is left are those of leaves
+    found |= gradients  # what is left are those of leaves, or of targets
     return conjugated(found) if create_graph or trace is not None else owned(found, starts.values())

@@ -32,13 +32,16 @@ def unbroadcast(gradient: Any, array: Any, rule: Rule) -> Any:
         return Parts(enumerate(gradient))
     if not hasattr(gradient, "shape"):
         gradient = np.asarray(gradient)
-    shape = (1,) * (gradient.ndim - array.ndim) + array.shape
     if gradient.shape != array.shape:
-        repeated = tuple(i for i, (n, m) in enumerate(zip(shape, gradient.shape, strict=False)) if n != m)
-        if len(shape) != gradient.ndim or any(shape[i] != 1 for i in repeated):
+        shape = (1,) * (gradient.ndim - array.ndim) + array.shape
+        if len(shape) != gradient.ndim:
             raise no_gradient(gradient, array, rule)
+        ones = tuple([axis for axis, length in enumerate(shape) if length == 1])
         precision = np.float32 if gradient.dtype == np.float16 else None  # in half, a sum of ones ends at 2048
-        gradient = np.add.reduce(gradient, axis=repeated, dtype=precision).reshape(array.shape)
+        total = np.add.reduce(gradient, axis=ones, dtype=precision, keepdims=True)
+        if total.shape != shape:
+            raise no_gradient(gradient, array, rule)
+        gradient = total.reshape(array.shape)
     if gradient.dtype != array.dtype:
         if gradient.dtype.kind not in "fciub":
             raise no_gradient(gradient, array, rule)

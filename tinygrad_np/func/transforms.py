@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygrad_np.arguments import integer
 from tinygrad_np.autograd import gradients
+from tinygrad_np.calls import plain
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, DTypeError, ShapeError, warn
 from tinygrad_np.func.running import (
     Function,
@@ -78,8 +79,10 @@ def grad(function: Function, argnums: int | Sequence[int] = 0, has_aux: bool = F
     {'w': array([2., 4.])}
     """
 
+    both = value_and_grad(function, argnums, has_aux)
+
     def gradient(*args: Any, **kwargs: Any) -> Any:
-        value, found = value_and_grad(function, argnums, has_aux)(*args, **kwargs)
+        value, found = both(*args, **kwargs)
         return (found, value[1]) if has_aux else found
 
     return gradient
@@ -105,12 +108,11 @@ def value_and_grad(function: Function, argnums: int | Sequence[int] = 0, has_aux
                     raise ArgumentTypeError(f"with has_aux the function should return a pair, but it returned {out!r}")
                 out, aux = out
             check_value(out, function)
-            if np.result_type(out) == np.bool_:
+            array = np.asarray(plain(out))
+            if array.dtype == np.bool_:
                 raise DTypeError("grad needs a function whose value is a number, but it returned True or False")
-            if np.size(out) != 1:
-                raise ShapeError(
-                    f"grad needs a function with a scalar value, not of shape {np.shape(out)}: see jacobian"
-                )
+            if array.size != 1:
+                raise ShapeError(f"grad needs a function with a scalar value, not of shape {array.shape}: see jacobian")
             nested = is_nested([out], inputs)
             found = pulled_back([out], inputs, [None], nested)
         arguments = [args[number] for number in numbers]
