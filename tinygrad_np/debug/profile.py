@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import calls, module_path, note_line
-from tinygrad_np.debug.tables import aligned, in_bytes, in_html, in_seconds
+from tinygrad_np.debug.tables import Blocks, Printed, aligned, in_bytes, in_seconds
 from tinygrad_np.derivatives.table import ITEM, PACK, Parts
 from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError
@@ -102,7 +102,7 @@ class Cost:
         self.seconds += other.seconds
 
 
-class Profile:
+class Profile(Printed):
     """What `profile` gives; prints as a table.
 
     It is a watch that keeps names and sums only, so it grows with the code, not with the running time.
@@ -181,21 +181,14 @@ class Profile:
         Raises:
             ArgumentError: `by` is something else.
         """
-        return aligned(*self._table(by))
+        return aligned(*self.blocks(by))
 
-    def _table(self, by: str) -> tuple[list[list[str]], ...]:
+    def blocks(self, by: str = "operation") -> Blocks:
+        """The cells of that table, without a rule between head, rows and total."""
         header = [by, "calls", "forward", "backward", "time", "bytes", "share"]
         rows = [_cells(row, by) for row in self.rows(by)]
         total = replace(self._total(), seconds=self.seconds, share=1.0)
         return [header], rows, [_cells(total, by)]
-
-    def __str__(self) -> str:
-        return self.table()
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return in_html(*self._table("operation"))
 
     # The watch
 
