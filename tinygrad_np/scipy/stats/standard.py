@@ -12,7 +12,7 @@ import numpy as np
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.functional.arrays import as_array
 
-__all__ = ["array", "at", "log", "log_density", "logarithm", "positive", "probability", "scipys"]
+__all__ = ["array", "at", "log", "log_density", "logarithm", "number", "positive", "probability", "scipys"]
 
 HARMLESS = 0.5  # a point within every support, for where the value there is not used
 
