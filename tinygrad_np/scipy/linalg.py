@@ -176,7 +176,7 @@ def sylvester_vjp(g: Any, out: Any, matrices: Any) -> Any:
     of_q = solve_sylvester(transposed(matrices[0]), transposed(matrices[1]), g)
     gradients = [-np.matmul(of_q, transposed(out)), -np.matmul(transposed(out), of_q), of_q]
     rule = RULES[sylvester]
-    return [unbroadcast(*pair, rule) for pair in zip(gradients, matrices, strict=True)]  # of a list, rules have to
+    return [unbroadcast(*pair, rule) for pair in zip(gradients, matrices, strict=True)]  # a list is not looked into
 
 
 def sylvester(matrices: Any) -> Any:
