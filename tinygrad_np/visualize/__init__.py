@@ -91,7 +91,8 @@ def draw(
             computed inside `debug.trace()`, which also notes the lines of code. Repetitions are not folded. By default,
             numbers are shown where all values are single numbers.
         derivatives: show the way back, too: at each operation its derivatives as formulas, where g is the gradient of
-            its result, and on the edges back the shape and size of what they give to the inputs' gradients.
+            its result, out, and saved what it has kept for them; and on the edges back the shape and size of what they
+            give to the inputs' gradients.
         costs: show the time and memory that `debug.profile()` has noted, also by colour. Repetitions are not folded.
         depth: collapse modules that are nested deeper than this, counting the outermost as 1; 0 collapses all.
         direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
