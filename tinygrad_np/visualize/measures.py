@@ -145,7 +145,7 @@ def show_values(reading: Reading, notes: Notes) -> None:
                 item.lines += value_lines(whole, "absolute " * is_complex)
             elif whole.size and not is_bad(whole):
                 item.lines.append(gradient_line([part.norm for part in gradients]))
-                norms[item] = whole.norm
+                norms |= {item: whole.norm} if not reading.scalar else {}
             item.details[name] = (
                 f"{number(whole.minimum)} to {number(whole.maximum)}, mean {number(whole.mean)}, "
                 f"norm {number(whole.norm)}, {whole.zeros:,} of {whole.size:,} zero, "

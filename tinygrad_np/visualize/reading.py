@@ -488,6 +488,7 @@ def outermost_inputs(scopes: Sequence[Scope]) -> dict[int, str]:
         ours = scope.name or scope.kind.__module__.startswith("tinygrad_np.")
         for name, reference in scope.inputs:
             found[id(reference())] = "input" if ours and name == "x" else name
+    found.pop(id(None), None)  # in the place of those that are gone
     return found
 
 
