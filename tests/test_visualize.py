@@ -330,7 +330,8 @@ def test_an_argument_that_is_gone_gives_its_name_to_no_other_array():
         def forward(self, x):
             return self.weight * float(x.sum()) + np.ones(3)
 
-    assert set(items(visualize.draw(Scale()(IMAGES.copy())), "constant")) == {"constant"}
+    result = Scale()(IMAGES.copy())
+    assert set(items(visualize.draw(result), "constant")) == {"constant"}
 
 
 def test_the_numbers_of_a_scalar_graph_are_not_said_by_colours_even_if_parts_are_collapsed():
