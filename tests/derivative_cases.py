@@ -411,6 +411,7 @@ case(functional.logsumexp, normal(2, 3, 2), axis=(0, 2), keepdims=True)
 case(functional.layers._over_root, normal(2, 3), np.array([1, 2, 3]), 0.5)  # noqa: SLF001
 case(functional.losses._cross_entropy, normal(3, 4), np.array([0, 3, 3]))  # noqa: SLF001
 case(functional.losses._cross_entropy, normal(3, 4), np.array([0, 3, 3]), smoothing=0.1)  # noqa: SLF001
+case(functional.losses._weighed, normal(2, 3), normal(3))  # noqa: SLF001
 
 # Images
 
