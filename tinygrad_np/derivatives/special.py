@@ -173,6 +173,16 @@ derivative(
 )
 
 
+def multigammaln(a, d):
+    """The logarithm of the multivariate gamma function of dimension d, for each element of a: DLMF 35.3.4.
+
+    >>> multigammaln(np.array([2.5]), 1).round(4)
+    array([0.2847])
+    """
+    terms = special.gammaln(np.expand_dims(a, -1) - np.arange(d) / 2)
+    return np.sum(terms, axis=-1) + d * (d - 1) / 4 * math.log(math.pi)
+
+
 def gamma_weight_vjp(g, out, x, p, c):
     return g * (times(p, gamma_weight(x, p - 1, c)) - out)
 
@@ -336,4 +346,4 @@ derivative(special.airy, airy_vjp)
 
 OURS = SimpleNamespace(**{name: f for name, f in vars(special).items() if callable(f) and f in RULES})
 """The functions of scipy.special that know Tensors, by their names."""
-OURS.polygamma = polygamma
+OURS.polygamma, OURS.multigammaln = polygamma, multigammaln
