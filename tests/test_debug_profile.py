@@ -292,7 +292,8 @@ def test_tables_are_aligned_and_narrow_even_with_long_names():
         lines = profile.table(by).splitlines()
         assert len({len(line) for line in lines}) == 1
         assert len(lines[0]) <= 80
-    assert "      a_rath...attribute_name " in profile.table("module")
+    # How much of the name is left depends on the width of the times, "9.9 us" or "10.0 us".
+    assert re.search(r"^ {6}a_\w+\.\.\.\w+_name ", profile.table("module"), re.MULTILINE)
 
 
 def test_a_step_of_an_optimizer_has_a_row_of_its_own(step):

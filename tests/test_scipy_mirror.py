@@ -105,6 +105,13 @@ def test_single_precision_stays_single_also_with_numbers_as_parameters(name, met
     assert function(x, *shapes, 0, scale).dtype == np.float32
 
 
+def test_single_precision_stays_single_in_several_dimensions():
+    x, cov = rng.normal(size=(4, 3)).astype(np.float32), COVARIANCE.astype(np.float32)
+    for singular in False, True:
+        assert stats.multivariate_normal.logpdf(x, None, cov, singular).dtype == np.float32
+    assert stats.multivariate_normal.entropy(None, cov).dtype == np.float32
+
+
 def test_the_entropy_of_a_normal_distribution():
     assert_equal(stats.norm.entropy(1.0, SCALE), scipy.stats.norm.entropy(1.0, SCALE))
     gradcheck(stats.norm.entropy, [LOC, SCALE])
@@ -146,10 +153,51 @@ def test_multivariate_normals_entropy_and_what_it_refuses():
     assert_equal(stats.multivariate_normal.entropy(MEAN, COVARIANCE), theirs.entropy(MEAN, COVARIANCE))
     with pytest.raises(np.linalg.LinAlgError):
         stats.multivariate_normal.logpdf(MEAN, MEAN, np.ones((3, 3)) - 2 * np.eye(3))
-    with pytest.raises(NoDerivativeError, match="allow_singular"):
-        stats.multivariate_normal.logpdf(MEAN, MEAN, COVARIANCE, allow_singular=True)
+    with pytest.raises(np.linalg.LinAlgError):
+        stats.multivariate_normal.logpdf(MEAN, MEAN, np.outer(MEAN, MEAN))
+    with pytest.raises(np.linalg.LinAlgError, match="no negative eigenvalues"):
+        stats.multivariate_normal.logpdf(MEAN, MEAN, -COVARIANCE, allow_singular=True)
     with pytest.raises(ShapeError, match=r"cov must have shape \(3, 3\)"):
         stats.multivariate_normal.logpdf(MEAN, MEAN, np.eye(2))
+
+
+def test_multivariate_normal_of_a_covariance_that_is_singular():
+    ours, theirs = stats.multivariate_normal, scipy.stats.multivariate_normal
+    plane = rng.normal(size=(3, 2))
+    within, beside = MEAN + rng.normal(size=(4, 2)) @ plane.T, MEAN + np.cross(*plane.T)
+    for cov in plane @ plane.T, np.diag([1.0, 0.0, 2.0]), COVARIANCE, np.zeros((3, 3)), [1.0, 2.0, 0.0], 0.0:
+        for x in within, beside, MEAN:
+            assert_equal(ours.logpdf(x, MEAN, cov, True), theirs.logpdf(x, MEAN, cov, True))
+            assert_equal(ours.pdf(x, MEAN, cov, allow_singular=True), theirs.pdf(x, MEAN, cov, allow_singular=True))
+        assert_equal(ours.entropy(MEAN, cov), theirs.entropy(MEAN, cov))
+    for check in gradcheck, gradgradcheck:  # whatever the plane is, the points stay in it
+        check(lambda z, mean, plane: ours.logpdf(mean + z @ plane.T, mean, plane @ plane.T, True), [plane, MEAN, plane])
+        check(lambda plane: ours.entropy(None, plane @ plane.T), [plane])
+
+
+@pytest.mark.parametrize("name", [*CONTINUOUS, "poisson"])
+def test_values_are_scipys_to_twelve_digits_wherever_they_are_taken(name):
+    shapes = np.meshgrid(*[[0.01, 0.3, 1.0, 2.0, 7.5, 40.0]] * {"norm": 0, "beta": 2}.get(name, 1))
+    x = [-1e3, -2.5, -1, -1e-3, 0, 1e-300, 1e-12, 1e-5, 0.1, 0.5, 0.9, 0.999, 1, 2, 3, 10, 33, 100, 1e6, 1e100]
+    x = np.reshape(x, (-1,) + (1,) * len(shapes))
+    densities = ["pmf", "logpmf"] if name == "poisson" else DENSITIES
+    for method in densities + PROBABILITIES:
+        ours, theirs = both(name, method)
+        for loc, scale in (0, 1), (-1.3, 0.01), (2, 300):
+            given = [x + loc, *shapes, loc] if name == "poisson" else [x * scale + loc, *shapes, loc, scale]
+            with np.errstate(all="ignore"):
+                np.testing.assert_allclose(ours(*given), theirs(*given), rtol=1e-12, atol=1e-14)
+
+
+def test_values_are_scipys_in_any_number_of_dimensions():
+    for size in range(1, 7):
+        root, mean, x = rng.normal(size=(size, size)), rng.normal(size=size), rng.normal(size=(5, size))
+        for cov in root @ root.T + np.eye(size), rng.uniform(0.1, 10, size), 3.0:
+            for given in (mean, cov, True), (mean, cov):
+                ours, theirs = stats.multivariate_normal.logpdf(x, *given), scipy.stats.multivariate_normal.logpdf
+                np.testing.assert_allclose(ours, theirs(x, *given), rtol=1e-12)
+        alpha, shares = rng.uniform(0.1, 9, size + 1), rng.dirichlet(np.ones(size + 1), 4).T
+        assert_equal(stats.dirichlet.logpdf(shares, alpha), scipy.stats.dirichlet.logpdf(shares, alpha))
 
 
 def test_dirichlet():

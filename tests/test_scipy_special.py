@@ -271,6 +271,7 @@ x, y = np.array([0.3, 1.2]), np.array([0.7, 0.4])
 assert not isinstance(special.erf, np.ufunc)
 for function in (special.erf, special.gammaln, special.log_expit, special.sinc, lambda x: special.polygamma(1, x)):
     gradgradcheck(function, [x])
+gradgradcheck(lambda x: special.multigammaln(x + 2, 3), [x])
 gradgradcheck(special.xlogy, [x, y])
 gradgradcheck(special.rel_entr, [x, y])
 assert func.elementwise_grad(special.gammasgn)(x).tolist() == [0, 0]

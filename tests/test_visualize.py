@@ -322,6 +322,24 @@ def test_constants_have_the_names_of_the_arguments_or_variables_that_they_were_g
     assert set(items(visualize.draw(regression), "constant")) == {"input", "target"}
 
 
+def test_an_argument_that_is_gone_gives_its_name_to_no_other_array():
+    class Scale(nn.Module):
+        def __init__(self):
+            self.weight = nn.Parameter(np.ones(3))
+
+        def forward(self, x):
+            return self.weight * float(x.sum()) + np.ones(3)
+
+    result = Scale()(IMAGES.copy())
+    assert set(items(visualize.draw(result), "constant")) == {"constant"}
+
+
+def test_the_numbers_of_a_scalar_graph_are_not_said_by_colours_even_if_parts_are_collapsed():
+    x = Tensor(0.5, requires_grad=True)
+    slope = grad(np.tanh(x) * x, x, create_graph=True)
+    assert not [text for text in legend(visualize.draw(slope, depth=0)) if text.startswith("gradient norm")]
+
+
 # Parts with a name
 
 

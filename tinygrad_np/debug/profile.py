@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np.debug.places import calls, module_path, note_line
-from tinygrad_np.debug.tables import aligned, in_bytes, in_html, in_seconds
+from tinygrad_np.debug.tables import Blocks, Printed, aligned, in_bytes, in_seconds
 from tinygrad_np.derivatives.table import ITEM, PACK, Parts
 from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError
@@ -23,7 +23,7 @@ from tinygrad_np.tensor import Tensor
 
 __all__ = ["Cost", "Profile", "owners", "profile"]
 
-OTHER = "other: Python, unrecorded"
+OTHER, OUTSIDE = "other: Python, unrecorded", "outside of modules"
 
 
 def profile() -> Context[Profile]:
@@ -94,15 +94,11 @@ class Cost:
 
     def add(self, other: Cost) -> None:
         """Add the costs of other calls."""
-        self.calls += other.calls
-        self.forward_seconds += other.forward_seconds
-        self.forward_bytes += other.forward_bytes
-        self.backward_seconds += other.backward_seconds
-        self.backward_bytes += other.backward_bytes
-        self.seconds += other.seconds
+        for name in ("calls", "forward_seconds", "forward_bytes", "backward_seconds", "backward_bytes", "seconds"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
 
-class Profile:
+class Profile(Printed):
     """What `profile` gives; prints as a table.
 
     It is a watch that keeps names and sums only, so it grows with the code, not with the running time.
@@ -181,21 +177,14 @@ class Profile:
         Raises:
             ArgumentError: `by` is something else.
         """
-        return aligned(*self._table(by))
+        return aligned(*self.blocks(by))
 
-    def _table(self, by: str) -> tuple[list[list[str]], ...]:
+    def blocks(self, by: str = "operation") -> Blocks:
+        """The cells of that table, without a rule between head, rows and total."""
         header = [by, "calls", "forward", "backward", "time", "bytes", "share"]
         rows = [_cells(row, by) for row in self.rows(by)]
         total = replace(self._total(), seconds=self.seconds, share=1.0)
         return [header], rows, [_cells(total, by)]
-
-    def __str__(self) -> str:
-        return self.table()
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return in_html(*self._table("operation"))
 
     # The watch
 
@@ -206,32 +195,17 @@ class Profile:
         view = type(node.out) is not np.ndarray or node.out.base is not None
         taken = _new_memory(node.out, owners(args) if view else set(map(id, args)))
         note_line(node)
-        cost, notes = self._account(node)
-        cost.calls += 1
-        cost.forward_seconds += seconds
-        cost.forward_bytes += taken
-        cost.seconds += seconds
-        notes.update(seconds=seconds, bytes=taken)
-        self._counted = perf_counter()
-        self._clock += seconds + self._counted - now  # a derivative made of recorded calls does not count them again
+        self._notes(node).update(seconds=seconds, bytes=taken)
+        self._add(self._key(node), seconds, taken)
+        self._until(now, seconds)
 
     def ran(self, call: Any, backward: bool, seconds: float, taken: int) -> None:
         """A call of a compiled program was made."""
         now = perf_counter()
-        place, line = call.place
-        key = getattr(call.function, "__name__", "?"), call.module or "outside of modules", f"{place}:{line}"
-        cost = self._costs.setdefault(key, Cost(""))
-        if backward:
-            cost.backward_seconds += seconds
-            cost.backward_bytes += taken
-        else:
-            cost.calls += 1
-            cost.forward_seconds += seconds
-            cost.forward_bytes += taken
-        cost.seconds += seconds
+        key = getattr(call.function, "__name__", "?"), call.module or OUTSIDE, "{}:{}".format(*call.place)
+        self._add(key, seconds, taken, backward)
         self._programs = True
-        self._counted = perf_counter()
-        self._clock += seconds + self._counted - now
+        self._until(now, seconds)
 
     def stepped(self, optimizer: Any, place: str, seconds: float) -> None:
         """An optimizer took a step."""
@@ -250,31 +224,44 @@ class Profile:
         seconds = perf_counter() - self._clock
         if node.rule is not ITEM and node.rule is not PACK and not self._programs:
             taken = _new_memory(contribution, self._known)
-            cost, notes = self._account(node)
-            cost.backward_seconds += seconds
-            cost.backward_bytes += taken
-            cost.seconds += seconds
+            self._add(self._key(node), seconds, taken, backward=True)
             self._derivatives = self._derivatives[0] + seconds, self._derivatives[1] + taken
-            notes.update(backward_seconds=self._derivatives[0], backward_bytes=self._derivatives[1])
+            self._notes(node).update(backward_seconds=self._derivatives[0], backward_bytes=self._derivatives[1])
         self._counted = self._clock = perf_counter()
 
-    def _account(self, node: Node) -> tuple[Cost, dict[str, Any]]:
-        """The cost that a call is added to, and the call's notes."""
+    def _add(self, key: tuple[str, str, str], seconds: float, taken: int, backward: bool = False) -> None:
+        """Count a call, or its derivative."""
+        cost = self._costs.get(key) or self._costs.setdefault(key, Cost(""))
+        cost.seconds += seconds
+        if backward:
+            cost.backward_seconds += seconds
+            cost.backward_bytes += taken
+        else:
+            cost.calls += 1
+            cost.forward_seconds += seconds
+            cost.forward_bytes += taken
+
+    def _until(self, now: float, seconds: float) -> None:
+        """All time is counted now. A derivative that is made of recorded calls does not count theirs again."""
+        self._counted = perf_counter()
+        self._clock += seconds + self._counted - now
+
+    def _notes(self, node: Node) -> dict[str, Any]:
         if node.notes is None:
             node.notes = {}
-        notes = node.notes
+        return node.notes
+
+    def _key(self, node: Node) -> tuple[str, str, str]:
+        """The operation, the module and the place of a call."""
+        notes = self._notes(node)
         if "module" not in notes:
             notes["module"] = self._module(node.scope)
-        key = node.rule.name, notes["module"], notes.get("place", "before the profile")
-        cost = self._costs.get(key)
-        if cost is None:
-            cost = self._costs[key] = Cost("")
-        return cost, notes
+        return node.rule.name, notes["module"], notes.get("place", "before the profile")
 
     def _module(self, scope: Scope | None) -> str:
         """The dotted path of a module call, after the class of the outermost module."""
         if scope is None or scope.kind is None:
-            return "outside of modules"
+            return OUTSIDE
         enclosing = calls(scope)
         modules = tuple([call.module for call in enclosing])
         path = self._paths.get(modules)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 __docformat__ = "google"
 
-import contextlib
 import inspect
 import math
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +14,17 @@ import numpy as np
 
 from tinygrad_np import functional
 from tinygrad_np.arguments import DTypeLike
+from tinygrad_np.debug.places import calls
 from tinygrad_np.debug.profile import owners
 from tinygrad_np.debug.state import Found, Snapshot
-from tinygrad_np.debug.tables import aligned, in_bytes, in_html
+from tinygrad_np.debug.tables import Blocks, Printed, in_bytes
 from tinygrad_np.derivatives.products import index_lists
 from tinygrad_np.derivatives.table import LEAF, RULES, Rule, known
 from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.functional.convolution import CONVOLUTION
 from tinygrad_np.nn.module import Module, Parameter
-from tinygrad_np.recording import Scope, isolated, watching
+from tinygrad_np.recording import Scope, isolated, state
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["Layer", "Summary", "summary"]
@@ -36,7 +35,7 @@ Shape = tuple[int, ...]
 def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLike = np.float32) -> Summary:
     """Tabulate what each module call of a training step returns, holds, computes and keeps.
 
-    The model is called twice on zeros, in training mode. Afterwards everything is as before: parameters, gradients,
+    The model is called on zeros, in training mode. Afterwards everything is as before: parameters, gradients,
     buffers, modes, other attributes, and the states of the random generators that modules hold.
 
     Each row is about one call of a module, without the modules in it, so that the columns add up to the totals below
@@ -78,27 +77,27 @@ def summary(model: Module, input_shape: Shape | Sequence[Shape], dtype: DTypeLik
     """
     if not isinstance(model, Module):
         raise ArgumentTypeError(f"summary takes a module, such as nn.Linear(784, 10), not {model!r}")
-    arrays = [np.zeros(shape, dtype) for shape in _shapes(input_shape)]
-    with _unchanged(model), np.errstate(all="ignore"):
-        model.train()
-        kept = _kept(model, model(*arrays), arrays)
-    with _unchanged(model), np.errstate(all="ignore"):
-        model.train()
-        layers, unfound = _layers(model, arrays)
-    for layer, module in layers:
-        if kept[module]:
-            layer.activation_bytes = kept[module].popleft()
+    inputs = [np.zeros(shape, dtype) for shape in _shapes(input_shape)]
+    found = Found()
+    found.look("", model)
+    before = Snapshot(found)
+    try:
+        with isolated(seen := _Calls(model)), np.errstate(all="ignore"):
+            seen.count_kept(seen.run(inputs), inputs)
+    finally:
+        before.restore()
     parameters = list(model.parameters())
     return Summary(
-        [layer for layer, _ in layers],
-        [array.shape for array in arrays],
-        np.dtype(dtype),
-        sum(parameter.size for parameter in parameters),
-        sum(parameter.size for parameter in parameters if not parameter.requires_grad),
-        sum(parameter.data.nbytes for parameter in parameters),
-        sum(layer.multiply_adds for layer, _ in layers),
-        sum(layer.activation_bytes for layer, _ in layers),
-        unfound,
+        name="total",
+        parameters=sum(parameter.size for parameter in parameters),
+        frozen=sum(parameter.size for parameter in parameters if not parameter.requires_grad),
+        multiply_adds=sum(row.multiply_adds for row in seen.rows),
+        activation_bytes=sum(row.activation_bytes for row in seen.rows),
+        rows=seen.rows,
+        input_shapes=[array.shape for array in inputs],
+        dtype=np.dtype(dtype),
+        parameter_bytes=sum(parameter.data.nbytes for parameter in parameters),
+        unfound=[np.shape(leaf.out) for leaf in seen.unfound],
     )
 
 
@@ -119,8 +118,8 @@ class Layer:
     """
 
     name: str
-    kind: str
-    depth: int
+    kind: str = ""
+    depth: int = 0
     output_shapes: list[Shape] | None = None
     parameters: int = 0
     frozen: int = 0
@@ -129,71 +128,45 @@ class Layer:
     activation_bytes: int = 0
 
 
-@dataclass(repr=False)
-class Summary:
-    """What `summary` returns; prints as a table.
+@dataclass(repr=False, kw_only=True)
+class Summary(Printed, Layer):
+    """What `summary` returns: the total, of parameters that are shared only once, and its rows. Prints as a table.
 
     Attributes:
         rows: one for each module call, in order, followed by one for each module with parameters that was not called.
         input_shapes, dtype: of the inputs.
-        parameters: the number of elements of the model's parameters.
-        frozen: how many of these do not require a gradient.
         parameter_bytes: the memory of the parameters.
-        multiply_adds, activation_bytes: the sums over the rows.
         unfound: the shapes of Tensors that require grad and that the model uses, but that are none of its parameters.
     """
 
     rows: list[Layer]
     input_shapes: list[Shape]
     dtype: np.dtype[Any]
-    parameters: int
-    frozen: int
     parameter_bytes: int
-    multiply_adds: int
-    activation_bytes: int
     unfound: list[Shape]
 
-    def __str__(self) -> str:
-        return f"{aligned(*self._table())}\n\n{self._about()}"
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        return in_html(*self._table(), caption=self._about())
-
-    def _table(self) -> tuple[list[list[str]], ...]:
-        header = ["module", "output shape", "parameters", "mult-adds", "activations"]
-        total = ["total", "", *_numbers(self.parameters, self.frozen, 0, self.multiply_adds, self.activation_bytes)]
+    def blocks(self) -> Blocks:
         above: list[str] = []  # the names of the rows that a row stands under
         cells = []
         for row in self.rows:
             above[row.depth :] = [row.name]
             holder = above[row.depth - 1] if row.depth else ""
             name = row.name.removeprefix(f"{holder}.") if holder else row.name
-            cells.append(_cells(row, name))
-        return [header], cells, [total]
+            shapes = "not called" if row.output_shapes is None else _joined(row.output_shapes)
+            cells.append(["  ".join(filter(None, ("  " * row.depth + name, row.kind))), shapes, *_numbers(row)])
+        header = ["module", "output shape", "parameters", "mult-adds", "activations"]
+        return [header], cells, [["total", "", *_numbers(self)]]
 
-    def _about(self) -> str:
-        """What is below the table."""
+    def caption(self) -> str:
         inputs = f"{'an input' if len(self.input_shapes) == 1 else 'inputs'} of shape {_joined(self.input_shapes)}"
         text = f"for {inputs} {self.dtype}; the parameters take {in_bytes(self.parameter_bytes)}"
         return text + f"\nnot among the parameters, so not counted: {_joined(self.unfound)}" * bool(self.unfound)
 
 
-def _cells(row: Layer, name: str) -> list[str]:
-    shapes = "not called" if row.output_shapes is None else _joined(row.output_shapes)
-    return [
-        "  ".join(filter(None, ("  " * row.depth + name, row.kind))),
-        shapes,
-        *_numbers(row.parameters, row.frozen, row.shared, row.multiply_adds, row.activation_bytes),
-    ]
-
-
-def _numbers(parameters: int, frozen: int, shared: int, multiply_adds: int, activation_bytes: int) -> list[str]:
-    counts = (
-        [f"{parameters:,}"] * (parameters > 0) + [f"({frozen:,} frozen)"] * (frozen > 0) + ["(shared)"] * (shared > 0)
-    )
-    return [" ".join(counts) or "-", f"{multiply_adds:,}" if multiply_adds else "-", in_bytes(activation_bytes)]
+def _numbers(row: Layer) -> list[str]:
+    counts = [f"{row.parameters:,}"] * bool(row.parameters) + [f"({row.frozen:,} frozen)"] * bool(row.frozen)
+    products = f"{row.multiply_adds:,}" if row.multiply_adds else "-"
+    return [" ".join(counts + ["(shared)"] * bool(row.shared)) or "-", products, in_bytes(row.activation_bytes)]
 
 
 def _joined(shapes: Sequence[Shape]) -> str:
@@ -216,19 +189,6 @@ def _shapes(given: Any) -> list[Shape]:
     )
 
 
-@contextlib.contextmanager
-def _unchanged(model: Module) -> Iterator[None]:
-    """Record calls without notifying watches; afterwards restore the model and the recording state."""
-    found = Found()
-    found.look("", model)
-    before = Snapshot(found)
-    try:
-        with isolated():
-            yield
-    finally:
-        before.restore()
-
-
 def _arrays(out: Any) -> list[Any]:
     """The arrays and Tensors in what a module returned."""
     if isinstance(out, Mapping):
@@ -238,68 +198,43 @@ def _arrays(out: Any) -> list[Any]:
     return [out] if isinstance(out, (np.ndarray, np.generic, Tensor)) else []
 
 
-def _kept(model: Module, out: Any, inputs: list[np.ndarray]) -> dict[Module, deque[int]]:
-    """For each module, how many bytes the graph of `out` keeps of each of its calls, in order."""
-    modules = set(model.modules())
-    known = set(owners([*inputs, *model.state_dict().values()]))
-    kept: dict[Scope, int] = defaultdict(int)
-    for node in reversed(toposort(array.node for array in _arrays(out) if getattr(array, "node", None))):
-        scope: Any = node.scope
-        while (
-            scope.name or scope.module() not in modules
-        ):  # a part with a name, or a module that the model's attributes do not lead to
-            scope = scope.outer
-        made = {owner: size for owner, size in owners([node.args, node.out]).items() if owner not in known}
-        known.update(made)
-        kept[scope] += sum(made.values())
-    calls: dict[Module, deque[int]] = defaultdict(deque)
-    for scope, size in kept.items():
-        calls[scope.module()].append(size)
-    return calls
-
-
-def _layers(model: Module, inputs: list[np.ndarray]) -> tuple[list[tuple[Layer, Module]], list[Shape]]:
-    """A row, still without activations, for each module call and for each uncalled module with parameters.
-
-    Second, the shapes of what requires grad, but is no parameter.
-    """
-    calls = _Calls(model)
-    for parameter in calls.frozen:  # so that the calls of frozen layers are recorded as well
-        parameter.requires_grad = True
-    for module in model.modules():
-        vars(module)["forward"] = calls.noted(module, module.forward)
-    given = [Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs]
-    known = {tensor.node for tensor in (*given, *model.parameters()) if isinstance(tensor, Tensor)}
-    with watching(calls):
-        model(*given)
-    called = {module for _, module in calls.rows}
-    for module in model.modules():
-        if module not in called and any(isinstance(value, Parameter) for value in vars(module).values()):
-            calls.begin(module)
-    return calls.rows, [np.shape(leaf.out) for leaf in calls.leaves if leaf not in known]
-
-
 class _Calls:
-    """A watch that makes a row for each module call, and adds recorded products to the innermost open row."""
+    """A watch that makes a row for each module call, and counts the products of the recorded calls in it."""
 
     def __init__(self, model: Module) -> None:
+        self.model = model
         self.names = {module: name for name, module in model.named_modules()}
         self.frozen = {parameter for parameter in model.parameters() if not parameter.requires_grad}
+        self.known: set[Any] = set()  # the nodes of inputs and parameters
         self.counted: set[Parameter] = set()
-        self.rows: list[tuple[Layer, Module]] = []
-        self.running: list[Layer] = []
-        self.leaves: dict[Node, None] = {}  # in order
+        self.rows: list[Layer] = []
+        self.of_call: dict[Scope | None, Layer] = {}
+        self.unfound: dict[Node, None] = {}  # in order
+
+    def run(self, inputs: list[np.ndarray]) -> Any:
+        """Call the model so that all is recorded, also in frozen layers, and then add rows for what was not called."""
+        self.model.train()
+        for parameter in self.frozen:
+            parameter.requires_grad = True
+        for module in self.names:
+            vars(module)["forward"] = self.noted(module, module.forward)
+        given = [Tensor(array, requires_grad=True) if array.dtype.kind in "fc" else array for array in inputs]
+        self.known = {t.node for t in (*given, *self.model.parameters()) if isinstance(t, Tensor)}
+        out = self.model(*given)
+        called = {scope.module() for scope in self.of_call if scope is not None}
+        for module in self.names:
+            if module not in called and any(isinstance(value, Parameter) for value in vars(module).values()):
+                self.begin(module)
+        return out
 
     def noted(self, module: Module, forward: Callable[..., Any]) -> Callable[..., Any]:
         """Wrap `forward` so that each call of it makes a row."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            row = self.begin(module)
-            self.running.append(row)
-            try:
-                out = forward(*args, **kwargs)
-            finally:
-                self.running.pop()
+            scope = state.get().scope
+            row = self.of_call[scope] = self.begin(module)
+            row.depth = sum(outer in self.of_call for outer in calls(scope)) - 1
+            out = forward(*args, **kwargs)
             row.output_shapes = [array.shape for array in _arrays(out)]
             return out
 
@@ -310,24 +245,41 @@ class _Calls:
         kind = type(module).__name__
         if not any(module.named_children()):
             kind += f"({module.extra_repr()})"
-        row = Layer(self.names[module], kind, len(self.running))
+        row = Layer(self.names[module], kind)
         for parameter in {value for value in vars(module).values() if isinstance(value, Parameter)}:
             if parameter in self.counted:
                 row.shared += parameter.size
-                continue
-            self.counted.add(parameter)
-            row.parameters += parameter.size
-            if parameter in self.frozen:
-                row.frozen += parameter.size
-        self.rows.append((row, module))
+            else:
+                self.counted.add(parameter)
+                row.parameters += parameter.size
+                row.frozen += parameter.size * (parameter in self.frozen)
+        self.rows.append(row)
         return row
 
+    def row_of(self, scope: Scope | None) -> Layer:
+        """The row of the innermost call of one of the model's modules."""
+        while scope not in self.of_call:
+            assert scope is not None
+            scope = scope.outer  # a part with a name, or a module that the model's attributes do not lead to
+        return self.of_call[scope]
+
     def recorded(self, node: Node, seconds: float) -> None:
-        for parent in node.parents:
-            if parent is not None and parent.rule is LEAF and parent.scope is None:  # not made in a call
-                self.leaves[parent] = None
+        leaves = {parent for parent in node.parents if parent is not None and parent.rule is LEAF}
+        self.unfound |= dict.fromkeys(leaf for leaf in leaves - self.known if leaf.scope is None)  # not made in a call
         if node.rule in MULTIPLY_ADDS:
-            self.running[-1].multiply_adds += MULTIPLY_ADDS[node.rule](node)
+            self.row_of(node.scope).multiply_adds += MULTIPLY_ADDS[node.rule](node)
+
+    def count_kept(self, out: Any, inputs: list[np.ndarray]) -> None:
+        """Add to each row how many bytes the graph of `out` keeps of it, in training: without frozen parameters."""
+        known = set(owners([*inputs, *self.model.state_dict().values()]))
+        learning = {parameter.node for parameter in self.counted - self.frozen} | {*self.unfound}
+        for node in reversed(toposort(array.node for array in _arrays(out) if getattr(array, "node", None))):
+            if learning.isdisjoint(node.parents):
+                continue
+            learning.add(node)
+            made = {owner: size for owner, size in owners([node.args, node.out]).items() if owner not in known}
+            known.update(made)
+            self.row_of(node.scope).activation_bytes += sum(made.values())
 
     def reached(self, node: Node, gradient: Any) -> None:
         pass

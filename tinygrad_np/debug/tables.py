@@ -7,7 +7,28 @@ from collections.abc import Sequence
 
 from tinygrad_np.printing import printable
 
-__all__ = ["aligned", "in_bytes", "in_html", "in_seconds"]
+__all__ = ["Blocks", "Printed", "aligned", "in_bytes", "in_html", "in_seconds"]
+
+
+Blocks = tuple[Sequence[Sequence[str]], ...]
+
+
+class Printed:
+    """What prints as a table, in a notebook too: it has `blocks`, as for `aligned`, and may have text below them."""
+
+    def blocks(self) -> Blocks:
+        raise NotImplementedError
+
+    def caption(self) -> str:
+        return ""
+
+    def __str__(self) -> str:
+        return "\n\n".join(filter(None, (aligned(*self.blocks()), self.caption())))
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return in_html(*self.blocks(), caption=self.caption())
 
 
 def aligned(*blocks: Sequence[Sequence[str]]) -> str:

@@ -243,10 +243,8 @@ def absolute_vjp(g, out, x):
 
 derivative(np.absolute, absolute_vjp)
 derivative(np.fabs, lambda g, out, x: g * np.sign(x))
-derivative(np.maximum, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
-derivative(np.minimum, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
-derivative(np.fmax, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
-derivative(np.fmin, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
+for choice in (np.maximum, np.minimum, np.fmax, np.fmin):
+    derivative(choice, lambda g, out, x, y: to_chosen(g, out, x, y), lambda g, out, x, y: to_chosen(g, out, y, x))
 derivative(np.copysign, lambda g, out, x, y: g * np.sign(x) * np.copysign(1, y), None)
 derivative(np.heaviside, None, lambda g, out, x, y: masked(g, x == 0))
 derivative(

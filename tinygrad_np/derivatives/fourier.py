@@ -82,16 +82,13 @@ def lengths_and_axes(a, s, axes):
     return list(zip(lengths, axes, strict=True))
 
 
-def fftn(a, s=None, axes=None, norm=None):
-    for length, axis in reversed(lengths_and_axes(a, s, axes)):
-        a = np.fft.fft(a, length, axis, norm)
-    return a
+def along_each(transform):
+    def transforms(a, s=None, axes=None, norm=None):
+        for length, axis in reversed(lengths_and_axes(a, s, axes)):
+            a = transform(a, length, axis, norm)
+        return a
 
-
-def ifftn(a, s=None, axes=None, norm=None):
-    for length, axis in reversed(lengths_and_axes(a, s, axes)):
-        a = np.fft.ifft(a, length, axis, norm)
-    return a
+    return transforms
 
 
 def rfftn(a, s=None, axes=None, norm=None):
@@ -109,6 +106,7 @@ def irfftn(a, s=None, axes=None, norm=None):
     return np.fft.irfft(a, length, axis, norm)
 
 
+fftn, ifftn = along_each(np.fft.fft), along_each(np.fft.ifft)
 composite(np.fft.fftn, fftn)
 composite(np.fft.ifftn, ifftn)
 composite(np.fft.rfftn, rfftn)

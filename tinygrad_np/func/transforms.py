@@ -299,9 +299,7 @@ def hessian_vector_product(function: Function, argnums: int = 0) -> Callable[...
         (number,) = _positions([argnums], given)
 
         def gradient(argument: Any) -> Any:
-            arguments = list(given)
-            arguments[number] = argument
-            return grad(function, number)(*arguments, **kwargs)
+            return grad(function, number)(*_replaced(given, [number], [argument]), **kwargs)
 
         return vjp(gradient, given[number])[1](vector)[0]
 

@@ -60,11 +60,11 @@ def triangular_of_a(
 def triangular_of_b(
     g: Any, out: Any, a: Any, b: Any, lower: bool, unit_diagonal: bool = False, check_finite: bool = True
 ) -> Any:
-    return triangular(transposed(a), g, not lower, unit_diagonal, False)
+    return _solve_triangular(transposed(a), g, not lower, unit_diagonal, False)
 
 
 @differentiable(triangular_of_a, triangular_of_b)
-def triangular(a: Any, b: Any, lower: bool, unit_diagonal: bool = False, check_finite: bool = True) -> Any:
+def _solve_triangular(a: Any, b: Any, lower: bool, unit_diagonal: bool = False, check_finite: bool = True) -> Any:
     """The same as `solve_triangular`, for a matrix b."""
     return linalg.solve_triangular(a, b, lower=lower, unit_diagonal=unit_diagonal, check_finite=check_finite)
 
@@ -106,7 +106,7 @@ def solve_triangular(
         a, lower = adjoint(a), not lower
     elif trans not in (0, "N"):
         raise ArgumentError(f"trans must be 0 or 'N', 1 or 'T', or 2 or 'C', but is {trans!r}")
-    return solved(lambda b: triangular(a, b, lower, unit_diagonal, check_finite), b)
+    return solved(lambda b: _solve_triangular(a, b, lower, unit_diagonal, check_finite), b)
 
 
 # Banded matrices
@@ -128,11 +128,11 @@ def banded_of_ab(g: Any, out: Any, ab: Any, b: Any, lower: int, upper: int, chec
 def banded_of_b(g: Any, out: Any, ab: Any, b: Any, lower: int, upper: int, check_finite: bool = True) -> Any:
     flipped = np.flip(np.arange(lower + upper + 1))  # the transpose has the diagonals in the opposite order
     transpose = ab[..., column(flipped), rows_of(ab, lower) % ab.shape[-1]]
-    return banded(transpose, g, upper, lower, False)
+    return _solve_banded(transpose, g, upper, lower, False)
 
 
 @differentiable(banded_of_ab, banded_of_b)
-def banded(ab: Any, b: Any, lower: int, upper: int, check_finite: bool = True) -> Any:
+def _solve_banded(ab: Any, b: Any, lower: int, upper: int, check_finite: bool = True) -> Any:
     """The same as `solve_banded`, for a matrix b."""
     return linalg.solve_banded((lower, upper), ab, b, check_finite=check_finite)
 
@@ -166,7 +166,7 @@ def solve_banded(
     array([1., 2.])
     """
     ab, (lower, upper) = as_array(ab), l_and_u
-    return solved(lambda b: banded(ab, b, lower, upper, check_finite), b)
+    return solved(lambda b: _solve_banded(ab, b, lower, upper, check_finite), b)
 
 
 # Sylvester's equation
@@ -176,7 +176,7 @@ def sylvester_vjp(g: Any, out: Any, matrices: Any) -> Any:
     of_q = solve_sylvester(transposed(matrices[0]), transposed(matrices[1]), g)
     gradients = [-np.matmul(of_q, transposed(out)), -np.matmul(transposed(out), of_q), of_q]
     rule = RULES[sylvester]
-    return [unbroadcast(*pair, rule) for pair in zip(gradients, matrices, strict=True)]  # of a list, rules have to
+    return [unbroadcast(*pair, rule) for pair in zip(gradients, matrices, strict=True)]  # a list is not looked into
 
 
 def sylvester(matrices: Any) -> Any:
@@ -231,13 +231,13 @@ def regular(x: Any, a: Any) -> Any:
     return x
 
 
-def root_vjp(g: Any, out: Any, a: Any) -> Any:
+def sqrtm_vjp(g: Any, out: Any, a: Any) -> Any:
     x = transposed(regular(out, a))
     return solve_sylvester(x, x, g)
 
 
-@differentiable(root_vjp)
-def root(a: Any) -> Any:
+@differentiable(sqrtm_vjp)
+def _sqrtm(a: Any) -> Any:
     """The same as `sqrtm`, for an array."""
     if a.ndim < 2:
         raise ShapeError(f"sqrtm takes a square matrix, but was given shape {a.shape}; use np.sqrt for numbers")
@@ -261,4 +261,4 @@ def sqrtm(A: Any) -> Any:  # noqa: N803 (SciPy's name)
     array([[2., 1.],
            [0., 3.]])
     """
-    return root(as_array(A))
+    return _sqrtm(as_array(A))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 __docformat__ = "google"
 
-import math
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np import functional
 from tinygrad_np.derivatives.reductions import spread
-from tinygrad_np.derivatives.special import polygamma, special
+from tinygrad_np.derivatives.special import multigammaln, polygamma, special
 from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.errors import NoDerivativeError
 
@@ -91,15 +90,3 @@ def log_softmax(x: Any, axis: Any = None) -> Any:
     array([-0.6931, -0.6931])
     """
     return functional.log_softmax(x, axis)
-
-
-def multigammaln(a: Any, d: int) -> Any:
-    """The logarithm of the multivariate gamma function of dimension d, for each element of a.
-
-    Source: DLMF 35.3.4.
-
-    >>> multigammaln(np.array([2.5]), 1).round(4)
-    array([0.2847])
-    """
-    terms = special.gammaln(np.expand_dims(a, -1) - np.arange(d) / 2)
-    return np.sum(terms, axis=-1) + d * (d - 1) / 4 * math.log(math.pi)

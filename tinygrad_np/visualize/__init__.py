@@ -19,7 +19,6 @@ import numpy as np
 
 from tinygrad_np.compiler import uncompiled
 from tinygrad_np.debug import Diagnosis, Finding
-from tinygrad_np.engine import Node
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError, GraphError, RenderError, users_frame
 from tinygrad_np.files import write_atomically
 from tinygrad_np.nn import Module
@@ -91,7 +90,8 @@ def draw(
             computed inside `debug.trace()`, which also notes the lines of code. Repetitions are not folded. By default,
             numbers are shown where all values are single numbers.
         derivatives: show the way back, too: at each operation its derivatives as formulas, where g is the gradient of
-            its result, and on the edges back the shape and size of what they give to the inputs' gradients.
+            its result, out, and saved what it has kept for them; and on the edges back the shape and size of what they
+            give to the inputs' gradients.
         costs: show the time and memory that `debug.profile()` has noted, also by colour. Repetitions are not folded.
         depth: collapse modules that are nested deeper than this, counting the outermost as 1; 0 collapses all.
         direction: in which data flows: "TB", from top to bottom, or "LR", from left to right.
@@ -119,43 +119,29 @@ def draw(
         raise GraphError("there is no graph: this Tensor does not require grad")
     tensor = uncompiled(tensor)
     assert tensor.node is not None
-    pictures = read(tensor.node, model, callers_variables(), values, derivatives, costs, depth)
-    for picture in pictures:
-        picture.direction = direction
-        pin(findings.findings if isinstance(findings, Diagnosis) else findings, picture)
-    return Drawing(*pictures)
+    root, _ = source(tensor.node)
+    nodes, variables = calls_in_order(root), callers_variables()
 
-
-def read(
-    start: Node,
-    model: Module | None,
-    variables: dict[int, str],
-    values: bool | None,
-    derivatives: bool,
-    costs: bool,
-    depth: int | None,
-) -> list[Picture]:
-    """Read a graph into a picture, and one for the page, which can show more; for the arguments see `draw`."""
-    root, _ = source(start)
-    nodes = calls_in_order(root)
-
-    def reading(largest: int, folded: Callable[[Group], bool] | None = None) -> Reading:
+    def read(largest: int, longest_edges: int, folded: Callable[[Group], bool] | None = None) -> Reading:
         while True:
             arrangement = arranged(nodes, not (values or costs), depth, largest, opened=folded is not None)
             found = Reading(root, nodes, model, variables, arrangement, largest, folded or (lambda group: False))
-            if found.span <= (LONGEST_EDGES if folded is None else 4 * LONGEST_EDGES) or largest <= 10:
+            if found.span <= longest_edges or largest <= 10:
                 return found
             largest //= 2
 
-    image = reading(LARGEST)
+    image = read(LARGEST, LONGEST_EDGES)
     if values is None:
         values = image.scalar and all(box.rounds == 1 for box in image.picture.boxes)
-    whole = reading(LARGEST_PAGE, image.collapsed) if image.incomplete else image
-    readings = [image] if whole is image else [image, whole]
+    readings = [image]
+    if image.incomplete:  # the page shows all that it can, so that what is collapsed can be opened
+        readings.append(read(LARGEST_PAGE, 4 * LONGEST_EDGES, image.collapsed))
+    pinned = findings.findings if isinstance(findings, Diagnosis) else list(findings)
     most = max(readings, key=lambda each: len(each.nodes))
-    notes, notices = measure(start, most.nodes, most.leaves) if values or derivatives else ({}, [])
+    notes, notices = measure(tensor.node, most.nodes, most.leaves) if values or derivatives else ({}, [])
     for each in readings:
         picture = each.picture
+        picture.direction = direction
         if values:
             show_values(each, notes)
             picture.notices += notices
@@ -166,7 +152,8 @@ def read(
         used = {item.color for item in picture.items} if not values or each.scalar else set()
         kinds = [(color, text) for color, text in KINDS.items() if color in used]
         picture.legend = list(dict.fromkeys(kinds + picture.legend))
-    return [each.picture for each in readings]
+        pin(pinned, picture)
+    return Drawing(*(each.picture for each in readings))
 
 
 def pin(findings: Iterable[Finding], picture: Picture) -> None:

@@ -29,7 +29,7 @@ __all__ = ["to_dot"]
 HEAD = f"""\
 digraph {{
   newrank=true nslimit=2  // align ranks across boxes; limit the time for placing
-  fontname=Helvetica nodesep=0.25 ranksep=0.22 labelloc=t labeljust=l
+  fontname=Helvetica nodesep=0.25 labelloc=t labeljust=l
   node [fontname=Helvetica fontsize=11 fontcolor="#1f2933" color="{GREY}" height=0.3]
   edge [fontname=Helvetica fontsize=9 fontcolor="{GREY}" color="{WIRE}" arrowsize=0.6]
 """  # Helvetica's metrics every renderer knows; an SVG names the alternatives
@@ -78,7 +78,8 @@ def to_dot(picture: Picture) -> str:
         parts[None].append("remincross=false")
     for box in reversed(picture.boxes):  # the inner ones first
         parts[box.outer].append(cluster(box, parts[box]))
-    return f"{HEAD}  rankdir={picture.direction}{heading(picture)}\n" + "\n".join(parts[None]) + "\n}\n"
+    direction = f"rankdir={picture.direction} ranksep={0.22 if picture.direction == 'TB' else 0.4}"
+    return f"{HEAD}  {direction}{heading(picture)}\n" + "\n".join(parts[None]) + "\n}\n"
 
 
 def node(item: Item) -> str:
@@ -96,7 +97,7 @@ def node(item: Item) -> str:
 def arrow(k: int, edge: Edge, reverse: bool) -> str:
     """The edge number `k`, in reverse to have its head above its tail. One to the next round moves neither."""
     ends = (edge.head, edge.tail) if reverse else (edge.tail, edge.head)
-    attributes = [f"label=<{escaped(edge.label)}>"] * bool(edge.label) + ["dir=back"] * reverse
+    attributes = [f"label=<&#160;{escaped(edge.label)}&#160;>"] * bool(edge.label) + ["dir=back"] * reverse
     attributes += ["style=dashed constraint=false"] * edge.carried
     attributes += [f'color="{edge.color}" fontcolor="{edge.color}"'] * edge.backward
     return f"{ends[0].key} -> {ends[1].key} [id=edge{k} {' '.join(attributes)}]"

@@ -23,23 +23,8 @@ from tinygrad_np.engine import Node, toposort
 from tinygrad_np.gradients import outline
 from tinygrad_np.recording import Scope
 
-__all__ = [
-    "Fold",
-    "Group",
-    "Input",
-    "Unit",
-    "all_groups",
-    "arguments",
-    "calls_in_order",
-    "count_shown",
-    "fold",
-    "grouped",
-    "inputs_of",
-    "outline_of",
-    "positions",
-    "shape_of",
-    "source",
-]
+__all__ = ["Fold", "Group", "Input", "Unit", "all_groups", "arguments", "calls_in_order", "count_shown"]
+__all__ += ["fold", "grouped", "inputs_of", "outline_of", "positions", "shape_of", "source"]
 
 FEWEST_ROUNDS = 4
 LONGEST_ROUNDS = (1, 10, 100, 10**9)  # tried in this order, so that a loop in a loop is folded first

@@ -141,10 +141,7 @@ def show_derivatives(reading: Reading, notes: Notes) -> None:
     for item in reading.picture.items:
         if item.kind == "operation" and reading.members[item]:
             node = reading.members[item][0]
-            names = argument_names(node, reading.called)
-            out = reading.called.get(id(node), "out")
-            usable = out.isidentifier() and not keyword.iskeyword(out) and out not in ("g", *names.values())
-            lines = formulas(node, names, out if usable else "out")
+            lines = formulas(node, *names_in(node, reading.called))
             item.formulas = [row for line in lines for row in textwrap.wrap(line, LONGEST_ROW)]
     for edge, given in list(reading.uses.items()):
         known = parts.get(given.link)
@@ -153,23 +150,28 @@ def show_derivatives(reading: Reading, notes: Notes) -> None:
         label = "" if reading.scalar else str(shape_of(given.link[1]))
         if known:
             part = known.pop(0)
-            label += f"grad {decimal(part.minimum)}" if reading.scalar else f" norm {number(part.norm)}"
+            label += decimal(part.minimum) if reading.scalar else f" norm {number(part.norm)}"
         reading.picture.edges.append(Edge(edge.head, edge.tail, label, edge.carried, backward=True))
     drawn = {min(edge.tail.order, 1) for edge in reading.picture.edges if edge.backward}
     texts = ("gradient, on its way back", "gradient of a derivative")
     reading.picture.legend += [(gradient_color(order), texts[order]) for order in sorted(drawn)]
 
 
-def argument_names(node: Node, called: Mapping[int, str]) -> dict[int, str]:
-    """What the arguments of a call are called, by their positions, unless that would be ambiguous."""
-    named: dict[int, tuple[str, int]] = {}
+def names_in(node: Node, called: Mapping[int, str]) -> tuple[dict[int, str], str]:
+    """What the arguments of a call are called, by their positions, unless that would be ambiguous; and its result."""
+    named: dict[int, str] = {}
+    values: dict[str, set[int]] = defaultdict(set)
     for given in inputs_of(node):
         name = called.get(id(given.value), "").rpartition(".")[2]
-        if name.isidentifier() and not keyword.iskeyword(name) and given.slot not in named:
-            named[given.slot] = name, id(given.value)
+        if is_name(name) and given.slot not in named:
+            named[given.slot] = name
+            values[name].add(id(given.value))
     others = {parameter(node, i) for i in range(len(node.parents)) if i not in named} | {"g", "out"}
-    values: dict[str, int] = {}
-    for name, value in named.values():
-        if name in others or values.setdefault(name, value) != value:
-            return {}
-    return {slot: name for slot, (name, _) in named.items()}
+    if any(name in others or len(same) > 1 for name, same in values.items()):
+        named = {}
+    out = called.get(id(node), "out")
+    return named, out if is_name(out) and out not in ("g", *named.values()) else "out"
+
+
+def is_name(text: str) -> bool:
+    return text.isidentifier() and not keyword.iskeyword(text)

@@ -145,7 +145,7 @@ def show_values(reading: Reading, notes: Notes) -> None:
                 item.lines += value_lines(whole, "absolute " * is_complex)
             elif whole.size and not is_bad(whole):
                 item.lines.append(gradient_line([part.norm for part in gradients]))
-                norms[item] = whole.norm
+                norms |= {item: whole.norm} if not reading.scalar else {}
             item.details[name] = (
                 f"{number(whole.minimum)} to {number(whole.maximum)}, mean {number(whole.mean)}, "
                 f"norm {number(whole.norm)}, {whole.zeros:,} of {whole.size:,} zero, "
@@ -216,8 +216,9 @@ def value_lines(value: Statistics, absolute: str) -> list[str]:
     share = value.zeros / value.size  # "<1%" and ">99%" are not quite nothing and all
     percent = "<1%" if share < 0.01 else ">99%" if 0.99 < share < 1 else f"{share:.0%}"
     zeros = f", {percent} zeros" * (value.zeros > 0)
-    spread = f"{number(value.minimum)} to {number(value.maximum)}, mean {number(value.mean)}"
-    return [f"{f'{absolute}values ' * bool(absolute)}{spread}{zeros}"]
+    low, high = number(value.minimum), number(value.maximum)
+    spread = f"{low} to {high}, mean {number(value.mean)}{zeros}" if low != high else f"all {low}"
+    return [f"{f'{absolute}values ' * bool(absolute)}{spread}"]
 
 
 def gradient_line(norms: Sequence[float]) -> str:

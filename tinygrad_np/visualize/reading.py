@@ -18,21 +18,8 @@ from tinygrad_np.derivatives.table import LEAF
 from tinygrad_np.engine import Node
 from tinygrad_np.nn import Module
 from tinygrad_np.recording import Scope
-from tinygrad_np.visualize import wording
-from tinygrad_np.visualize.folding import (
-    Fold,
-    Group,
-    Input,
-    Unit,
-    all_groups,
-    arguments,
-    count_shown,
-    fold,
-    grouped,
-    inputs_of,
-    positions,
-    shape_of,
-)
+from tinygrad_np.visualize import folding, wording
+from tinygrad_np.visualize.folding import Fold, Group, Input, Unit, inputs_of, positions, shape_of
 from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Box, Edge, Item, Picture, enclosing
 
 __all__ = ["LONGEST_EDGES", "Reading", "arranged"]
@@ -62,20 +49,20 @@ def arranged(
         asked = group.is_part if depth is None else group.depth > depth
         return group.depth > limit or (asked and not opened)
 
-    whole = grouped(nodes)
-    many = count_shown(whole, collapsed) > largest
+    whole = folding.grouped(nodes)
+    many = folding.count_shown(whole, collapsed) > largest
     if folded or many:
-        fold(whole, nodes)
+        folding.fold(whole, nodes)
     count = f"{len(nodes):,} operations"
-    if count_shown(whole, collapsed) <= largest:
+    if folding.count_shown(whole, collapsed) <= largest:
         notice = f"{count}: repetitions are folded, and show the range over their rounds."
         return whole, collapsed, 0, [notice] * (many and not folded)
-    for limit in range(max(group.depth for group in all_groups(whole)), -1, -1):
-        if count_shown(whole, partial(collapsed, limit=limit)) <= largest:
+    for limit in range(max(group.depth for group in folding.all_groups(whole)), -1, -1):
+        if folding.count_shown(whole, partial(collapsed, limit=limit)) <= largest:
             notice = f"{count} are too many to show: modules are collapsed, as with depth={limit}."
             return whole, partial(collapsed, limit=limit), 0, [notice]
     notice = f"{count} are too many to show: these are the {largest} nearest to the result."
-    return grouped(nodes[-largest:]), collapsed, len(nodes) - largest, [notice]
+    return folding.grouped(nodes[-largest:]), collapsed, len(nodes) - largest, [notice]
 
 
 @dataclass(eq=False, slots=True)
@@ -285,7 +272,7 @@ class Reading:
                     if first is not None:
                         first.others.append(Outside(value, node.scope))
                     self.outside.setdefault(key_of(value), first or Outside(value, node.scope))
-            if original == position and not arguments(node) and _lacks_a_constant(node):
+            if original == position and not folding.arguments(node) and _lacks_a_constant(node):
                 item = Item(f"c{position}", "constant", "constant", ["freed by backward()"], color=COLORS["constant"])
                 self._enter(item, [(position, Input(None))], each_round=True, inside=False)
 
@@ -501,6 +488,7 @@ def outermost_inputs(scopes: Sequence[Scope]) -> dict[int, str]:
         ours = scope.name or scope.kind.__module__.startswith("tinygrad_np.")
         for name, reference in scope.inputs:
             found[id(reference())] = "input" if ours and name == "x" else name
+    found.pop(id(None), None)  # in the place of those that are gone
     return found
 
 

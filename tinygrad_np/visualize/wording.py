@@ -16,22 +16,8 @@ from tinygrad_np.nn import Module
 from tinygrad_np.recording import Scope
 from tinygrad_np.visualize.folding import arguments, inputs_of, outline_of, shape_of
 
-__all__ = [
-    "argument_name",
-    "by_element",
-    "call_options",
-    "call_title",
-    "changes",
-    "counted",
-    "expression",
-    "marks",
-    "module_kind",
-    "numbers",
-    "parameter",
-    "scope_path",
-    "scope_title",
-    "shape_line",
-]
+__all__ = ["argument_name", "by_element", "call_options", "call_title", "changes", "counted", "expression"]
+__all__ += ["marks", "module_kind", "numbers", "parameter", "scope_path", "scope_title", "shape_line"]
 
 WITH_A_NUMBER = {  # how a call reads if its first argument is a number, and if its second is
     "add": ("add {}", "add {}"),

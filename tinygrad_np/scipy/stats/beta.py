@@ -6,20 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.special import special
-from tinygrad_np.scipy.stats.standard import log_density, logarithm, positive, probability, scipys
+from tinygrad_np.derivatives.special import over, special
+from tinygrad_np.functional.arrays import as_array
+from tinygrad_np.scipy.stats.standard import array, log_density, logarithm, positive, probability, scipys
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 __getattr__ = scipys(__name__)
 
 
+@log_density(
+    lambda y: np.logical_or(y < 0, y > 1),
+    lambda y, a, b: over(a - 1, y) - over(b - 1, 1 - y),
+    lambda y, a, b: np.log(y) + special.psi(a + b) - special.psi(a),
+    lambda y, a, b: np.log1p(-y) + special.psi(a + b) - special.psi(b),
+)
+def density(y: Any, a: Any, b: Any) -> Any:
+    return special.xlog1py(b - 1, -y) + special.xlogy(a - 1, y) - special.betaln(positive(a), positive(b))
+
+
 def logpdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
-    a, b = positive(a), positive(b)
-    return log_density(
-        lambda y: special.xlog1py(b - 1, -y) + special.xlogy(a - 1, y) - special.betaln(a, b), x, loc, scale, 1
-    )
+    return density(as_array(x), array(a), array(b), array(loc), positive(scale))
 
 
 def pdf(x: Any, a: Any, b: Any, loc: Any = 0, scale: Any = 1) -> Any:

@@ -6,18 +6,27 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.special import special
-from tinygrad_np.scipy.stats.standard import log_density, logarithm, positive, probability, scipys
+from tinygrad_np.derivatives.special import over, special
+from tinygrad_np.functional.arrays import as_array
+from tinygrad_np.scipy.stats.standard import array, log_density, logarithm, positive, probability, scipys
 
 __all__ = ["cdf", "logcdf", "logpdf", "logsf", "pdf", "sf"]
 
 __getattr__ = scipys(__name__)
 
 
+@log_density(
+    lambda y: y < 0,
+    lambda y, a: over(a - 1, y) - 1,
+    lambda y, a: np.log(y) - special.psi(a),
+)
+def density(y: Any, a: Any) -> Any:
+    return special.xlogy(a - 1, y) - y - special.gammaln(positive(a))
+
+
 def logpdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:
     """The logarithm of the density."""
-    a = positive(a)
-    return log_density(lambda y: special.xlogy(a - 1, y) - y - special.gammaln(a), x, loc, scale)
+    return density(as_array(x), array(a), array(loc), positive(scale))
 
 
 def pdf(x: Any, a: Any, loc: Any = 0, scale: Any = 1) -> Any:

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.derivatives.special import special
+from tinygrad_np.derivatives.special import over, special
 from tinygrad_np.functional.arrays import as_array
-from tinygrad_np.scipy.stats.standard import logarithm, scipys
+from tinygrad_np.scipy.stats.standard import array, log_density, logarithm, scipys
 
 __all__ = ["cdf", "logcdf", "logpmf", "logsf", "pmf", "sf"]
 
@@ -28,13 +28,18 @@ def probability(function: Any, k: Any, mu: Any, loc: Any, below: float) -> Any:
     return np.where(np.logical_and(count < 0, value == value), below, value)[()]
 
 
+@log_density(
+    lambda k: np.logical_or(k < 0, k > np.floor(k)),
+    lambda k, mu: np.log(mu) - special.psi(k + 1),
+    lambda k, mu: over(k, mu) - 1,
+)
+def mass(k: Any, mu: Any) -> Any:
+    return special.xlogy(k, mu) - special.gammaln(k + 1) - not_negative(mu)
+
+
 def logpmf(k: Any, mu: Any, loc: Any = 0) -> Any:
-    """The logarithm of the probability of k, which is a constant: -inf where it is no whole number from 0."""
-    mu, count = not_negative(mu), np.subtract(k, loc)
-    impossible = np.logical_or(count < 0, count != np.floor(count))
-    count = np.where(impossible, 0 * count, count)  # a NaN stays
-    value = special.xlogy(count, mu) - special.gammaln(count + 1) - mu
-    return np.where(np.logical_and(impossible, value == value), -np.inf, value)[()]
+    """The logarithm of the probability of k: -inf where it is no whole number from 0."""
+    return mass(as_array(k), array(mu), array(loc), 1)
 
 
 def pmf(k: Any, mu: Any, loc: Any = 0) -> Any:

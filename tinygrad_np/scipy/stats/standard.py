@@ -9,11 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_np.derivatives.table import differentiable
 from tinygrad_np.functional.arrays import as_array
 
-__all__ = ["at", "log", "log_density", "logarithm", "positive", "probability", "scipys"]
+__all__ = ["array", "at", "log", "log_density", "logarithm", "number", "positive", "probability", "scipys"]
 
 HARMLESS = 0.5  # a point within every support, for where the value there is not used
+
+
+def array(parameter: Any) -> Any:
+    """The array or Tensor that a parameter stands for; a number as it is, which leaves single precision alone."""
+    return parameter if isinstance(parameter, (int, float)) else as_array(parameter)
 
 
 def positive(parameter: Any) -> Any:
@@ -24,36 +30,76 @@ def positive(parameter: Any) -> Any:
     return np.where(parameter > 0, parameter, np.nan)
 
 
+def number(result: Any) -> Any:
+    """The number in an array without axes."""
+    return result[()] if isinstance(result, np.ndarray) else result
+
+
 def log(parameter: Any) -> Any:
-    """The logarithm; of a number a number, which leaves single precision as it is."""
+    """The logarithm; of a number a number."""
     return math.log(parameter) if isinstance(parameter, (int, float)) else np.log(parameter)
 
 
 def at(x: Any, loc: Any, scale: Any) -> Any:
     """Where x stands in the standard form. The scale is an array or a number already."""
-    return (as_array(x) - (loc if isinstance(loc, (int, float)) else as_array(loc))) / scale
+    return (as_array(x) - array(loc)) / scale
 
 
-def inside(y: Any, low: float, high: float, value: Callable[[Any], Any], below: float, above: float) -> Any:
-    """value(y) from low to high, and the two numbers beside them, unless a parameter made the value NaN."""
-    result = value(np.where(np.logical_or(y < low, y > high), HARMLESS, y))
-    known = result == result
-    for beside, limit in (y < low, below), (y > high, above):
-        result = np.where(np.logical_and(beside, known), limit, result)
-    return result[()] if isinstance(result, np.ndarray) else result
+def log_density(outside: Callable[[Any], Any], *slopes: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Make the logarithm of a density, of (x, *shapes, loc, scale), from that of its standard form, of (y, *shapes).
 
+    It is one recorded operation: to record each of its dozen calls would take longer than to compute them.
 
-def log_density(value: Callable[[Any], Any], x: Any, loc: Any, scale: Any, high: float = np.inf) -> Any:
-    """The logarithm of a density, by that of its standard form, `value`, whose support is from 0 to high."""
-    scale = positive(scale)
-    return inside(at(x, loc, scale), 0, high, lambda y: value(y) - log(scale), -np.inf, -np.inf)
+    Args:
+        outside: tells of points y whether they are beside the support, where the result is -inf.
+        slopes: the derivatives of the standard form with respect to y and to each shape, of (y, *shapes) too.
+    """
+    of_y, *of_shapes = slopes
+
+    def placed(x: Any, loc: Any, scale: Any) -> tuple[Any, Any]:
+        y = (x - loc) / scale
+        beside = outside(y)
+        return np.where(beside, HARMLESS, y), beside
+
+    def rule(slope: Callable[..., Any]) -> Callable[..., Any]:
+        def vjp(g: Any, out: Any, x: Any, *parameters: Any) -> Any:
+            *shapes, loc, scale = parameters
+            y, beside = placed(x, loc, scale)
+            return np.where(beside, 0, g * slope(y, scale, *shapes))
+
+        return vjp
+
+    rules = [
+        rule(lambda y, scale, *shapes: of_y(y, *shapes) / scale),
+        *(rule(lambda y, scale, *shapes, slope=slope: slope(y, *shapes)) for slope in of_shapes),
+        rule(lambda y, scale, *shapes: -of_y(y, *shapes) / scale),
+        rule(lambda y, scale, *shapes: -(y * of_y(y, *shapes) + 1) / scale),
+    ]
+
+    def decorate(value: Callable[..., Any]) -> Any:
+        @differentiable(*rules)
+        def density(x: Any, *parameters: Any) -> Any:
+            *shapes, loc, scale = parameters
+            y, beside = placed(x, loc, scale)
+            result = value(y, *shapes) - log(scale)
+            known = result == result  # it is NaN where a parameter is
+            return number(np.where(np.logical_and(beside, known), -np.inf, result))
+
+        return density
+
+    return decorate
 
 
 def probability(
     value: Callable[[Any], Any], x: Any, loc: Any, scale: Any, high: float = np.inf, *, upper: bool = False
 ) -> Any:
     """A distribution function, or the upper one, by that of the standard form, whose support is from 0 to high."""
-    return inside(at(x, loc, positive(scale)), 0, high, value, float(upper), float(not upper))
+    y = at(x, loc, positive(scale))
+    result = value(np.where(np.logical_or(y < 0, y > high), HARMLESS, y))
+    known = result == result  # it is NaN where a parameter is
+    for beside, limit in (y < 0, float(upper)), (y > high, float(not upper)):
+        result = np.where(np.logical_and(beside, known), limit, result)
+    return number(result)
 
 
 def logarithm(probability: Any) -> Any:
