@@ -88,7 +88,7 @@ def node(item: Item) -> str:
     title = f"<TR><TD>{escaped(item.title)}</TD></TR>"
     rows = "".join(
         f'<TR><TD><FONT POINT-SIZE="9" COLOR="{color}">{escaped(text, LONGEST_ROW)}</FONT></TD></TR>'
-        for text, color in item.rows
+        for _, text, color in item.rows
     )
     table = f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{title}{rows}</TABLE>'
     return f'{item.key} [{shape} {outline}fillcolor="{item.color}" tooltip={tooltip(item)} label=<{table}>]'

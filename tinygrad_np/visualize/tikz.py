@@ -59,7 +59,7 @@ def draw_item(item: Item, layout: Layout) -> str:
     look = f"draw={color(item.outline or GREY)}, fill={color(item.color)}" + ", dashed" * item.dashed
     rows = "".join(
         rf"\\\fontsize{{8}}{{10}}\selectfont\textcolor{color(code, '[RGB]')}{{{tex(row, LONGEST_ROW)}}}"
-        for row, code in item.rows
+        for _, row, code in item.rows
     )
     size = f"minimum width={width:.1f}bp, minimum height={height:.1f}bp"
     return rf"\node[{item.kind}, {look}, {size}] ({item.key}) at {middle(place)} {{{tex(item.title)}{rows}}};"
