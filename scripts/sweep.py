@@ -96,7 +96,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add, amount = parser.add_argument, parser.add_mutually_exclusive_group()
     add("values", nargs="*", metavar="FLAG=VALUES", help="what to try; see below")
     amount.add_argument("--random", type=count, metavar="N", help="try N settings that are drawn at random")
-    trials = "try N settings: 10 that are drawn at random, the others where settings were good so far"
+    trials = "try N settings: the first 10 as --random, the others where settings were good so far"
     amount.add_argument("--trials", type=count, metavar="N", help=trials)
     prune = "stop a run after an epoch in which its validation accuracy is below the median of 5 or more other runs"
     add("--prune", action="store_true", help=prune)
@@ -136,7 +136,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     grid = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
     parsed.params, parsed.settings = draw(choices, drawn, parsed.seed) if drawn else (grid, grid)
     if parsed.trials and len(parsed.settings) == drawn:
-        parsed.params = [{}] * drawn  # TPE draws each when its turn comes; the settings above only try the flags
+        parsed.params[10:] = [{}] * (drawn - 10)  # TPE draws them when their turn comes
     parsed.configs = [parse_training_arguments(as_flags(settings) + fixed) for settings in parsed.settings]
     if not all(config.validation_split for config in parsed.configs):
         parser.error("the settings are ranked by validation accuracy, so --validation-split must be more than 0")

@@ -352,6 +352,7 @@ def test_a_trial_that_was_taken_by_a_sweep_that_was_killed_before_it_named_itsel
     assert [row["folder"] for row in results(tmp_path / "sweep")] == ["2", "1"]
 
 
+@pytest.mark.slow
 def test_a_trial_that_waits_in_a_database_is_taken_by_one_sweep_only(tmp_path):
     plan = sweep.parse_arguments(["--storage", f"sqlite:///{tmp_path}/sweep.db", "lr=0.1"])
     studies = [sweep.open_study(plan, tmp_path) for _ in range(4)]
