@@ -7,12 +7,13 @@ import inspect
 import math
 import re
 import textwrap
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.debug.diagnosis.measure import Run, Setup, flat, joined, probabilities, size_of
+from tinygrad_np.debug.diagnosis.measure import Run, Setup, array_of, flat, joined, probabilities, size_of
 from tinygrad_np.debug.diagnosis.network import bounds, is_relu
 from tinygrad_np.debug.diagnosis.report import Told
 from tinygrad_np.debug.places import line_of, short
@@ -23,9 +24,10 @@ from tinygrad_np.tensor import Tensor
 # Does it run?
 
 
-def labels(error: Exception, predictions: Any) -> Told:
+def labels(error: Exception, predictions: Any, y: np.ndarray) -> Told:
     """Class indices count from 0 and are integers."""
-    if "class indices" not in str(error):
+    right = y.dtype.kind in "iu" and y.size and 0 <= y.min() <= y.max() < (np.shape(array_of(predictions)) or (0,))[-1]
+    if "class indices" not in str(error) or right:
         return None
     return "targets", raised(error), "number the classes 0, 1 ... C - 1, as integers of shape (N,)"
 
@@ -33,7 +35,8 @@ def labels(error: Exception, predictions: Any) -> Told:
 def shapes(setup: Setup, error: Exception, output: np.ndarray, y: np.ndarray) -> Told:
     """Predictions and targets of shapes that do not fit each other."""
     predicted, given = output.shape, y.shape
-    if not isinstance(error, (ShapeError, ValueError, IndexError)):
+    fit = given == predicted[:1] and not isinstance(error, ShapeError)
+    if fit or not isinstance(error, (ShapeError, ValueError, IndexError)):
         return None
     remedy = f"make the predictions, of shape {predicted}, and the targets, of shape {given}, fit each other"
     if predicted == given:
@@ -48,6 +51,10 @@ def shapes(setup: Setup, error: Exception, output: np.ndarray, y: np.ndarray) ->
 
 def fails(setup: Setup, error: Exception) -> Told:
     """Does the set-up compute a loss at all?"""
+    for call in setup.run.calls:
+        if call.output is None:
+            what = f"forward of {setup.named(call.name) or 'the model'} returned None, and then {raised(error)}"
+            return at_error(setup, setup.run), what, "let forward return its result"
     return at_error(setup, setup.run), raised(error), "fix this first; nothing after it could be examined"
 
 
@@ -165,12 +172,16 @@ def anomaly(setup: Setup, anomaly: AnomalyError) -> Told:
     if setup.finite and "was overwritten" not in str(anomaly):
         return None  # something that is masked later on, such as the -inf of attention
     place, message, remedy = told_of(anomaly, setup)
-    if "(constant)" in message.partition("\n")[0]:  # it arose in a call that is not recorded
+    if "(constant)" in message.partition("\n")[0]:  # it arose in a call that is not recorded, for the batch is finite
+        message = message.partition("\n   likely cause: ")[0]
+        remedy = "look for the call that makes it of the inputs, which are finite"
         warning = setup.tried(np.errstate(divide="raise", over="raise", invalid="raise")(setup.forward_pass))
         if isinstance(warning, FloatingPointError):
             place = f"{place.partition(',')[0]}, {line_of(warning)}"
             message = f"{warning}, before any parameter takes part; then {message}"
-            remedy = "keep divisors away from 0: x / np.maximum(std, 1e-6)"
+            remedy = f"keep the arguments of {str(warning).rpartition(' ')[2]} where it is defined and finite"
+            if "divide" in str(warning):
+                remedy = "keep divisors away from 0: x / np.maximum(std, 1e-6)"
     return place, message, remedy
 
 
@@ -187,6 +198,8 @@ def log_of_scores(setup: Setup, anomaly: AnomalyError, good_output: np.ndarray, 
     """A logarithm of scores, which may be negative. Tried: does the loss become finite for the scores' softmax?"""
     if setup.finite or probabilities(good_output) or not str(anomaly).startswith("log") or good_output.min() > 0:
         return None
+    if any(probabilities(node.out) for node in setup.in_loss):
+        return None  # the loss makes probabilities of them itself
     loss = setup.loss_of(np.asarray(functional.softmax(good_output)))
     if not math.isfinite(loss):
         return None
@@ -356,14 +369,28 @@ def cross_entropy(output: np.ndarray, labels: np.ndarray) -> float:
     return float(functional.cross_entropy(output.astype(np.float64), labels))
 
 
-def factor(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarray, negative: bool = False) -> Told:
-    """A loss falls as predictions get better, and is a mean over the rows, so that steps do not depend on their number.
+def wrong_sign(setup: Setup, good_output: np.ndarray, loss_value: float) -> Told:
+    """A loss falls as predictions get better. Tried: predictions that are closer to the targets, and others farther."""
+    if setup.labels is not None:
+        expected = cross_entropy(good_output, setup.labels)
+        wrong = expected > 1e-6 and math.isclose(loss_value, -expected, rel_tol=1e-3)
+    elif setup.wanted is not None:
+        losses = [setup.loss_of(setup.wanted + k * (good_output - setup.wanted)) for k in (0, 0.5, 1, 2, 4)]
+        wrong = all(nearer > farther for nearer, farther in pairwise(losses))
+    else:
+        return None
+    message = f"{loss_value:.4g}: its sign is wrong: the worse the predictions, the less it is"
+    return (setup.at_loss, message, "minimise the error, not its negative") if wrong else None
+
+
+def factor(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarray) -> Told:
+    """A loss is a mean over the rows, so that the size of a step does not depend on their number.
 
     Is it a usual loss times a constant? Tried: also for the same predictions in another order.
     """
     n, size, known = len(good_output), good_output.size, setup.labels
     tried = (good_output, np.roll(good_output, 1, axis=0))
-    wrong = {-1.0: "its sign is wrong: training would make the predictions worse"}
+    wrong: dict[float, str] = {}
     if known is not None:
         expected = [cross_entropy(p, known) for p in tried]
         classes = good_output.shape[1]
@@ -377,8 +404,8 @@ def factor(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarr
         return None
     losses = (loss_value, setup.loss_of(tried[1]))
     for times, message in wrong.items() if n > 1 and abs(expected[0]) > 1e-6 else ():
-        if (times < 0) == negative and np.allclose(losses, times * np.array(expected), rtol=1e-3, atol=0):
-            return setup.at_loss, f"{loss_value:.4g}: {message}", "take the mean of the rows' losses, and mind its sign"
+        if np.allclose(losses, times * np.array(expected), rtol=1e-3, atol=0):
+            return setup.at_loss, f"{loss_value:.4g}: {message}", "take the mean of the rows' losses"
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -56,7 +57,8 @@ def strangers(setup: Setup, optimizer: Optimizer) -> Told:
     """The optimizer should hold no other parameters."""
     known = {parameter for module in setup.found.modules.values() for parameter in module.parameters()}
     known |= {*setup.found.tensors.values()} - {*optimizer.params}
-    others = [i for i, p in enumerate(optimizer.params) if p not in known]
+    used = {parent for node in setup.run.nodes for parent in node.parents}
+    others = [i for i, p in enumerate(optimizer.params) if p not in known and p.node not in used]
     if not others or not setup.modules:
         return None
     message = f"holds {len(others)} that are not the model's, such as number {others[0]}, of shape "
@@ -73,7 +75,7 @@ def moves_all(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     return joined(still), message, "give it to the optimizer"
 
 
-def moves_nothing(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
+def moves_nothing(setup: Setup, steps: Steps, parameters: dict[str, Tensor], gradients: Arrays) -> Told:
     """A step should move the parameters that have a gradient. Tried: several steps."""
     names = moving(gradients)
     if not names or any(map(steps.moved, names)):
@@ -88,9 +90,13 @@ def moves_nothing(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     message, remedy = "it moves no parameter", "call optimizer.step() after backward(), with no zero_grad() between"
     if setup.optimizer is None:
         remedy = "change the arrays in place, p.data -= lr * p.grad: p = ... only gives its name to something else"
-    elif setup.train_step is None or not setup.optimizer.lr:
-        message += f": the optimizer's lr is {setup.optimizer.lr:g}"
-        remedy = "raise lr, for a start to 1e-3"
+    for optimizer, lr, gradient in steps.runs[0].updates:
+        if {*optimizer.params}.isdisjoint(parameters.values()):
+            message, remedy = "it moves no parameter: its optimizer holds none of the model's", COMPLETE
+        elif not lr:
+            message, remedy = "it moves no parameter: the optimizer's lr is 0", "raise lr, for a start to 1e-3"
+        elif not gradient:
+            message = "it moves no parameter: the optimizer is given no gradients, or zeros"
     return setup.at_step, message, remedy
 
 
@@ -197,7 +203,14 @@ def fails(setup: Setup, all_steps: Steps) -> Told:
     """A step should run, and run again."""
     for count, run in zip(("", " (in the second step)", " (in the third step)"), all_steps.runs, strict=True):
         if run.error is not None:
-            return at(setup, run), raised(run.error) + count, "fix this first"
+            remedy = "fix this first; it is called as train_step(inputs, targets)"
+            if "does not require grad" in str(run.error) and any(not call.recorded for call in run.calls):
+                return (
+                    at(setup, run),
+                    "the model is called within no_grad(): no history",
+                    "call it outside of no_grad()",
+                )
+            return at(setup, run), raised(run.error) + count, remedy
     return None
 
 
@@ -314,9 +327,10 @@ def goes_uphill(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     """A step goes against the gradient. Tried: parts of the step."""
     name, _, text = change(setup, steps)
     before, after = steps.values[:2]
-    uphill = sum(float(np.sum((after[n] - before[n]) * gradients[n])) for n in gradients)
+    step = {n: after[n] - before[n] for n in gradients}
+    uphill = compared(step, gradients)[1]
     worse = steps.losses[1.0] > steps.loss and all(loss >= steps.loss for loss in steps.losses.values())
-    if not name or setup.train_step is None or uphill <= 0 or not worse:
+    if not name or setup.train_step is None or uphill < 0.2 or not worse:
         return None
     return setup.at_step, f"a step goes uphill: {text}", "subtract the gradient times the learning rate, do not add it"
 
@@ -363,20 +377,23 @@ def too_slow(setup: Setup, steps: Steps, parameters: dict[str, Tensor]) -> Told:
 def weight_decay(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     """Weight decay should be a small part of a step. Tried: steps without it."""
     before, after = steps.values[:2]
+    decays = setup.optimizer.weight_decay if setup.optimizer is not None else 0.0
     names = [name for name in setup.weights if before[name].any() and steps.moved(name)]
+    names = [name for name in names if decays or (setup.train_step and before[name].size >= 30)]  # fewer may by chance
     shrunk = {}
     for n in names:
-        if cosine(after[n] - before[n], -before[n]) > 0.7 and cosine(gradients[n], before[n]) < 0.5:
+        both = [cosine(later[n] - now[n], -now[n]) > 0.7 for now, later in pairwise(steps.values)]  # clipping does once
+        if all(both) and cosine(gradients[n], before[n]) < 0.5:
             shrunk[n] = 1 - norm(after[n]) / norm(before[n])
     if not shrunk or len(shrunk) * 2 < len(names):
         return None
     name, lost = largest(shrunk)
     message = f"a step shrinks {name} by {lost:.2g} of its norm, more than the gradient moves it"
-    if setup.optimizer is not None and setup.optimizer.weight_decay:
+    if decays:
         kept, without = setup.trained(50), setup.trained(50, weight_decay=0.0)
         if not without < kept - 0.02 * abs(kept):
             return None
-        message += f" (weight_decay {setup.optimizer.weight_decay:g}); 50 steps on this batch take the loss to "
+        message += f" (weight_decay {decays:g}); 50 steps on this batch take the loss to "
         message += f"{kept:.4g}, without decay to {without:.4g}"
     return setup.at_step, message, "decay less: weight_decay=1e-4 is a start, or by hand w.data *= 1 - lr * 1e-4"
 
