@@ -888,6 +888,76 @@ def a_forward_that_returns_nothing():
     return {"model": Net(), "loss_fn": functional.cross_entropy, "batch": blobs()}
 
 
+@bug("update", "train_step")
+def gradients_clipped_to_nothing():
+    model = mlp(20, 32, 5)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        optim.clip_grad_norm_(model.parameters(), 1e-6)
+        optimizer.step()
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs(), "train_step": step}
+
+
+@bug("overfit", "model")
+def sequences_reshaped_across_the_rows():
+    class Net(nn.Module):
+        def __init__(self):
+            self.body = mlp(24, 32, 5)
+
+        def forward(self, x):
+            return self.body(x.transpose(1, 0, 2).reshape(len(x), -1))
+
+    x = normal(32, 6, 4)
+    return {"model": Net(), "loss_fn": functional.cross_entropy, "batch": (x, rng(0).integers(0, 5, 32))}
+
+
+@bug("evaluation", "evaluate")
+def an_evaluation_that_trains():
+    model = mlp(20, 32, 5)
+    optimizer = optim.Adam(model.parameters())
+    step = step_of(model, optimizer)
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": blobs(),
+        "optimizer": optimizer,
+        "evaluate": step,
+    }
+
+
+@bug("mode", "train_step")
+def no_way_back_from_the_own_evaluation():
+    model = normed()
+    optimizer = optim.Adam(model.parameters())
+
+    def accuracy(x, y):
+        model.eval()
+        with no_grad():
+            return np.mean(model(x).data.argmax(axis=1) == y)
+
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": digits(),
+        "train_step": step_of(model, optimizer),
+        "evaluate": accuracy,
+    }
+
+
+@bug("softmax", "Sigmoid")
+def sigmoid_before_a_binary_loss_on_scores():
+    x, y = blobs(classes=2)
+
+    def loss(z, y):
+        return np.mean(functional.softplus(z) - y * z)
+
+    return {"model": mlp(20, 32, 1, end=[nn.Sigmoid()]), "loss_fn": loss, "batch": (x, y[:, None].astype(np.float32))}
+
+
 # Healthy
 
 
@@ -1528,6 +1598,9 @@ def experts_that_no_row_of_the_batch_is_sent_to():
             self.left, self.right = mlp(20, 16, 5), mlp(20, 16, 5, activation=nn.Tanh)
 
         def forward(self, x):
-            return self.left(x) if x[0, 0] > 0 else self.right(x)
+            to_right = x[:, :1] < 0
+            return np.where(to_right, self.right(x), self.left(x)) if to_right.any() else self.left(x)
 
-    return {"model": Experts(), "loss_fn": functional.cross_entropy, "batch": blobs()}
+    x, y = blobs()
+    x[:, 0] = np.abs(x[:, 0])
+    return {"model": Experts(), "loss_fn": functional.cross_entropy, "batch": (x, y)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -119,6 +120,34 @@ def ignored(setup: Setup, rows: np.ndarray, output: np.ndarray) -> Told:
     message = "the predictions do not depend on the inputs: other rows give the same, and where the inputs arrive, "
     message += f"{node.rule.name} is given {what}"
     return setup.where(node), message, "check what forward does to its input before that: is it multiplied by 0?"
+
+
+def mixed(setup: Setup, rows: np.ndarray, output: np.ndarray) -> Told:
+    """A prediction should depend on its own row, or only a little on others. Tried: another first row, in evaluation.
+
+    Where rows are meant to meet, a product takes or gives a square array of as many rows and columns.
+    """
+    n = len(rows)
+    products = [node for node in setup.of_model if node.rule.name in LINEAR[1:]]
+    squares = [node for node in products if (n, n) in (np.shape(node.out)[-2:], np.shape((node.args or [0])[0])[-2:])]
+    if n < 2 or not output.ndim or len(output) != n or squares or not np.any(rows[0] != rows[-1]):
+        return None
+
+    def predicted(x: np.ndarray) -> np.ndarray:
+        for module in setup.modules.values():
+            module.training = False
+        return np.array(array_of(setup.model(x)))
+
+    before, after = (setup.tried(partial(predicted, setup.x[[i, *range(1, n)]])) for i in (0, -1))
+    if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
+        return None
+    own, *others = np.abs(after - before).reshape(n, -1).max(axis=1)
+    if not max(others) > max(0.5 * own, 1e-3 * np.abs(before).max()):
+        return None
+    message = (
+        f"the rows mix: with another first row of inputs, the predictions of {np.count_nonzero(others)} others change"
+    )
+    return "model", message, "keep the first axis for the rows: mind reshape, transpose and axis=0 in forward"
 
 
 def one_row(setup: Setup, rows: np.ndarray) -> Told:

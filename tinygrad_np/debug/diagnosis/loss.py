@@ -253,14 +253,23 @@ def alike(setup: Setup) -> bool:
 
 def picked(setup: Setup, output: np.ndarray, y: np.ndarray) -> Told:
     """Class indices choose columns, one in each row: log_p[np.arange(N), labels], not log_p[labels]."""
-    if output.ndim != 2 or y.dtype.kind not in "iu" or y.size != len(output):
+    if output.ndim != 2 or y.dtype.kind not in "iu":
         return None
     for node in setup.in_loss:
+        indices = [index for index in flat(list(node.args or ())[1:]) if isinstance(index, np.ndarray)]
+        if node.rule.name == "getitem" and probabilities(y) and any(np.array_equal(index, y) for index in indices):
+            message = "the targets, rows of zeros and ones, are used as indices: they choose classes 0 and 1"
+            return setup.where(node), message, "make indices of them first, targets.argmax(axis=1)"
         if node.rule.name not in ("getitem", "take") or not node.args or not isinstance(node.args[1], np.ndarray):
             continue
         array, index, *others = node.args
         along_rows = node.rule.name == "getitem" or 0 in (*others, node.kwargs.get("axis"))
-        if along_rows and np.shape(array) == output.shape and np.array_equal(index.ravel(), y.ravel()):
+        if (
+            along_rows
+            and np.shape(array) == output.shape
+            and np.array_equal(index.ravel(), y.ravel())
+            and y.size == len(output)
+        ):
             message = f"the targets choose rows of an array of shape {output.shape}, not a column in each row"
             return setup.where(node), message, "index with rows and classes: p[np.arange(len(targets)), targets]"
     return None
@@ -296,20 +305,29 @@ def softmax_first(setup: Setup, run: Run) -> Told:
     return None
 
 
-def bounded(setup: Setup, predictions_node: Node, output: np.ndarray, labels: np.ndarray) -> Told:
-    """Cross-entropy takes scores of any size and sign. Tried: is the loss the cross-entropy of the softmax of them?"""
+def bounded(setup: Setup, predictions_node: Node, output: np.ndarray, y: np.ndarray) -> Told:
+    """Cross-entropy takes scores of any size and sign. Tried: is the loss that of their softmax, or their sigmoid?"""
+    labels = setup.labels
+    if labels is None and not (output.size == y.size and y.dtype.kind in "fiub" and np.isin(y, (0, 1)).all()):
+        return None
+
+    def expected(scores: np.ndarray) -> float:
+        if labels is not None:
+            return cross_entropy(scores, labels)
+        return float(np.mean(np.logaddexp(0, scores) - y.reshape(scores.shape) * scores))
+
     inner = [call.parents[0] for call in setup.in_loss if call.rule.name in TAKES_SCORES[:3]]
     node = next((node for node in inner if node is not None and squashing(node)), predictions_node)
     name = squashing(node)
     if not name or probabilities(output):
         return None
     for scores in (output, -output) if not inner else ():
-        if not math.isclose(setup.loss_of(scores), cross_entropy(scores, labels), rel_tol=1e-3):
+        if not math.isclose(setup.loss_of(scores), expected(scores), rel_tol=1e-3):
             return None
     message = "relu comes before the softmax of the loss: scores below 0 get no gradient"
     if name != "relu":
         message = f"{name} bounds the scores, here to {node.out.min():.3g} ... {node.out.max():.3g}, and the loss then "
-        message += "takes the softmax of them: the probability of a class stays far from 1"
+        message += f"takes the {'sigmoid' if labels is None else 'softmax'} of them: no probability comes near to 1"
     return setup.where(node), message, "pass the last linear layer's output to the loss"
 
 

@@ -403,9 +403,11 @@ class Setup:
             self.backward(self.inputs, self.targets)
             self.optimizer.step()
 
-    def take_steps(self, count: int) -> None:
+    def after_steps(self, count: int) -> Any:
+        """The loss of the batch after some steps."""
         for _ in range(count):
             self.take_step()
+        return self.forward_pass()
 
     def loss_of(self, predictions: np.ndarray) -> float:
         """The loss of other predictions; nan if there is none."""
@@ -522,6 +524,13 @@ class Setup:
             adam.step()
         late = time.perf_counter() > deadline
         return Learned(len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, late)
+
+    @property
+    def unlearned(self) -> bool:
+        """Whether labels or targets are known, and much of them is not learned yet."""
+        output, loss = self.good_output, self.loss_value
+        known = self.labels is not None or self.wanted is not None
+        return known and output is not None and self._unlearned(output, self.y, [loss or 1.0] * 2) > UNLEARNED
 
     def _unlearned(self, output: np.ndarray, targets: np.ndarray, losses: list[float]) -> float:
         """The fraction that is not learned: of labels, of the targets' variance; else whether the loss did not fall."""

@@ -69,11 +69,11 @@ def unfound(setup: Setup) -> Told:
     given = flat(setup.inputs) + (setup.optimizer.params if setup.optimizer else [])  # another check speaks of these
     known = {*setup.names, *(value.node for value in given if isinstance(value, Tensor))}
     found = {
-        # A leaf that was made in a call of a module is made anew each time: it is no parameter.
+        # A leaf that was made in this pass is made anew each time: it is no parameter.
         parent: setup.where(node)
         for node in setup.of_model
         for parent in node.parents
-        if parent is not None and parent.rule is LEAF and parent.scope is None and parent not in known
+        if parent is not None and parent.rule is LEAF and parent.number < setup.began and parent not in known
     }
     if not found or not setup.modules:
         return None

@@ -20,6 +20,7 @@ from tinygrad_np.debug.diagnosis.measure import (
     array_of,
     joined,
     norm,
+    watched,
 )
 from tinygrad_np.debug.diagnosis.network import cosine, dropped, largest
 from tinygrad_np.debug.diagnosis.report import Told
@@ -82,7 +83,7 @@ def moves_nothing(setup: Setup, steps: Steps, parameters: dict[str, Tensor], gra
         return None
 
     def moves_later() -> bool:  # gradients of several batches, or a rate that warms up
-        setup.take_steps(14)
+        setup.after_steps(14)
         return any(not np.array_equal(value, steps.values[0][name]) for name, value in setup.values().items())
 
     if setup.train_step is not None and setup.tried(moves_later) is True:
@@ -115,13 +116,23 @@ def wrong_modes(setup: Setup, run: Run, training: bool, recorded: bool | None) -
 
 def training_in_evaluation(setup: Setup, run: Run) -> Told:
     """In evaluation mode dropout drops nothing, and batch normalisation uses statistics that do not follow the data."""
-    own = setup.all_steps if setup.train_step is not None else None
-    for i, one in enumerate(own.runs if own is not None else [run]):
+    evaluate, runs = setup.evaluate, [("model", "the model is in evaluation mode", run)]
+
+    def evaluated_before() -> None:
+        with watched(None):
+            if evaluate is not None:
+                evaluate(setup.inputs, setup.targets)
+        setup.take_step()
+
+    if setup.train_step is not None and setup.all_steps is not None:
+        own = [*setup.all_steps.runs, *([setup.seen(evaluated_before)] if evaluate is not None else [])]
+        counts = ("step 1", "step 2", "step 3", "a step after evaluate")
+        runs = [
+            (setup.at_step, f"{count} trains in evaluation mode", run) for count, run in zip(counts, own, strict=False)
+        ]
+    for place, message, one in runs:
         names = wrong_modes(setup, one, training=False, recorded=True)
         if names and not any(call.training for call in one.calls if call.recorded):
-            place, message = setup.at_step, f"step {i + 1} trains in evaluation mode"
-            if own is None:
-                place, message = "model", "the model is in evaluation mode"
             message += f", where dropout drops nothing and batch normalisation keeps to old statistics: {names}"
             return place, message, "call model.train() before each epoch, and again after each evaluation"
     return None
@@ -219,6 +230,14 @@ def evaluation_fails(evaluation: Run) -> Told:
     return (f"evaluate, {evaluation.line}", raised(evaluation.error), "fix this first") if evaluation.error else None
 
 
+def evaluation_trains(setup: Setup, evaluation: Run) -> Told:
+    """To evaluate is not to train."""
+    if not evaluation.updates:
+        return None
+    place = defined(setup.evaluate, "evaluate")
+    return place, "an optimizer takes a step in it: the data are learned", "call neither backward() nor step() in it"
+
+
 def at(setup: Setup, run: Run) -> str:
     """The user's own step, and the line that failed."""
     return f"train_step, {run.line}" if run.line else setup.at_step
@@ -228,7 +247,7 @@ def turns_infinite(setup: Setup, steps: Steps) -> Told:
     """A step should leave finite numbers, as it found them. Tried: three steps inside `detect_anomaly`."""
     if all(np.isfinite(value).all() for values in steps.values for value in values.values()):
         return None
-    error = setup.detected(lambda: setup.take_steps(3))
+    error = setup.detected(lambda: setup.after_steps(3))
     if error is None:
         return None
     place, message, remedy = told_of(error, setup)
@@ -361,17 +380,31 @@ def too_fast(setup: Setup, steps: Steps) -> Told:
 
 
 def too_slow(setup: Setup, steps: Steps, parameters: dict[str, Tensor]) -> Told:
-    """A step that changes next to nothing. Tried: 20 steps at a rate that moves the weight by 1e-3 of its norm."""
+    """A step that changes next to nothing. Tried: 20 steps at rates that move the weight by up to 1e-3 of its norm."""
     name, ratio, text = change(setup, steps)
-    if not name or ratio >= TOO_LITTLE or norm(setup.gradients[name]) <= 1e-4 * norm(parameters[name].data):
+    if not name or ratio >= TOO_LITTLE:
         return None
-    factor = 10 ** math.floor(math.log10(1e-3 / ratio))
+    if norm(setup.gradients[name]) <= 1e-4 * norm(parameters[name].data) and not setup.unlearned:
+        return None
+    largest_factor = math.floor(math.log10(1e-3 / ratio))
+    factor, given = 10**largest_factor, sum(gradient for _, _, gradient in steps.runs[0].updates)
     if setup.optimizer is not None:
-        slow, fast = setup.trained(20), setup.trained(20, lr=setup.optimizer.lr * factor)
-        if not fast < slow:
+        slow = setup.number(lambda: setup.after_steps(20))
+        rates = [10**k for k in range(largest_factor, 0, -1)]
+        losses = {rate: setup.trained(20, lr=setup.optimizer.lr * rate) for rate in rates}
+        factor = min(losses, key=lambda rate: (math.isnan(losses[rate]), losses[rate]))
+        if not losses[factor] < slow:
             return None
-        text += f"; after 20 steps it is {slow:.4g}, with a rate {factor:g} times as large {fast:.4g}"
-    return setup.at_step, f"the learning rate is too low: {text}", f"raise it, for a start by a factor of {factor:g}"
+        text += (
+            f"; after 20 steps it is {slow:.4g}, with the gradients of the loss and a rate {factor:g} times as large "
+        )
+        text += f"{losses[factor]:.4g}"
+    message, remedy = f"the learning rate is too low: {text}", f"raise it, for a start by a factor of {factor:g}"
+    whole = math.hypot(*map(norm, setup.gradients.values()))
+    if setup.train_step is not None and 0 < given < whole / 10:
+        message = f"the gradients at step() are {given / whole:.2g} times as large as those of the loss: {text}"
+        remedy = "clip or scale them less"
+    return setup.at_step, message, remedy
 
 
 def weight_decay(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
