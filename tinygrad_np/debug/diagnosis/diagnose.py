@@ -75,22 +75,26 @@ ALWAYS = (
     Check("finite", "error", loss.parameters_not_finite, IEEE),
     Check("overwritten", "error", data.overwritten, IN_PLACE),
 )
-WITH_A_LOSS = (
+HAS_HISTORY = (
     Check("overwritten", "error", data.results_overwritten, HISTORY),
     Check("gradient", "error", loss.frozen_model, HISTORY),
     Check("gradient", "error", loss.no_history, HISTORY),
     Check("gradient", "error", loss.many_numbers, "Tensor.backward"),
     Check("gradient", "error", loss.not_predictions, CHAIN_RULE),
+)
+FINITE = (
     Check("softmax", "error", loss.log_of_scores, SOFTMAX),
     Check("finite", "error", loss.anomaly, "debug.detect_anomaly"),
     Check("finite", "error", loss.not_finite, "debug.detect_anomaly"),
+)
+COMPARISON = (
     Check("broadcast", "error", loss.stretched, NUMPY),
     Check("broadcast", "error", loss.picked, "NumPy's indexing"),
     Check("softmax", "error", loss.softmax_first, SOFTMAX),
     Check("softmax", "error", loss.softmax_over_rows, SOFTMAX),
     Check("softmax", "warning", loss.bounded, SOFTMAX),
     Check("softmax", "error", loss.log_missing, SOFTMAX),
-    Check("loss", "error", partial(loss.factor, negative=True), CS231N),
+    Check("loss", "error", loss.wrong_sign, CS231N),
 )
 CONNECTIONS = (
     Check("gradient", "error", network.without_gradient, CHAIN_RULE),
@@ -103,6 +107,7 @@ STEP = (
 )
 CAUSES = (
     Check("runs", "error", steps.evaluation_fails, ERROR),
+    Check("evaluation", "error", steps.evaluation_trains, RECIPE),
     Check("optimizer", "error", steps.not_held, OPTIMIZER),
     Check("mode", "error", steps.training_in_evaluation, MODES),
     Check("mode", "error", steps.evaluating_in_training, MODES),
@@ -116,8 +121,12 @@ CAUSES = (
     Check("inputs", "error", data.equal_rows, BACKPROP),
     Check("one row", "error", data.one_row, NORMED),
     Check("inputs", "error", data.ignored, f'{RECIPE}, "input-independent baseline"'),
+    Check("overfit", "error", data.mixed, f'{RECIPE}, "use backprop to chart dependencies"'),
     Check("inputs", "error", data.unscaled, BACKPROP),
+)
+TARGETS = (
     Check("targets", "error", data.contradictions, f'{RECIPE}, "overfit one batch"'),
+    Check("overfit", "error", data.out_of_reach, f"{GOODFELLOW}, section 6.2.2"),
     Check("targets", "warning", data.one_class, BACKPROP.replace("4.3", "4.2")),
     Check("targets", "warning", data.target_scale, f'{RECIPE}, "init well"'),
 )
@@ -148,10 +157,25 @@ ASIDE = (
     Check("optimizer", "warning", steps.strangers, OPTIMIZER),
     Check("float64", "warning", data.wide, WIDE),
 )
-ONLY_ONE = (RUNS, STEP, SYMPTOMS)
+ONLY_ONE = (RUNS, FINITE, STEP, TARGETS, SYMPTOMS)
 """Of these groups only the first finding is told: what comes after it follows from it."""
 
-CHECKS = (*BATCH, *RUNS, *ALWAYS, *WITH_A_LOSS, *CONNECTIONS, *STEP, *CAUSES, *NETWORK, *SYMPTOMS, *ASIDE)
+EXAMINED = (
+    BATCH,
+    RUNS,
+    ALWAYS,
+    HAS_HISTORY,
+    FINITE,
+    COMPARISON,
+    CONNECTIONS,
+    STEP,
+    CAUSES,
+    TARGETS,
+    NETWORK,
+    SYMPTOMS,
+    ASIDE,
+)
+CHECKS = tuple(check for group in EXAMINED for check in group)
 
 
 def diagnose(
@@ -197,7 +221,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 65 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 68 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")
@@ -236,9 +260,9 @@ def examined(setup: Setup) -> list[Finding]:
 
     look(BATCH, RUNS, ALWAYS)
     if not findings:
-        look(WITH_A_LOSS)
+        look(HAS_HISTORY, FINITE, COMPARISON)
         if setup.gradients and setup.finite:
-            look(CONNECTIONS, STEP, CAUSES)
+            look(CONNECTIONS, STEP, CAUSES, TARGETS)
             for group in (NETWORK, SYMPTOMS):
                 look(*[group] * (not findings))
     look(ASIDE)
