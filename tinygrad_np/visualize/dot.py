@@ -76,8 +76,9 @@ def to_dot(picture: Picture) -> str:
             )
         )
         parts[None].append("remincross=false")
+    crowds = Counter(item.box for item in picture.items)
     for box in reversed(picture.boxes):  # the inner ones first
-        parts[box.outer].append(cluster(box, parts[box]))
+        parts[box.outer].append(cluster(box, parts[box], alone=crowds[box] == 1))
     direction = f"rankdir={picture.direction} ranksep={0.22 if picture.direction == 'TB' else 0.4}"
     return f"{HEAD}  {direction}{heading(picture)}\n" + "\n".join(parts[None]) + "\n}\n"
 
@@ -103,15 +104,19 @@ def arrow(k: int, edge: Edge, reverse: bool) -> str:
     return f"{ends[0].key} -> {ends[1].key} [id=edge{k} {' '.join(attributes)}]"
 
 
-def cluster(box: Box, parts: list[str]) -> str:
-    """The text of a box, and of what stands in it."""
+def cluster(box: Box, parts: list[str], alone: bool) -> str:
+    """The text of a box, and of what stands in it. Around an item `alone` it leaves room for the title beside edges."""
+    title = escaped(box.title)
+    if alone:
+        room = f'<TD>{title}</TD><TD WIDTH="{5 * len(box.title[:LONGEST])}"></TD>'
+        title = f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{room}</TR></TABLE>'
     fill = ("#f7f9fb", "#eef2f6")[len(enclosing(box)) % 2]
     style, color, font = "rounded,filled", "#c3ccd6", GREY
     if box.rounds > 1 or box.order:
         fill = ("#fdf8ee", "#fff8f0", "#fcf4fb")[min(box.order, 2)]
         style, color, font = style + ",dashed" * (box.rounds > 1), "#b7791f", "#8a5a12"
     look = (
-        f'label=<{escaped(box.title)}> tooltip={tooltip(box)} style="{style}" fillcolor="{fill}" color="{color}" '
+        f'label=<{title}> tooltip={tooltip(box)} style="{style}" fillcolor="{fill}" color="{color}" '
         f'fontcolor="{font}" fontsize=10 margin=7 peripheries=1'
     )
     if not box.title:  # the frame of a column
