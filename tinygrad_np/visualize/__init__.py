@@ -10,6 +10,7 @@ __docformat__ = "google"
 
 import os
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ from tinygrad_np.visualize.engine import lay_out
 from tinygrad_np.visualize.folding import Group, calls_in_order, source
 from tinygrad_np.visualize.formulas import show_derivatives
 from tinygrad_np.visualize.measures import measure, show_costs, show_values
-from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Item, Picture, enclosing
+from tinygrad_np.visualize.picture import COLORS, LONGEST_ROW, NO_GRADIENT, ORDERS, Item, Picture, enclosing
 from tinygrad_np.visualize.reading import LONGEST_EDGES, Reading, arranged
 from tinygrad_np.visualize.tikz import to_tikz
 
@@ -168,7 +169,7 @@ def pin(findings: Iterable[Finding], picture: Picture) -> None:
 
         items = [item for item in picture.items if about(item)]
         for item in items:
-            item.marks.append(f"{finding.severity}: {finding.message}")
+            item.marks += textwrap.wrap(f"{finding.severity}: {finding.message}", LONGEST_ROW)
             item.details["finding"] = f"{finding.message}; {finding.remedy}"
         if not items:
             picture.notices.append(f"{finding.place}: {finding.message}")

@@ -51,7 +51,9 @@ def to_dot(picture: Picture) -> str:
     """
     options = {"rankdir": picture.direction, "ranksep": "0.22" if picture.direction == "TB" else "0.4"}
     whole = graphviz.Digraph(graph_attr=GRAPH | options | heading(picture), node_attr=NODE, edge_attr=EDGE)
-    graphs: dict[Box | None, graphviz.Digraph] = {None: whole} | {box: cluster(box) for box in picture.boxes}
+    crowds = Counter(item.box for item in picture.items)
+    graphs: dict[Box | None, graphviz.Digraph] = {None: whole}
+    graphs |= {box: cluster(box, alone=crowds[box] == 1) for box in picture.boxes}
     for item in picture.items:
         draw_item(graphs[item.box], item)
     number = {edge: k for k, edge in enumerate(picture.edges)}
@@ -110,14 +112,18 @@ def draw_edge(graph: graphviz.Digraph, k: int, edge: Edge, reverse: bool) -> Non
     graph.edge(ends[0].key, ends[1].key, **look)
 
 
-def cluster(box: Box) -> graphviz.Digraph:
-    """The graph of a box, empty as yet."""
+def cluster(box: Box, alone: bool) -> graphviz.Digraph:
+    """The graph of a box, empty as yet. Around an item `alone` it leaves room for the title beside edges."""
     look = {"label": "", "peripheries": "0", "margin": "4"}  # the frame of a column
     if box.title:
+        title = escaped(box.title)
+        if alone:
+            room = f'<TD>{title}</TD><TD WIDTH="{5 * len(box.title[:LONGEST])}"></TD>'
+            title = f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{room}</TR></TABLE>'
         fill, color, font = ("#f7f9fb", "#eef2f6")[len(enclosing(box)) % 2], "#c3ccd6", GREY
         if box.rounds > 1 or box.order:
             fill, color, font = ("#fdf8ee", "#fff8f0", "#fcf4fb")[min(box.order, 2)], "#b7791f", "#8a5a12"
-        look = {"label": f"<{escaped(box.title)}>", "tooltip": tooltip(box), "fontsize": "10", "margin": "7"}
+        look = {"label": f"<{title}>", "tooltip": tooltip(box), "fontsize": "10", "margin": "7"}
         look |= {"style": "rounded,filled" + ",dashed" * (box.rounds > 1), "peripheries": "1"}
         look |= {"fillcolor": fill, "color": color, "fontcolor": font}
     return graphviz.Digraph(f"cluster_{box.key}", graph_attr=look)

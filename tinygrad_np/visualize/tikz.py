@@ -47,10 +47,11 @@ def to_tikz(picture: Picture) -> str:
 
 def draw_box(box: Box, layout: Layout) -> str:
     left, top, width, height = layout.places[box]
+    x, y, _, h = layout.titles[box]
     look = "draw=gray, fill=gray, fill opacity=.06" + ", dashed" * (box.rounds > 1)
     return (
         rf"\draw[box, {look}] ({left:.1f},{top:.1f}) rectangle ({left + width:.1f},{top + height:.1f});" + "\n"
-        rf"\node[label, text=darkgray] at {middle(layout.titles[box])} {{{tex(box.title)}}};"
+        rf"\node[label, text=darkgray, anchor=west] at {at((x, y + h / 2))} {{{tex(box.title)}}};"
     )
 
 
