@@ -218,8 +218,10 @@ def open_study(plan: argparse.Namespace, folder: Path) -> optuna.Study:
     pruner = MedianPruner() if plan.prune else NopPruner()
     for attempt in (1, 2, 3):
         try:
-            if "://" not in place:  # the lock is one that Windows has, too
-                storage = JournalStorage(JournalFileBackend(place, JournalFileOpenLock(place)))
+            if "://" not in place:
+                lock = JournalFileOpenLock(place)  # one that Windows has, too
+                drop_partial_line(Path(place), lock)
+                storage = JournalStorage(JournalFileBackend(place, lock))
             elif not place.startswith("sqlite"):
                 storage = RDBStorage(place)
             else:  # a transaction is to begin before it reads, or two sweeps could take up the same trial
@@ -232,6 +234,17 @@ def open_study(plan: argparse.Namespace, folder: Path) -> optuna.Study:
             if attempt == 3:
                 raise
             time.sleep(attempt)  # another sweep is making the tables of the database
+
+
+def drop_partial_line(journal: Path, lock: JournalFileOpenLock) -> None:
+    """Drop what a full disk has left of the last line of a journal: the next one would be lost with it."""
+    lock.acquire()
+    try:
+        lines = journal.read_bytes() if journal.exists() else b""
+        if lines and not lines.endswith(b"\n"):
+            os.truncate(journal, lines.rfind(b"\n") + 1)
+    finally:
+        lock.release()
 
 
 def retry_lost(study: optuna.Study, amount: int, worker: str) -> None:

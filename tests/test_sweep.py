@@ -207,12 +207,24 @@ def test_runs_that_find_the_disk_full_are_reported_and_tried_again_when_the_swee
     assert [row["rank"] for row in results(tmp_path / "sweep")] == ["1"]
 
 
+@pytest.mark.slow
+def test_a_sweep_whose_study_finds_the_disk_full_goes_on_when_there_is_room(tmp_path):
+    arguments = ["--jobs", 1, "--random", 8, "lr=0.001..0.1", "--", *TINY]
+    stopped = run("--out", tmp_path / "sweep", *arguments, program=[*with_room_for(7000), SWEEP])
+    assert stopped.returncode == 2
+    assert "File too large" in stopped.stderr
+    assert stopped.stderr.count("\n") == 1
+    resumed = run("--resume", tmp_path / "sweep")
+    assert resumed.returncode == 0, resumed.stderr
+    assert sorted(row["folder"] for row in results(tmp_path / "sweep")) == [*"12345678"]
+
+
 def begin(*arguments):
     return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(*paths):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not all(path.exists() for path in paths):
         assert time.monotonic() < deadline
         time.sleep(0.01)
