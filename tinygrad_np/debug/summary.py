@@ -24,7 +24,7 @@ from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.functional.convolution import CONVOLUTION
 from tinygrad_np.nn.module import Module, Parameter
-from tinygrad_np.recording import Scope, isolated, state
+from tinygrad_np.recording import Scope, Watch, isolated, state
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["Layer", "Summary", "summary"]
@@ -198,7 +198,7 @@ def _arrays(out: Any) -> list[Any]:
     return [out] if isinstance(out, (np.ndarray, np.generic, Tensor)) else []
 
 
-class _Calls:
+class _Calls(Watch):
     """A watch that makes a row for each module call, and counts the products of the recorded calls in it."""
 
     def __init__(self, model: Module) -> None:
@@ -280,12 +280,6 @@ class _Calls:
             made = {owner: size for owner, size in owners([node.args, node.out]).items() if owner not in known}
             known.update(made)
             self.row_of(node.scope).activation_bytes += sum(made.values())
-
-    def reached(self, node: Node, gradient: Any) -> None:
-        pass
-
-    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
-        pass
 
 
 # Multiply-adds

@@ -224,13 +224,15 @@ def diagnose(
     diagnose: nothing found in 68 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")
+        raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is {kind(optimizer)}")
     functions = {"model": model, "loss_fn": loss_fn, "train_step": train_step, "evaluate": evaluate}
     for name, function in functions.items():
-        if not callable(function) and (function is not None or name in ("model", "loss_fn")):
-            raise ArgumentTypeError(f"{name} must be a function, but is a {type(function).__name__}")
+        missing = function is None and name in ("model", "loss_fn")
+        if missing or isinstance(function, type) or not (function is None or callable(function)):
+            raise ArgumentTypeError(f"{name} must be a function, but is {kind(function)}")
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise ArgumentError("batch must be the pair (inputs, targets)")
+        length = f" of length {len(batch)}" if hasattr(batch, "__len__") else ""
+        raise ArgumentError(f"batch must be the pair (inputs, targets), but is {kind(batch)}{length}")
     home = line()
     with isolated(), np.errstate(all="ignore"):
         setup = Setup(model, loss_fn, (batch[0], batch[1]), optimizer, train_step, evaluate, home)
@@ -243,6 +245,11 @@ def diagnose(
     diagnosis = Diagnosis(findings, f"{len(CHECKS)} checks of {description(setup)}")
     print(diagnosis)
     return diagnosis
+
+
+def kind(value: object) -> str:
+    """What a value is, for a message."""
+    return f"the class {value.__name__}, to be called first" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def examined(setup: Setup) -> list[Finding]:

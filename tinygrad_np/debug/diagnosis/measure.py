@@ -625,7 +625,7 @@ LONG_ENOUGH = 10
 """For how many steps in a row the rows must count as learned, so that chance is not enough."""
 SECONDS = 10
 """The time limit, after which the question is left open."""
-UNLEARNED = 0.1
+UNLEARNED = 0.15
 """Rows count as learned below this fraction of wrong labels, or of unexplained variance."""
 
 

@@ -11,6 +11,7 @@ from tinygrad_np.debug.diagnosis.loss import raised, told_of
 from tinygrad_np.debug.diagnosis.measure import (
     ATTEMPTS,
     SECONDS,
+    UNLEARNED,
     Arrays,
     Learned,
     Run,
@@ -444,13 +445,15 @@ def undecided(learned: Learned) -> Told:
 
 def not_learned(setup: Setup, learned: Learned) -> Told:
     """A network should be able to learn a few rows by heart. Tried: rows and learning rates of different sizes."""
-    if learned.done or learned.timeout:
+    numbers = 1 if setup.labels is not None or setup.output is None else setup.output.size // len(setup.x)
+    size = sum(p.size for p in setup.parameters.values() if p.requires_grad)
+    if learned.done or learned.timeout or size < numbers * ATTEMPTS[-1][0]:  # too small to learn even the fewest rows
         return None
     message = f"the loss {'fell' if learned.last < learned.first else 'went'} from {learned.first:.4g} to "
     message += f"{learned.last:.4g} in {learned.steps} steps of Adam on {learned.rows} rows of the batch, the best of "
     message += f"{len(ATTEMPTS)} tries"
     if setup.labels is not None:
-        message += ", and more than 10% of the rows are still assigned to a wrong class"
+        message += f", and more than {UNLEARNED:.0%} of the rows are still assigned to a wrong class"
     remedy = "check that the model uses its input, that it can produce the targets (is there a ReLU, sigmoid or "
     remedy += "softmax at the end?), and that inputs and targets belong together; otherwise make it larger"
     return "model", message, remedy
