@@ -264,8 +264,9 @@ class _Calls(Watch):
         return self.of_call[scope]
 
     def recorded(self, node: Node, seconds: float) -> None:
-        leaves = {parent for parent in node.parents if parent is not None and parent.rule is LEAF}
-        self.unfound |= dict.fromkeys(leaf for leaf in leaves - self.known if leaf.scope is None)  # not made in a call
+        for parent in node.parents:
+            if parent is not None and parent.rule is LEAF and parent.scope is None and parent not in self.known:
+                self.unfound[parent] = None  # not made in a call
         if node.rule in MULTIPLY_ADDS:
             self.row_of(node.scope).multiply_adds += MULTIPLY_ADDS[node.rule](node)
 

@@ -109,8 +109,7 @@ CAUSES = (
     Check("runs", "error", steps.evaluation_fails, ERROR),
     Check("evaluation", "error", steps.evaluation_trains, RECIPE),
     Check("optimizer", "error", steps.not_held, OPTIMIZER),
-    Check("mode", "error", steps.training_in_evaluation, MODES),
-    Check("mode", "error", steps.evaluating_in_training, MODES),
+    Check("mode", "error", steps.modes, MODES),
     Check("mode", "warning", steps.dropping_in_evaluation, MODES),
     Check("dropout", "warning", network.drops_most, DROPOUT),
     Check("clearing", "error", steps.uncleared, "Tensor.backward: gradients are added to what .grad holds"),
@@ -221,7 +220,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 68 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 67 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is {kind(optimizer)}")
