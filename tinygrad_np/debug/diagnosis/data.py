@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygrad_np.debug.diagnosis.measure import LINEAR, Setup, array_of, matrix, size_of
+from tinygrad_np.debug.diagnosis.measure import LINEAR, Setup, matrix, size_of
 from tinygrad_np.debug.diagnosis.network import bounds, is_relu
 from tinygrad_np.debug.diagnosis.report import Told
 from tinygrad_np.debug.places import line_of
@@ -113,8 +112,8 @@ def ignored(setup: Setup, rows: np.ndarray, output: np.ndarray) -> Told:
     if not met or any(map(varies, met)) or not varies(rows):
         return None
     other = -setup.x if len(rows) == 1 else np.roll(setup.x, 1, axis=0)
-    predicted = setup.tried(lambda: np.array(array_of(setup.model(other))))
-    if not isinstance(predicted, np.ndarray) or not np.array_equal(predicted, output):
+    predicted = setup.predicted(other)
+    if predicted is None or not np.array_equal(predicted, output):
         return None
     node, what = setup.run.nodes[0], "equal rows" if met[0].any() else "zeros"
     message = "the predictions do not depend on the inputs: other rows give the same, and where the inputs arrive, "
@@ -133,13 +132,8 @@ def mixed(setup: Setup, rows: np.ndarray, output: np.ndarray) -> Told:
     if n < 2 or not output.ndim or len(output) != n or squares or not np.any(rows[0] != rows[-1]):
         return None
 
-    def predicted(x: np.ndarray) -> np.ndarray:
-        for module in setup.modules.values():
-            module.training = False
-        return np.array(array_of(setup.model(x)))
-
-    before, after = (setup.tried(partial(predicted, setup.x[[i, *range(1, n)]])) for i in (0, -1))
-    if not isinstance(before, np.ndarray) or not isinstance(after, np.ndarray):
+    before, after = (setup.predicted(setup.x[[i, *range(1, n)]], evaluating=True) for i in (0, -1))
+    if before is None or after is None:
         return None
     own, *others = np.abs(after - before).reshape(n, -1).max(axis=1)
     if not max(others) > max(0.5 * own, 1e-3 * np.abs(before).max()):

@@ -109,8 +109,7 @@ CAUSES = (
     Check("runs", "error", steps.evaluation_fails, ERROR),
     Check("evaluation", "error", steps.evaluation_trains, RECIPE),
     Check("optimizer", "error", steps.not_held, OPTIMIZER),
-    Check("mode", "error", steps.training_in_evaluation, MODES),
-    Check("mode", "error", steps.evaluating_in_training, MODES),
+    Check("mode", "error", steps.modes, MODES),
     Check("mode", "warning", steps.dropping_in_evaluation, MODES),
     Check("dropout", "warning", network.drops_most, DROPOUT),
     Check("clearing", "error", steps.uncleared, "Tensor.backward: gradients are added to what .grad holds"),
@@ -221,16 +220,18 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 68 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 67 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")
+        raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is {kind(optimizer)}")
     functions = {"model": model, "loss_fn": loss_fn, "train_step": train_step, "evaluate": evaluate}
     for name, function in functions.items():
-        if not callable(function) and (function is not None or name in ("model", "loss_fn")):
-            raise ArgumentTypeError(f"{name} must be a function, but is a {type(function).__name__}")
+        missing = function is None and name in ("model", "loss_fn")
+        if missing or isinstance(function, type) or not (function is None or callable(function)):
+            raise ArgumentTypeError(f"{name} must be a function, but is {kind(function)}")
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise ArgumentError("batch must be the pair (inputs, targets)")
+        length = f" of length {len(batch)}" if hasattr(batch, "__len__") else ""
+        raise ArgumentError(f"batch must be the pair (inputs, targets), but is {kind(batch)}{length}")
     home = line()
     with isolated(), np.errstate(all="ignore"):
         setup = Setup(model, loss_fn, (batch[0], batch[1]), optimizer, train_step, evaluate, home)
@@ -243,6 +244,11 @@ def diagnose(
     diagnosis = Diagnosis(findings, f"{len(CHECKS)} checks of {description(setup)}")
     print(diagnosis)
     return diagnosis
+
+
+def kind(value: object) -> str:
+    """What a value is, for a message."""
+    return f"the class {value.__name__}, to be called first" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def examined(setup: Setup) -> list[Finding]:

@@ -11,6 +11,7 @@ from tinygrad_np.debug.diagnosis.loss import raised, told_of
 from tinygrad_np.debug.diagnosis.measure import (
     ATTEMPTS,
     SECONDS,
+    UNLEARNED,
     Arrays,
     Learned,
     Run,
@@ -20,7 +21,6 @@ from tinygrad_np.debug.diagnosis.measure import (
     array_of,
     joined,
     norm,
-    watched,
 )
 from tinygrad_np.debug.diagnosis.network import cosine, dropped, largest
 from tinygrad_np.debug.diagnosis.report import Told
@@ -108,52 +108,42 @@ def moving(gradients: Arrays) -> list[str]:
 # Modes
 
 
-def wrong_modes(setup: Setup, run: Run, training: bool, recorded: bool | None) -> str:
+OLD = "dropout drops nothing and batch normalisation keeps to old statistics"
+MIXED = "dropout drops at random and batch normalisation depends on the other rows"
+
+
+def modes(setup: Setup, run: Run) -> Told:
+    """Training is done in training mode, and evaluation, or what is done within `no_grad`, in evaluation mode."""
+    training = [("model", "the model is in evaluation mode", run)]
+    evaluating: list[tuple[str, str, Run, bool | None]] = []
+    if setup.evaluation is not None:
+        place = defined(setup.evaluate, "evaluate")
+        evaluating = [(place, "the model is called in training mode", setup.evaluation, None)]
+    if setup.train_step is not None:
+        training = [(setup.at_step, f"{name} trains in evaluation mode", one) for name, one in setup.own_steps.items()]
+        message = "the model is called within no_grad(), as for an evaluation, but in training mode"
+        evaluating += [(setup.at_step, message, one, False) for one in setup.own_steps.values()]
+    for place, message, one in training:
+        names = acting(setup, one, training=False, recorded=True)
+        if names and not any(call.training for call in one.calls if call.recorded):
+            return (
+                place,
+                f"{message}, where {OLD}: {names}",
+                "call model.train() before each epoch, after evaluations too",
+            )
+    for place, message, one, recorded in evaluating:
+        names = acting(setup, one, training=True, recorded=recorded)
+        whole = any(call.name == "" and recorded in (None, call.recorded) for call in one.calls)
+        if names and (whole or "" not in setup.modules):
+            remedy = "call model.eval() before the evaluation, and model.train() after it"
+            return place, f"{message}, where {MIXED}: {names}", remedy
+    return None
+
+
+def acting(setup: Setup, run: Run, training: bool, recorded: bool | None) -> str:
     """The modules that were called in a mode, and that do something else in the other."""
     names = [c.name for c in run.calls if c.training is training and recorded in (None, c.recorded)]
     return joined([setup.named(name) for name in dict.fromkeys(names) if acts(setup.modules[name])])
-
-
-def training_in_evaluation(setup: Setup, run: Run) -> Told:
-    """In evaluation mode dropout drops nothing, and batch normalisation uses statistics that do not follow the data."""
-    evaluate, runs = setup.evaluate, [("model", "the model is in evaluation mode", run)]
-
-    def evaluated_before() -> None:
-        with watched(None):
-            if evaluate is not None:
-                evaluate(setup.inputs, setup.targets)
-        setup.take_step()
-
-    if setup.train_step is not None and setup.all_steps is not None:
-        own = [*setup.all_steps.runs, *([setup.seen(evaluated_before)] if evaluate is not None else [])]
-        counts = ("step 1", "step 2", "step 3", "a step after evaluate")
-        runs = [
-            (setup.at_step, f"{count} trains in evaluation mode", run) for count, run in zip(counts, own, strict=False)
-        ]
-    for place, message, one in runs:
-        names = wrong_modes(setup, one, training=False, recorded=True)
-        if names and not any(call.training for call in one.calls if call.recorded):
-            message += f", where dropout drops nothing and batch normalisation keeps to old statistics: {names}"
-            return place, message, "call model.train() before each epoch, and again after each evaluation"
-    return None
-
-
-def evaluating_in_training(setup: Setup) -> Told:
-    """In training mode dropout drops at random, and batch normalisation mixes the rows of a batch."""
-    runs: list[tuple[str, Run, bool | None]] = []
-    if setup.evaluation is not None:
-        runs.append((defined(setup.evaluate, "evaluate"), setup.evaluation, None))
-    if setup.train_step is not None and setup.all_steps is not None:
-        runs += [(setup.at_step, run, False) for run in setup.all_steps.runs]
-    for place, run, recorded in runs:
-        names = wrong_modes(setup, run, training=True, recorded=recorded)
-        whole = any(call.name == "" and recorded in (None, call.recorded) for call in run.calls)
-        if names and (whole or "" not in setup.modules):
-            within = " within no_grad(), as for an evaluation, but" * (recorded is False)
-            message = f"the model is called{within} in training mode, where dropout drops at random and batch "
-            message += f"normalisation depends on the other rows: {names}"
-            return place, message, "call model.eval() before the evaluation, and model.train() after it"
-    return None
 
 
 def dropping_in_evaluation(setup: Setup, modules: dict[str, Module]) -> Told:
@@ -444,13 +434,15 @@ def undecided(learned: Learned) -> Told:
 
 def not_learned(setup: Setup, learned: Learned) -> Told:
     """A network should be able to learn a few rows by heart. Tried: rows and learning rates of different sizes."""
-    if learned.done or learned.timeout:
+    numbers = 1 if setup.labels is not None or setup.output is None else setup.output.size // len(setup.x)
+    size = sum(p.size for p in setup.parameters.values() if p.requires_grad)
+    if learned.done or learned.timeout or size < numbers * ATTEMPTS[-1][0]:  # too small to learn even the fewest rows
         return None
     message = f"the loss {'fell' if learned.last < learned.first else 'went'} from {learned.first:.4g} to "
     message += f"{learned.last:.4g} in {learned.steps} steps of Adam on {learned.rows} rows of the batch, the best of "
     message += f"{len(ATTEMPTS)} tries"
     if setup.labels is not None:
-        message += ", and more than 10% of the rows are still assigned to a wrong class"
+        message += f", and more than {UNLEARNED:.0%} of the rows are still assigned to a wrong class"
     remedy = "check that the model uses its input, that it can produce the targets (is there a ReLU, sigmoid or "
     remedy += "softmax at the end?), and that inputs and targets belong together; otherwise make it larger"
     return "model", message, remedy
