@@ -71,12 +71,13 @@ def draw(
 
     Each operation is shown with the shape and dtype of its output, in a box for the module call that made it; each
     parameter with its name and size; other inputs that require a gradient, and constants, look different. Inputs have
-    the names of the model's and the loss's arguments, or of the caller's variables. Four or more rounds of the same
-    structure, such as equal layers or the steps of a loop, are folded into one; functions such as `layer_norm`, and
-    what stands in a `scope`, are one box. If the graph is still too large, modules are collapsed until it is not, and
-    the drawing says so. What is orange deserves a look: a dtype that widens, a broadcast that grows, a saturated
-    activation. A result of a compiled function is drawn with the function's operations, until `backward()`. This works
-    before and after `backward()`, and changes neither the graph nor any gradient.
+    the names of the model's and the loss's arguments, or of the caller's variables; what was computed inside
+    `debug.trace()` says "as K" where it was assigned to K. Four or more rounds of the same structure, such as equal
+    layers or the steps of a loop, are folded into one; functions such as `layer_norm`, and what stands in a `scope`,
+    are one box. If the graph is still too large, modules are collapsed until it is not, and the drawing says so. What
+    is orange deserves a look: a dtype that widens, a broadcast that grows, a saturated activation. A result of a
+    compiled function is drawn with the function's operations, until `backward()`. This works before and after
+    `backward()`, and changes neither the graph nor any gradient.
 
     A graph of single numbers is drawn as in a lecture: with symbols for names, the caller's variables, and each
     number with its gradient.
