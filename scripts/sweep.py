@@ -23,7 +23,7 @@ import tempfile
 import time
 import warnings
 import zlib
-from collections.abc import Generator
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -35,32 +35,35 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # models/ is part of the repository, not of the installed package
 
 from command_line import Parser, count, fail, in_one_line, number, path, text  # noqa: E402
+from compare import read_run  # noqa: E402
 from processor import THREADS  # noqa: E402
 from run_folder import LOCK, interruptions, locked  # noqa: E402
 from settings import parse_arguments as parse_training_arguments  # noqa: E402
 from stopping import APART, ask_to_stop  # noqa: E402
 from training_run import find_folder, load_data  # noqa: E402
 
-from tinygrad_np import TinygradNpError  # noqa: E402
-from tinygrad_np.errors import ArgumentError  # noqa: E402
+from tinygrad_np.debug.tables import aligned  # noqa: E402
+from tinygrad_np.errors import ArgumentError, TinygradNpError  # noqa: E402
 from tinygrad_np.files import write_atomically  # noqa: E402
 
 try:
     import optuna
+    from optuna.pruners import MedianPruner, NopPruner
+    from optuna.samplers import PartialFixedSampler, RandomSampler, TPESampler
+    from optuna.storages import JournalStorage, RDBStorage
     from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
-    from optuna.trial import FrozenTrial, TrialState
+    from optuna.trial import FrozenTrial, TrialState, create_trial
     from sqlalchemy import event, exc
 except ImportError as error:
     print(f'sweep.py: error: {error}; install it with: python -m pip install -e ".[tune]"', file=sys.stderr)
     sys.exit(2)
 
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+MEASURED = {"validation_accuracy": ".2%", "validation_loss": ".4g", "epoch": "", "seconds": ".1f"}
+RUNNING, COMPLETE, PRUNED, FAIL, WAITING = TrialState
 FAILURES = (optuna.exceptions.OptunaError, exc.SQLAlchemyError, ImportError, LookupError, ValueError)  # of a storage
-MEASURED = ("validation_accuracy", "validation_loss", "epoch", "seconds")  # of a run; the best epoch's, but all seconds
-LOST = (TrialState.RUNNING, TrialState.FAIL)  # what a trial of this machine is in that has no result for good
 
 Settings = dict[str, str]  # the values of the flags that are swept over, as a user would type them
-Choices = dict[str, list[str]]  # what to try for each of them
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -73,9 +76,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     own, fixed = arguments[:end], arguments[end + 1 :]
     parser = Parser(
         prog="sweep.py",
-        usage="%(prog)s FLAG=VALUES... [--random N | --trials N] [--prune] [--seed N] [--jobs N] [--storage PLACE]\n"
-        "                [--out DIR] [-- FLAGS OF TRAIN.PY]\n"
-        "       %(prog)s --resume DIR",
+        usage="%(prog)s FLAG=VALUES... [options] [-- FLAGS OF TRAIN.PY]\n       %(prog)s --resume DIR",
         description=__doc__,
         epilog="values:\n"
         "  lr=0.001,0.004        these two\n"
@@ -84,36 +85,30 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "  hidden=128,512x128,   a layer of 128, layers of 512 and 128, no hidden layer\n"
         "  nesterov=on,off       with the flag and without it\n"
         "What follows -- goes to every run as it stands; --validation-split is 0.1 unless given there.\n\n"
+        "With --jobs 1 the same seed gives the same numbers, also if the sweep was stopped in between. With more jobs\n"
+        "or machines, what --trials draws and --prune stops depends on which runs have ended by then.\n\n"
         "examples:\n"
         "  sweep.py lr=0.001,0.004 hidden=128,512x128 dropout=0,0.2 -- --epochs 3 --limit 10000\n"
         "  sweep.py --random 20 lr=1e-4..1e-1 hidden=64..512 activation=relu,tanh -- --optimizer adamw\n"
         "  sweep.py --trials 40 --prune lr=1e-4..1e-1 dropout=0..0.5 --storage sqlite:///sweep.db\n"
         "  sweep.py --resume runs/sweep-20260101-120000      continue a sweep that stopped, or show its table",
     )
-    parser.add_argument("values", nargs="*", metavar="FLAG=VALUES", help="what to try; see below")
-    amount = parser.add_mutually_exclusive_group()
+    add, amount = parser.add_argument, parser.add_mutually_exclusive_group()
+    add("values", nargs="*", metavar="FLAG=VALUES", help="what to try; see below")
     amount.add_argument("--random", type=count, metavar="N", help="try N settings that are drawn at random")
-    drawn_by_tpe = "try N settings: 10 that are drawn at random, the others where settings were good so far"
-    amount.add_argument("--trials", type=count, metavar="N", help=drawn_by_tpe)
+    trials = "try N settings: the first 10 as --random, the others where settings were good so far"
+    amount.add_argument("--trials", type=count, metavar="N", help=trials)
     prune = "stop a run after an epoch in which its validation accuracy is below the median of 5 or more other runs"
-    parser.add_argument("--prune", action="store_true", help=prune)
-    seed = (
-        "of what is drawn. With --jobs 1 the sweep has the same numbers again, whether it was stopped in between or "
-        "not. With more jobs or machines, --trials draws, and --prune stops, by the results that there are by then"
-    )
-    parser.add_argument("--seed", type=number(int, 0), default=0, metavar="N", help=seed)
-    parser.add_argument("--jobs", type=count, default=CORES, metavar="N", help="runs at the same time (one a core)")
+    add("--prune", action="store_true", help=prune)
+    add("--seed", type=number(int, 0), default=0, metavar="N", help="of what is drawn")
+    add("--jobs", type=count, default=CORES, metavar="N", help="runs at the same time (one a core)")
     storage = (
-        "what holds the study: a database, as sqlite:///sweep.db, or a file on a shared disk. The same command on "
-        "other machines then works on the same study, and started again it goes on"
+        "a database, as sqlite:///sweep.db, or a file on a shared disk: the same command elsewhere works on the same"
     )
-    parser.add_argument("--storage", type=text, metavar="PLACE", help=storage)
-    parser.add_argument("--out", type=path, metavar="DIR", help="the folder to be made (runs/sweep-DATE-TIME)")
-    resume = (
-        "continue the sweep in this folder: finished runs are kept, interrupted ones resumed, and failed ones tried "
-        "again unless their loss diverged"
-    )
-    parser.add_argument("--resume", type=path, metavar="DIR", help=resume)
+    add("--storage", type=text, metavar="PLACE", help=storage)
+    add("--out", type=path, metavar="DIR", help="the folder to be made (runs/sweep-DATE-TIME)")
+    resume = "continue the sweep in this folder; failed runs are tried again unless their loss diverged"
+    add("--resume", type=path, metavar="DIR", help=resume)
     parsed = parser.parse_args(own)
     if parsed.resume:
         if fixed or len(own) > 1 + ("--resume" in own):
@@ -122,7 +117,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     if not parsed.values:
         parser.error("say what to try, such as lr=0.001,0.004")
     given, drawn = {flag.split("=")[0] for flag in fixed}, parsed.random or parsed.trials
-    choices: Choices = {}
+    choices: dict[str, list[str]] = {}
     for values in parsed.values:
         name, equals, listed = values.partition("=")
         if not equals:
@@ -141,7 +136,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     grid = [dict(zip(choices, values, strict=True)) for values in itertools.product(*choices.values())]
     parsed.params, parsed.settings = draw(choices, drawn, parsed.seed) if drawn else (grid, grid)
     if parsed.trials and len(parsed.settings) == drawn:
-        parsed.params = [{}] * drawn  # TPE draws each when its turn comes; the settings above only try the flags
+        parsed.params[10:] = [{}] * (drawn - 10)  # TPE draws them when their turn comes
     parsed.configs = [parse_training_arguments(as_flags(settings) + fixed) for settings in parsed.settings]
     if not all(config.validation_split for config in parsed.configs):
         parser.error("the settings are ranked by validation accuracy, so --validation-split must be more than 0")
@@ -161,20 +156,18 @@ def bounds(value: str) -> tuple[float, float] | None:
         return None
 
 
-def draw(choices: Choices, amount: int, seed: int) -> tuple[list[dict[str, Any]], list[Settings]]:
+def draw(choices: dict[str, list[str]], amount: int, seed: int) -> tuple[list[dict[str, Any]], list[Settings]]:
     """Different settings drawn at random, as Optuna's parameters and as settings; fewer if there seem to be no more."""
-    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed))
-    drawn: dict[tuple[str, ...], tuple[dict[str, Any], Settings]] = {}
+    study, params, drawn = optuna.create_study(sampler=RandomSampler(seed)), [], []
     for _ in range(100 * amount):
         trial = study.ask()
-        settings = suggest(trial, choices)
-        drawn.setdefault(tuple(settings.values()), (trial.params, settings))
-        if len(drawn) == amount:
-            break
-    return [params for params, _ in drawn.values()], [settings for _, settings in drawn.values()]
+        if (settings := suggest(trial, choices)) not in drawn and len(drawn) < amount:
+            params.append(trial.params)
+            drawn.append(settings)
+    return params, drawn
 
 
-def suggest(trial: optuna.Trial, choices: Choices) -> Settings:
+def suggest(trial: optuna.Trial, choices: dict[str, list[str]]) -> Settings:
     """The settings of a trial, as its sampler draws them."""
     settings = {}
     for name, values in choices.items():
@@ -209,182 +202,173 @@ def runs(study: optuna.Study) -> dict[int, FrozenTrial]:
     return last
 
 
-def ranking(study: optuna.Study) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
-    """The trials of finished runs, the best one first; then those of pruned and of failed ones."""
+def ranking(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials of the runs that have ended: finished ones, the best of them first, then pruned, then failed ones."""
     ended = [trial for trial in runs(study).values() if trial.state.is_finished() and "outcome" in trial.user_attrs]
-    finished = [trial for trial in ended if trial.state == TrialState.COMPLETE]
-    finished.sort(key=lambda trial: merit(trial.user_attrs["outcome"]))
-    others = [trial for trial in ended if trial.state != TrialState.COMPLETE]
-    return finished, sorted(others, key=lambda trial: "epoch" not in trial.user_attrs["outcome"])
+    return sorted(ended, key=lambda trial: (trial.state != COMPLETE, merit(trial.user_attrs["outcome"])))
+
+
+def merit(measured: dict[str, Any]) -> tuple[float, float]:
+    """A key to sort epochs and runs by: the better they are, the lower it is."""
+    return -measured.get("validation_accuracy", 0), measured.get("validation_loss", math.inf)
 
 
 def open_study(plan: argparse.Namespace, folder: Path) -> optuna.Study:
     place = plan.storage or str(folder / "study.journal")
-    pruner = optuna.pruners.MedianPruner() if plan.prune else optuna.pruners.NopPruner()
+    pruner = MedianPruner() if plan.prune else NopPruner()
     for attempt in (1, 2, 3):
         try:
-            if "://" not in place:  # the lock is one that Windows has, too
-                storage = optuna.storages.JournalStorage(JournalFileBackend(place, JournalFileOpenLock(place)))
+            if "://" not in place:
+                lock = JournalFileOpenLock(place)  # one that Windows has, too
+                drop_partial_line(Path(place), lock)
+                storage = JournalStorage(JournalFileBackend(place, lock))
             elif not place.startswith("sqlite"):
-                storage = optuna.storages.RDBStorage(place)
+                storage = RDBStorage(place)
             else:  # a transaction is to begin before it reads, or two sweeps could take up the same trial
                 options = {"connect_args": {"isolation_level": None, "timeout": 60}}
-                storage = optuna.storages.RDBStorage(place, options)
+                storage = RDBStorage(place, options)
                 event.listen(storage.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-            same = {"study_name": plan.study, "direction": "maximize", "pruner": pruner}
-            return optuna.create_study(storage=storage, load_if_exists=True, **same)
+            same = {"study_name": plan.study, "direction": "maximize", "load_if_exists": True}
+            return optuna.create_study(storage=storage, pruner=pruner, **same)
         except (exc.OperationalError, exc.IntegrityError):
             if attempt == 3:
                 raise
             time.sleep(attempt)  # another sweep is making the tables of the database
 
 
-def retry_lost(study: optuna.Study, plan: argparse.Namespace, worker: str) -> None:
+def drop_partial_line(journal: Path, lock: JournalFileOpenLock) -> None:
+    """Drop what a full disk has left of the last line of a journal: the next one would be lost with it."""
+    lock.acquire()
+    try:
+        lines = journal.read_bytes() if journal.exists() else b""
+        if lines and not lines.endswith(b"\n"):
+            os.truncate(journal, lines.rfind(b"\n") + 1)
+    finally:
+        lock.release()
+
+
+def retry_lost(study: optuna.Study, amount: int, worker: str) -> None:
     """Let the runs wait again that this worker has left unfinished, or that failed for a cause that may be gone."""
 
     def lost() -> dict[int, FrozenTrial]:
-        unfinished = [trial for run, trial in runs(study).items() if run <= len(plan.params) and trial.state in LOST]
-        return {t.number: t for t in unfinished if t.user_attrs.get("worker", worker) == worker}
+        last = [trial for run, trial in runs(study).items() if run <= amount and trial.state in (RUNNING, FAIL)]
+        return {trial.number: trial for trial in last if trial.user_attrs.get("worker", worker) == worker}
 
     before = lost()
-    if not all("worker" in trial.user_attrs for trial in before.values()):
-        time.sleep(5)  # whoever took it gives a name at once, unless killed just then
-    for lost_number, trial in lost().items():
-        if lost_number in before:
-            if trial.state == TrialState.RUNNING:
-                study.tell(lost_number, state=TrialState.FAIL)
-            first = {"first": trial.user_attrs.get("first", lost_number)}
-            known = {"params": trial.params, "distributions": trial.distributions}
-            study.add_trial(optuna.create_trial(state=TrialState.WAITING, user_attrs=first, **known))
+    if any("worker" not in trial.user_attrs for trial in before.values()):
+        time.sleep(5)  # who has taken a trial names itself at once, unless it is killed just then
+    for trial in [trial for trial in lost().values() if trial.number in before]:
+        if trial.state == RUNNING:
+            study.tell(trial.number, state=FAIL)
+        attributes = {"first": trial.user_attrs.get("first", trial.number)}
+        drawn = {"params": trial.params, "distributions": trial.distributions}
+        study.add_trial(create_trial(state=WAITING, user_attrs=attributes, **drawn))
 
 
 def next_trial(study: optuna.Study, plan: argparse.Namespace, worker: str) -> optuna.Trial | None:
     """A trial of the run that comes next, with its settings; None if all runs are taken."""
 
-    def sampler(run: int) -> optuna.samplers.BaseSampler:  # its draws depend on the seed, the run and what has ended
-        drawing = optuna.samplers.TPESampler(seed=zlib.crc32(f"{plan.seed} {run}".encode()))
-        return optuna.samplers.PartialFixedSampler(plan.params[run - 1], drawing)
+    def sampler(run: int) -> PartialFixedSampler:  # it draws by the seed, the run, and what has ended so far
+        tpe = TPESampler(seed=zlib.crc32(f"{plan.seed} {run}".encode()))
+        return PartialFixedSampler(plan.params[run - 1], tpe)
 
-    taken = runs(study)
-    run = min((run for run, trial in taken.items() if trial.state == TrialState.WAITING), default=len(taken) + 1)
-    if run <= len(plan.params):
-        study.sampler = sampler(run)
-        trial = study.ask()
-        trial.set_user_attr("worker", worker)
-        run = next(run for run, last in runs(study).items() if last.number == trial.number)
-        if run <= len(plan.params):
-            study.sampler = sampler(run)  # another machine may have taken the one before
-            trial.set_user_attr("run", str(run).zfill(len(str(len(plan.params)))))
-            trial.set_user_attr("settings", suggest(trial, plan.choices))
-            return trial
-        study.tell(trial, state=TrialState.FAIL)
-    return None
+    amount, taken = len(plan.params), runs(study)
+    run = min((run for run, trial in taken.items() if trial.state == WAITING), default=len(taken) + 1)
+    if run > amount:
+        return None
+    study.sampler = sampler(run)
+    trial = study.ask()
+    trial.set_user_attr("worker", worker)
+    run = next(run for run, last in runs(study).items() if last.number == trial.number)
+    if run > amount:  # another machine has just taken the last
+        study.tell(trial, state=FAIL)
+        return None
+    study.sampler = sampler(run)
+    trial.set_user_attr("run", str(run).zfill(len(str(amount))))
+    trial.set_user_attr("settings", suggest(trial, plan.choices))
+    return trial
 
 
 # The runs
 
 
-def train(
-    trial: optuna.Trial, plan: argparse.Namespace, folder: Path, claim: int, stop: list[int]
-) -> Generator[None, None, tuple[TrialState, dict[str, Any]]]:
-    """Train with the settings of a trial, in a process. Yields as long as that runs, and returns what came of it.
+def train(trial: optuna.Trial, plan: argparse.Namespace, folder: Path, claim: int, stop: list[int]) -> Iterator[Any]:
+    """Train with the settings of a trial, in a process. Gives None as long as that runs; then a state and the outcome.
 
     A run is never pruned after its last epoch. So what is pruned does not depend on when this looks.
     """
     settings, out = trial.user_attrs["settings"], folder / trial.user_attrs["run"]
-    for other in ranking(trial.study)[0]:
-        if other.user_attrs["settings"] == settings:  # TPE may repeat itself; the run would do so, too
-            return TrialState.COMPLETE, other.user_attrs["outcome"]
-    resumable = (out / "last.safetensors").exists()
-    flags = [f"--resume={out}"] if resumable else [*as_flags(settings), *plan.fixed, f"--out={out}"]
+    for other in ranking(trial.study):
+        if other.state == COMPLETE and other.user_attrs["settings"] == settings:
+            yield other.state, other.user_attrs["outcome"]  # TPE may repeat itself; the run would do so, too
+    flags = [*as_flags(settings), *plan.fixed, f"--out={out}"]
+    flags = [f"--resume={out}"] if (out / "last.safetensors").exists() else flags
+    command = [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, "--no-pictures"]
+    options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, **APART}  # Ctrl-C is for the sweep alone
+    options["env"] = {**os.environ, **dict.fromkeys(THREADS, str(plan.threads))}
+    options["pass_fds"] = [claim] if os.name == "posix" else []  # keeps others out even if the sweep is killed
+    measured, ended, asked, pruned = [], False, False, False
     with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            [sys.executable, str(ROOT / "scripts" / "train.py"), *flags, "--no-pictures"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            env={**os.environ, **dict.fromkeys(THREADS, str(plan.threads))},
-            **APART,  # Ctrl-C is for the sweep, which then stops its runs
-            # The run keeps other sweeps out of the folder even if this one is killed.
-            pass_fds=[claim] if os.name == "posix" else [],
-        )
+        process = subprocess.Popen(command, stderr=errors, **options)
         try:
-            told, ended, asked = 0, False, False
-            while not ended:
-                yield
+            while not ended and not pruned:
+                yield None
                 ended = process.poll() is not None
-                for metrics in history(out)[told:]:
-                    told += 1
+                config, epochs = read_run(out) if (out / "metrics.jsonl").exists() else ({}, [])
+                for metrics in epochs[len(measured) :]:
+                    measured.append(metrics)
                     trial.report(metrics["validation_accuracy"], metrics["epoch"])
-                    if told < json.loads((out / "config.json").read_text())["epochs"] and trial.should_prune():
-                        return TrialState.PRUNED, {
-                            **best_of(history(out)[:told]),
-                            "error": f"pruned after epoch {told}",
-                        }
+                    if pruned := len(measured) < config["epochs"] and trial.should_prune():
+                        break
                 if stop and not asked:
-                    asked = True
                     ask_to_stop(process)  # it saves where it is
+                    asked = True
         finally:
             process.kill()  # what it has saved is whole
             status = process.wait()
         errors.seek(0)
         said = errors.read().splitlines()
-    if status == 0:
-        return TrialState.COMPLETE, best_of(history(out))
-    if stop:
-        return TrialState.FAIL, {}
+    best = {**min(measured, key=merit), "seconds": measured[-1]["seconds"]} if measured else {}
     error = said[-1].removeprefix("train.py: error: ") if said else f"it ended with exit status {status}"
-    if status < 0:
-        error = f"it was ended by {signal.Signals(-status).name}"
-    # A loss that diverged would do so again, and TPE is to know. Other causes, such as a full disk, may be gone later.
-    return TrialState.PRUNED if error.startswith("the loss became") else TrialState.FAIL, {"error": error}
-
-
-def history(out: Path) -> list[dict[str, Any]]:
-    file = out / "metrics.jsonl"
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
-
-
-def best_of(measured: list[dict[str, Any]]) -> dict[str, Any]:
-    best = {**min(measured, key=merit), "seconds": measured[-1]["seconds"]}
-    return {name: best[name] for name in MEASURED}
-
-
-def merit(measured: dict[str, Any]) -> tuple[float, float]:
-    """A key to sort by: the better the run, the lower it is."""
-    return -measured["validation_accuracy"], measured["validation_loss"]
+    if pruned:
+        yield PRUNED, {**best, "error": f"pruned after epoch {len(measured)}"}
+    elif status == 0:
+        yield COMPLETE, best
+    elif stop:
+        yield FAIL, None
+    elif error.startswith("the loss became"):  # it would do so again, which TPE is to know
+        yield PRUNED, {"error": error}
+    else:  # other causes, such as a full disk, may be gone on another day
+        yield FAIL, {"error": f"it was ended by {signal.Signals(-status).name}" if status < 0 else error}
 
 
 def train_all(study: optuna.Study, plan: argparse.Namespace, folder: Path, claim: int, worker: str) -> bool:
     """Bring all runs to an end, some at a time; returns False if asked to stop earlier, with everything saved."""
-    running: dict[optuna.Trial, Generator[None, None, tuple[TrialState, dict[str, Any]]]] = {}
-    left = True
+    running: dict[optuna.Trial, Iterator[Any]] = {}
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a second Ctrl-C does not wait for what is saved
     with interruptions() as stop:
         try:
-            while True:
-                while left and not stop and len(running) < plan.jobs:
-                    if left := (trial := next_trial(study, plan, worker)) is not None:
+            left = True
+            while running or left:
+                while left and len(running) < plan.jobs:
+                    trial = None if stop else next_trial(study, plan, worker)
+                    if left := trial is not None:
                         running[trial] = train(trial, plan, folder, claim, stop)
-                if not running:
-                    return not stop or sum(map(len, ranking(study))) == len(plan.params)
                 for trial, run in list(running.items()):
-                    try:
-                        next(run)
-                    except StopIteration as end:
+                    if ended := next(run):
+                        state, outcome = ended
                         del running[trial]
-                        state, outcome = end.value
                         if outcome:
                             trial.set_user_attr("outcome", outcome)
                             print(in_one_line(f"{trial.user_attrs['run']}  {describe(trial)}"), flush=True)
-                        study.tell(
-                            trial, outcome["validation_accuracy"] if state == TrialState.COMPLETE else None, state
-                        )
+                        value = outcome["validation_accuracy"] if state == COMPLETE else None
+                        study.tell(trial, value, state)
                         save(study, plan, folder)
                 time.sleep(0.05)
         finally:
             for run in running.values():
                 run.close()  # which ends its process
+    return not stop or len(ranking(study)) == len(plan.params)
 
 
 # The results
@@ -394,8 +378,7 @@ def describe(trial: optuna.Trial | FrozenTrial) -> str:
     """The settings of a trial, and what came of them."""
     outcome = trial.user_attrs["outcome"]
     settings = ", ".join(f"{name} {value or 'none'}" for name, value in trial.user_attrs["settings"].items())
-    good = "error" not in outcome
-    result = "validation accuracy {validation_accuracy:.2%} in epoch {epoch}" if good else "{error}"
+    result = "{error}" if "error" in outcome else "validation accuracy {validation_accuracy:.2%} in epoch {epoch}"
     return f"({settings}): {result.format(**outcome)}"
 
 
@@ -404,45 +387,39 @@ def save(study: optuna.Study, plan: argparse.Namespace, folder: Path) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["rank", *plan.choices, *MEASURED, "error", "folder"])
-    finished, others = ranking(study)
-    for rank, trial in [*enumerate(finished, 1), *(("", trial) for trial in others)]:
+    for rank, trial in enumerate(ranking(study), 1):
         results = [trial.user_attrs["outcome"].get(key, "") for key in (*MEASURED, "error")]
-        writer.writerow([rank, *trial.user_attrs["settings"].values(), *results, trial.user_attrs["run"]])
+        ranked = [rank if trial.state == COMPLETE else "", *trial.user_attrs["settings"].values()]
+        writer.writerow([*ranked, *results, trial.user_attrs["run"]])
     write_atomically(folder / "results.csv", table.getvalue())
 
 
 def report(study: optuna.Study, plan: argparse.Namespace) -> None:
     """Print the ranked table, why runs did not finish, and how to train the best setting on all images."""
-
-    def place(trial: FrozenTrial) -> str:  # on another machine, its name stands before
-        worker, run = trial.user_attrs["worker"], trial.user_attrs["run"]
-        return os.path.join(worker.removeprefix(f"{socket.gethostname()}:"), run)
-
-    finished, others = ranking(study)
     table = [["rank", *plan.choices, "validation accuracy", "loss", "epoch", "seconds", "folder"]]
-    for rank, trial in enumerate(finished, 1):
-        accuracy, loss, epoch, seconds = (trial.user_attrs["outcome"][name] for name in MEASURED)
-        settings = [value or "none" for value in trial.user_attrs["settings"].values()]
-        table.append(
-            [str(rank), *settings, f"{accuracy:.2%}", f"{loss:.4g}", str(epoch), f"{seconds:.1f}", place(trial)]
-        )
-    table = [list(map(in_one_line, row)) for row in table if finished]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
-        print("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)))
-    for trial in others:
-        kind = "pruned" if "epoch" in trial.user_attrs["outcome"] else "failed"
-        print(in_one_line(f"{kind}: {place(trial)} {describe(trial)}"))
-    if elsewhere := len(plan.params) - len(finished) - len(others):
-        print(f"not ended yet, on other machines: {elsewhere}")
-    if not finished:
+    ended, others = ranking(study), []
+    for rank, trial in enumerate(ended, 1):
+        outcome, worker = trial.user_attrs["outcome"], trial.user_attrs["worker"]  # another machine's name is shown
+        place = os.path.join(worker.removeprefix(f"{socket.gethostname()}:"), trial.user_attrs["run"])
+        if trial.state == COMPLETE:
+            settings = [value or "none" for value in trial.user_attrs["settings"].values()]
+            table.append([str(rank), *settings, *(f"{outcome[name]:{form}}" for name, form in MEASURED.items()), place])
+        else:
+            others.append(f"{'pruned' if 'epoch' in outcome else 'failed'}: {place} {describe(trial)}")
+    print("\n".join([aligned(table)] * (len(table) > 1) + list(map(in_one_line, others))))
+    if len(ended) < len(plan.params):
+        print(f"not ended yet, on other machines: {len(plan.params) - len(ended)}")
+    if len(table) == 1:
         raise ArgumentError("no run has finished; the lines above say why")
-    flags = as_flags(finished[0].user_attrs["settings"]) + plan.fixed
+    flags = as_flags(ended[0].user_attrs["settings"]) + plan.fixed
     test_images = load_data(parse_training_arguments(flags)).test_images
     # Only where there are test images can the network be judged without others that are held out.
     needless = "limit|validation-split|early-stop" if len(test_images) else "limit"
     command = re.sub(rf" --({needless})[ =]\S+", "", f" {shlex.join(flags)}")
     print(in_one_line(f"train the best on all images: python {Path(sys.argv[0]).with_name('train.py')}{command}"))
+
+
+# The sweep's folder
 
 
 def read_plan(folder: Path) -> argparse.Namespace:
@@ -459,16 +436,15 @@ def read_plan(folder: Path) -> argparse.Namespace:
 
 
 def write_plan(plan: argparse.Namespace, arguments: list[str], folder: Path) -> None:
-    """Write what `read_plan` reads, unless the folder holds anything but what this sweep may have left there."""
-    file, study = folder / "sweep.json", {"study": plan.study}
-    begun = file.exists()
-    same = begun and plan.storage and json.dumps(study)[1:-1] in file.read_text()
+    """Write what `read_plan` reads, unless the folder holds anything but what the same command may have left there."""
+    file, begun = folder / "sweep.json", (folder / "sweep.json").exists()
+    same = begun and plan.storage and json.dumps(arguments) in file.read_text()
     if not same and any(not left.name.startswith((LOCK, ".sweep.json.")) for left in folder.iterdir()):
         advice = f", or continue the sweep in it with --resume {shlex.quote(str(folder))}" if begun else ""
         raise ArgumentError(f"{folder} exists already; choose another folder with --out{advice}")
     # The number of threads is part of the plan: the last bits of a matrix product may depend on it.
     saved = {"directory": os.getcwd(), "arguments": arguments, "jobs": plan.jobs, "threads": plan.threads}
-    write_atomically(file, json.dumps({**study, **saved}, indent=1) + "\n")
+    write_atomically(file, json.dumps(saved))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -488,24 +464,22 @@ def main(arguments: list[str] | None = None) -> int:
             if not resumed:
                 write_plan(plan, given, folder)
             study, worker = open_study(plan, folder), f"{socket.gethostname()}:{folder.absolute()}"
-            retry_lost(study, plan, worker)
+            retry_lost(study, len(plan.params), worker)
             save(study, plan, folder)
-            amount = len(plan.params)
-            print(f"{amount} runs, {plan.jobs} at a time; sweep folder {in_one_line(folder)}", flush=True)
+            print(f"{len(plan.params)} runs, {plan.jobs} at a time; sweep folder {in_one_line(folder)}", flush=True)
             done = train_all(study, plan, folder, claim, worker)
         if not done:
-            again = f"python {sys.argv[0]} --resume {in_one_line(shlex.quote(str(folder)))}"
-            print(f"stopped and saved; resume with: {again}")
+            print(
+                in_one_line(f"stopped and saved; resume with: python {sys.argv[0]} --resume {shlex.quote(str(folder))}")
+            )
             return 130
         report(study, plan)
     except (TinygradNpError, OSError, MemoryError) as error:
         return fail("sweep.py", error)
     except FAILURES as error:
         cause = error.__cause__ or error
-        return fail(
-            "sweep.py",
-            ArgumentError(f"the storage cannot be used ({type(cause).__name__}): {str(cause).splitlines()[0]}"),
-        )
+        reason = f"{type(cause).__name__}: {str(cause).partition(chr(10))[0]}"
+        return fail("sweep.py", ArgumentError(f"the storage cannot be used ({reason})"))
     except KeyboardInterrupt:
         return 130
     return 0

@@ -6,9 +6,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import optuna
 import pytest
 from filelock import lock_descriptor
 from processes import with_room_for
@@ -28,7 +31,7 @@ def command(*arguments, program=(SWEEP,)):
 
 
 def run(*arguments, program=(SWEEP,)):
-    return subprocess.run(command(*arguments, program=program), capture_output=True, text=True, timeout=100)
+    return subprocess.run(command(*arguments, program=program), capture_output=True, text=True, timeout=300)
 
 
 def results(folder):
@@ -204,12 +207,24 @@ def test_runs_that_find_the_disk_full_are_reported_and_tried_again_when_the_swee
     assert [row["rank"] for row in results(tmp_path / "sweep")] == ["1"]
 
 
+@pytest.mark.slow
+def test_a_sweep_whose_study_finds_the_disk_full_goes_on_when_there_is_room(tmp_path):
+    arguments = ["--jobs", 1, "--random", 8, "lr=0.001..0.1", "--", *TINY]
+    stopped = run("--out", tmp_path / "sweep", *arguments, program=[*with_room_for(7000), SWEEP])
+    assert stopped.returncode == 2
+    assert "File too large" in stopped.stderr
+    assert stopped.stderr.count("\n") == 1
+    resumed = run("--resume", tmp_path / "sweep")
+    assert resumed.returncode == 0, resumed.stderr
+    assert sorted(row["folder"] for row in results(tmp_path / "sweep")) == [*"12345678"]
+
+
 def begin(*arguments):
     return subprocess.Popen(command(*arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def wait_for(*paths):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not all(path.exists() for path in paths):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -237,7 +252,7 @@ def test_a_sweep_that_is_killed_and_interrupted_and_resumed_ends_as_if_it_had_ne
     interrupted = begin("--resume", parts)  # once the run that was left alone has ended
     wait_for(parts / "2" / "metrics.jsonl")
     interrupted.send_signal(signal.SIGINT)
-    output, errors = interrupted.communicate(timeout=100)
+    output, errors = interrupted.communicate(timeout=300)
     assert interrupted.returncode == 130, errors
     assert f"--resume {parts}" in output
     assert not is_claimed(parts), "no run should be left"
@@ -270,6 +285,21 @@ def test_one_job_draws_and_prunes_the_same_with_the_same_seed(drawn, tmp_path):
 
 
 @pytest.mark.slow
+def test_one_job_draws_and_prunes_the_same_if_the_sweep_is_killed_and_goes_on(drawn, tmp_path):
+    arguments = ["--trials", 13, "--prune", "--jobs", 1, "--out", tmp_path / "parts", *DRAWN]
+    stopped = begin(*arguments)
+    wait_for(tmp_path / "parts" / "03")
+    stopped.kill()
+    stopped.communicate()
+    stopped = begin("--resume", tmp_path / "parts")
+    wait_for(tmp_path / "parts" / "12")
+    stopped.send_signal(signal.SIGINT)
+    stopped.communicate(timeout=300)
+    assert run("--resume", tmp_path / "parts").returncode == 0
+    assert results(tmp_path / "parts") == results(drawn[0])
+
+
+@pytest.mark.slow
 def test_hopeless_runs_are_pruned_and_stand_after_those_that_finished(drawn):
     folder, output = drawn
     rows = results(folder)
@@ -288,7 +318,7 @@ def test_the_same_command_started_twice_works_on_one_study(place, tmp_path):
     arguments = ["--storage", place.format(tmp_path), "--jobs", 1, "lr=0.001,0.002,0.003,0.004,0.005", "--", *TINY]
     both = [begin("--out", tmp_path / name, *arguments) for name in "ab"]
     for process in both:
-        output, errors = process.communicate(timeout=100)
+        output, errors = process.communicate(timeout=300)
         assert process.returncode == 0, output + errors
     shared = {name: {path.name for path in (tmp_path / name).iterdir() if path.is_dir()} for name in "ab"}
     assert all(shared.values()), "each should do some of the runs"
@@ -298,6 +328,73 @@ def test_the_same_command_started_twice_works_on_one_study(place, tmp_path):
     assert again.returncode == 0, again.stderr
     assert len(results(tmp_path / "c")) == 5, "who comes late sees all results"
     assert not [path for path in (tmp_path / "c").iterdir() if path.is_dir()]
+
+
+def ended(study, state=optuna.trial.TrialState.COMPLETE):
+    return [trial for trial in study.get_trials(deepcopy=False) if trial.state == state]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["sqlite:///{}/sweep.db", "{}/shared.journal"])
+def test_two_sweeps_on_one_study_that_are_stopped_in_any_way_and_started_again_do_each_run_once(place, tmp_path):
+    arguments = ["--storage", place.format(tmp_path), "--jobs", 1, "--trials", 8, "lr=1e-4..1", "--", *TINY]
+    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT):
+        both = [begin("--out", tmp_path / name, *arguments) for name in "ab"]
+        time.sleep(3)
+        for process in both:
+            process.send_signal(number)
+            process.communicate(timeout=300)
+    both = [begin("--out", tmp_path / name, *arguments) for name in "ab"]
+    for process in both:
+        output, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, output + errors
+    study = sweep.open_study(sweep.parse_arguments([*map(str, arguments)]), tmp_path)
+    assert sorted(trial.user_attrs["run"] for trial in ended(study)) == [*"12345678"]
+    assert not ended(study, optuna.trial.TrialState.RUNNING)
+    assert run("--resume", tmp_path / "a").returncode == 0
+    assert sorted(row["folder"] for row in results(tmp_path / "a")) == [*"12345678"]
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_taken_by_a_sweep_that_was_killed_before_it_named_itself_is_not_lost(tmp_path):
+    arguments = ["--storage", f"{tmp_path}/journal", "--out", f"{tmp_path}/sweep", "lr=0.001,0.002", "--", *TINY]
+    sweep.open_study(sweep.parse_arguments(arguments), tmp_path).ask()
+    result = run(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert [row["folder"] for row in results(tmp_path / "sweep")] == ["2", "1"]
+
+
+@pytest.mark.slow
+def test_a_trial_that_waits_in_a_database_is_taken_by_one_sweep_only(tmp_path):
+    plan = sweep.parse_arguments(["--storage", f"sqlite:///{tmp_path}/sweep.db", "lr=0.1"])
+    studies = [sweep.open_study(plan, tmp_path) for _ in range(4)]
+    for _ in range(10):
+        studies[0].enqueue_trial({})
+    together = threading.Barrier(len(studies))
+
+    def take(study):
+        together.wait()
+        return [study.ask().number for _ in range(5)]
+
+    with ThreadPoolExecutor(len(studies)) as pool:
+        taken = [number for numbers in pool.map(take, studies) for number in numbers]
+    assert sorted(taken) == [*range(20)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("place", ["sqlite:///{}/sweep.db", "{}/shared.journal"])
+def test_a_storage_that_fails_ends_the_sweep_and_its_runs_with_one_line(place, tmp_path):
+    sweeping = begin("--storage", place.format(tmp_path), "--out", tmp_path / "sweep", "lr=0.001,0.002", "--", *LONGER)
+    wait_for(tmp_path / "sweep" / "1" / "metrics.jsonl", tmp_path / "sweep" / "2" / "metrics.jsonl")
+    if place.startswith("sqlite"):
+        (tmp_path / "sweep.db").unlink()
+    else:
+        (tmp_path / "shared.journal").write_text("damaged\n" * 1000)
+    _, errors = sweeping.communicate(timeout=300)
+    assert sweeping.returncode == 2, errors
+    assert "the storage cannot be used" in errors
+    assert errors.count("\n") == 1
+    assert not is_claimed(tmp_path / "sweep"), "no run should be left"
 
 
 @pytest.mark.slow
@@ -320,7 +417,7 @@ def test_a_run_that_is_killed_costs_one_trial(tmp_path):
     listed = subprocess.run(["ps", "-wweo", "pid=,args="], capture_output=True, text=True, check=True).stdout
     (child,) = [line.split()[0] for line in listed.splitlines() if f"--out={tmp_path / 'sweep' / '1'}" in line]
     os.kill(int(child), signal.SIGKILL)
-    _, errors = sweeping.communicate(timeout=100)
+    _, errors = sweeping.communicate(timeout=300)
     assert sweeping.returncode == 0, errors
     rows = results(tmp_path / "sweep")
     assert [(row["rank"], row["folder"]) for row in rows] == [("1", "2"), ("", "1")]

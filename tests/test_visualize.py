@@ -284,6 +284,20 @@ def test_within_a_trace_a_scalar_graph_keeps_its_numbers_and_names_after_backwar
     assert {"x * w", "n = + 6.88", "n = tanh", "n * 2"} <= set(items(after))
 
 
+def test_within_a_trace_results_that_are_no_numbers_say_and_give_the_names_of_their_variables():
+    x = Tensor([[1.0, 0.5], [0.5, 2.0]], requires_grad=True)
+    with debug.trace():
+        root = np.linalg.cholesky(x @ x.T)
+        loss = np.sum(np.tanh(root))
+        before = items(visualize.draw(loss, derivatives=True))
+        loss.backward()
+    after = items(visualize.draw(loss, derivatives=True))
+    for shown in (before, after):
+        assert shown["cholesky"].lines == ["as root", "(2, 2) float64"]
+        assert shown["tanh"].lines == ["(2, 2) float64"]
+        assert shown["tanh"].formulas == ["droot = g * (1 - out * out)"]
+
+
 def test_a_variable_names_only_the_result_of_a_plain_assignment():
     x = Tensor(2.0, requires_grad=True, name="x")
     with debug.trace():

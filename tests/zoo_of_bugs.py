@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from tinygrad_np import Tensor, functional, nn, no_grad, optim
+from tinygrad_np import Tensor, functional, grad, nn, no_grad, optim
 
 BUGS, HEALTHY = [], []
 
@@ -817,6 +817,147 @@ def matrices_of_ones():
     return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs()}
 
 
+# What only looks like another mistake
+
+
+@bug("finite")
+def roots_of_standardised_inputs():
+    body = mlp(20, 32, 5)
+
+    def model(x):
+        return body(np.power(x, np.float32(0.5)))  # here
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs()}
+
+
+@bug("finite")
+def the_logarithm_of_a_softmax_that_rounds_to_zero():
+    def loss(z, y):
+        return -np.mean(np.log(functional.softmax(1000 * z)[np.arange(len(y)), y]))  # here
+
+    return {"model": mlp(20, 32, 5), "loss_fn": loss, "batch": blobs()}
+
+
+@bug("dead units", "1 (ReLU)")
+def a_convolution_whose_filters_are_dead():
+    model = nn.Sequential(
+        nn.Conv2d(1, 8, 5, generator=rng(1)), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 24 * 24, 10, generator=rng(2))
+    )
+    model[0].bias.data[...] = -50
+    x, y = digits(16)
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": (x.reshape(-1, 1, 28, 28), y)}
+
+
+@bug("loss")
+def an_absolute_error_of_the_wrong_sign():
+    def loss(p, y):
+        return -np.mean(np.abs(p - y))  # here
+
+    return {"model": mlp(2, 32, 1), "loss_fn": loss, "batch": wave()}
+
+
+@bug("overfit", "Sigmoid")
+def pixels_of_0_to_255_from_a_sigmoid():
+    x, _ = digits()
+    return {"model": mlp(784, 32, 784, end=[nn.Sigmoid()]), "loss_fn": functional.mse_loss, "batch": (x, x * 255)}
+
+
+@bug("update", "train_step")
+def a_rate_that_a_schedule_rounds_to_zero():
+    model = mlp(20, 32, 5)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x, y):
+        optimizer.lr = 1 // 10
+        optimizer.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs(), "train_step": step}
+
+
+@bug("runs")
+def a_forward_that_returns_nothing():
+    class Net(nn.Module):
+        def __init__(self):
+            self.body = mlp(20, 32, 5)
+
+        def forward(self, x):
+            self.body(x)
+
+    return {"model": Net(), "loss_fn": functional.cross_entropy, "batch": blobs()}
+
+
+@bug("update", "train_step")
+def gradients_clipped_to_nothing():
+    model = mlp(20, 32, 5)
+    optimizer = optim.SGD(model.parameters(), lr=0.1)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        functional.cross_entropy(model(x), y).backward()
+        optim.clip_grad_norm_(model.parameters(), 1e-6)
+        optimizer.step()
+
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": blobs(), "train_step": step}
+
+
+@bug("overfit", "model")
+def sequences_reshaped_across_the_rows():
+    class Net(nn.Module):
+        def __init__(self):
+            self.body = mlp(24, 32, 5)
+
+        def forward(self, x):
+            return self.body(x.transpose(1, 0, 2).reshape(len(x), -1))
+
+    x = normal(32, 6, 4)
+    return {"model": Net(), "loss_fn": functional.cross_entropy, "batch": (x, rng(0).integers(0, 5, 32))}
+
+
+@bug("evaluation", "evaluate")
+def an_evaluation_that_trains():
+    model = mlp(20, 32, 5)
+    optimizer = optim.Adam(model.parameters())
+    step = step_of(model, optimizer)
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": blobs(),
+        "optimizer": optimizer,
+        "evaluate": step,
+    }
+
+
+@bug("mode", "train_step")
+def no_way_back_from_the_own_evaluation():
+    model = normed()
+    optimizer = optim.Adam(model.parameters())
+
+    def accuracy(x, y):
+        model.eval()
+        with no_grad():
+            return np.mean(model(x).data.argmax(axis=1) == y)
+
+    return {
+        "model": model,
+        "loss_fn": functional.cross_entropy,
+        "batch": digits(),
+        "train_step": step_of(model, optimizer),
+        "evaluate": accuracy,
+    }
+
+
+@bug("softmax", "Sigmoid")
+def sigmoid_before_a_binary_loss_on_scores():
+    x, y = blobs(classes=2)
+
+    def loss(z, y):
+        return np.mean(functional.softplus(z) - y * z)
+
+    return {"model": mlp(20, 32, 1, end=[nn.Sigmoid()]), "loss_fn": loss, "batch": (x, y[:, None].astype(np.float32))}
+
+
 # Healthy
 
 
@@ -1347,3 +1488,119 @@ def a_frozen_body_and_a_new_head():
         "batch": (x, y % 5),
         "optimizer": optim.Adam(model.head.parameters(), lr=0.01),
     }
+
+
+@healthy
+def counts_by_a_linear_model():
+    x = normal(200, 3)
+    counts = rng(1).poisson(np.exp(0.5 * x[:, :1] + 0.3)).astype(np.float32)
+    return {
+        "model": nn.Linear(3, 1, generator=rng(2)),
+        "loss_fn": lambda z, k: np.mean(np.exp(z) - k * z),
+        "batch": (x, counts),
+    }
+
+
+@healthy
+def residual_branches_that_begin_with_zero():
+    class Block(nn.Module):
+        def __init__(self):
+            self.first, self.last = nn.Linear(32, 32, generator=rng(1)), nn.Linear(32, 32, generator=rng(2))
+            self.last.weight.data[...] = 0
+
+        def forward(self, x):
+            return x + self.last(functional.relu(self.first(x)))
+
+    layers = [nn.Linear(20, 32, generator=rng(3)), Block(), Block(), nn.Linear(32, 5, generator=rng(4))]
+    return {"model": nn.Sequential(*layers), "loss_fn": functional.cross_entropy, "batch": blobs()}
+
+
+@healthy
+def two_inputs():
+    class Words(nn.Module):
+        def __init__(self):
+            self.table = nn.Parameter(normal(10, 8))
+            self.last = nn.Linear(12, 5, generator=rng(1))
+
+        def forward(self, given):
+            words, values = given
+            return self.last(np.concatenate([self.table[words], values], axis=1))
+
+    given = rng(0).integers(0, 10, 64), normal(64, 4)
+    return {"model": Words(), "loss_fn": functional.cross_entropy, "batch": (given, given[0] % 5)}
+
+
+@healthy
+def a_slope_with_respect_to_the_input():
+    p = weights(1, 32, 1)
+
+    def model(x):
+        x = Tensor(x, requires_grad=True)
+        u = np.tanh(x @ p["w0"] + p["b0"]) @ p["w1"] + p["b1"]
+        return u, grad(u, x, np.ones_like(u.data), create_graph=True)
+
+    def loss(out, y):
+        u, slope = out
+        return np.mean((slope + u) ** 2) + np.mean((u[:1] - 1) ** 2)
+
+    x = np.linspace(0, 1, 32, dtype=np.float32)[:, None]
+    optimizer = optim.Adam([*p.values()], lr=0.01)
+    return {"model": model, "loss_fn": loss, "batch": (x, np.zeros_like(x)), "optimizer": optimizer}
+
+
+@healthy
+def a_critic_whose_weights_are_clipped():
+    critic = mlp(2, 32, 1)
+    optimizer = optim.RMSprop(critic.parameters(), lr=5e-4)
+
+    def loss(scores, real):
+        return np.mean(critic(normal(64, 2))) - np.mean(scores)
+
+    def step(x, y):
+        optimizer.zero_grad()
+        loss(critic(x), y).backward()
+        optimizer.step()
+        for w in critic.parameters():
+            w.data[...] = np.clip(w.data, -0.05, 0.05)
+
+    batch = (normal(64, 2, seed=1) + 2, np.ones((64, 1), np.float32))
+    return {"model": critic, "loss_fn": loss, "batch": batch, "train_step": step}
+
+
+@healthy
+def a_temperature_that_is_learned_with_the_model():
+    model, temperature = mlp(20, 32, 5), Tensor(np.float32(1), requires_grad=True)
+
+    def loss(z, y):
+        return functional.cross_entropy(z * np.exp(temperature), y)
+
+    optimizer = optim.Adam([*model.parameters(), temperature])
+    return {"model": model, "loss_fn": loss, "batch": blobs(), "optimizer": optimizer}
+
+
+@healthy
+def four_weights_that_a_step_happens_to_shrink():
+    x = normal(64, 4)
+    model = nn.Linear(4, 1, generator=rng(0))
+    y = (0.5 * x @ model.weight.data.T).astype(np.float32)
+    return {
+        "model": model,
+        "loss_fn": functional.mse_loss,
+        "batch": (x, y),
+        "optimizer": optim.Adam(model.parameters(), lr=0.01),
+    }
+
+
+@healthy
+def experts_that_no_row_of_the_batch_is_sent_to():
+    class Experts(nn.Module):
+        def __init__(self):
+            self.left, self.right = mlp(20, 16, 5), mlp(20, 16, 5, activation=nn.Tanh)
+
+        def forward(self, x):
+            to_right = x[:, :1] < 0
+            return np.where(to_right, self.right(x), self.left(x)) if to_right.any() else self.left(x)
+
+    x, y = blobs()
+    x[:, 0] = np.abs(x[:, 0])
+    return {"model": Experts(), "loss_fn": functional.cross_entropy, "batch": (x, y)}

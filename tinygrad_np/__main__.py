@@ -25,6 +25,7 @@ def about() -> Iterator[tuple[str, str]]:
         "filelock": "files that several programs write",
         "safetensors": "checkpoints",
         "tqdm": "progress bars",
+        "graphviz": "pictures of graphs",
         "graphviz-pure": "pictures of graphs without dot",
         "matplotlib": "pictures of runs",
         "Pillow": "digits in image files",

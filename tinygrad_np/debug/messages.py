@@ -30,9 +30,10 @@ def value_error(node: Node) -> AnomalyError:
         cause = cause_of_given(node, i, np.isnan(array), "NaN, as for missing values")
     elif given and not has_nan(out):
         i, array = given[0]
+        inf = "inf" if np.isposinf(array.real).any() else "-inf"
         where = f"{count(np.isinf(array))} of input {i + 1}{source(node, i)}"
-        what = f"was given inf: {where}, and the result depends on it"
-        cause = cause_of_given(node, i, np.isinf(array), "inf")
+        what = f"was given {inf}: {where}, and the result depends on it"
+        cause = cause_of_given(node, i, np.isinf(array), inf)
     else:
         what = f"made {amount(out)} from {'infinite' if given else 'finite'} inputs"
         if node.args is not None:
@@ -140,7 +141,7 @@ def cause_of_given(node: Node, i: int, wrong: np.ndarray, what: str) -> tuple[st
         )
     if parent is not None and parent.rule is LEAF:
         return (
-            "an update made it so: the gradient was not finite, or the step was too large",
+            "it began so, or an update made it so: the gradient was not finite, or the step was too large",
             "run the earlier steps inside detect_anomaly() as well; lower the learning rate, or clip the gradients",
         )
     return None

@@ -24,7 +24,7 @@ from tinygrad_np.engine import Node, toposort
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
 from tinygrad_np.functional.convolution import CONVOLUTION
 from tinygrad_np.nn.module import Module, Parameter
-from tinygrad_np.recording import Scope, isolated, state
+from tinygrad_np.recording import Scope, Watch, isolated, state
 from tinygrad_np.tensor import Tensor
 
 __all__ = ["Layer", "Summary", "summary"]
@@ -198,7 +198,7 @@ def _arrays(out: Any) -> list[Any]:
     return [out] if isinstance(out, (np.ndarray, np.generic, Tensor)) else []
 
 
-class _Calls:
+class _Calls(Watch):
     """A watch that makes a row for each module call, and counts the products of the recorded calls in it."""
 
     def __init__(self, model: Module) -> None:
@@ -264,8 +264,9 @@ class _Calls:
         return self.of_call[scope]
 
     def recorded(self, node: Node, seconds: float) -> None:
-        leaves = {parent for parent in node.parents if parent is not None and parent.rule is LEAF}
-        self.unfound |= dict.fromkeys(leaf for leaf in leaves - self.known if leaf.scope is None)  # not made in a call
+        for parent in node.parents:
+            if parent is not None and parent.rule is LEAF and parent.scope is None and parent not in self.known:
+                self.unfound[parent] = None  # not made in a call
         if node.rule in MULTIPLY_ADDS:
             self.row_of(node.scope).multiply_adds += MULTIPLY_ADDS[node.rule](node)
 
@@ -280,12 +281,6 @@ class _Calls:
             made = {owner: size for owner, size in owners([node.args, node.out]).items() if owner not in known}
             known.update(made)
             self.row_of(node.scope).activation_bytes += sum(made.values())
-
-    def reached(self, node: Node, gradient: Any) -> None:
-        pass
-
-    def derived(self, node: Node, parent: Node, contribution: Any) -> None:
-        pass
 
 
 # Multiply-adds

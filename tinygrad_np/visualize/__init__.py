@@ -10,6 +10,7 @@ __docformat__ = "google"
 
 import os
 import re
+import textwrap
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -31,7 +32,7 @@ from tinygrad_np.visualize.engine import lay_out
 from tinygrad_np.visualize.folding import Group, calls_in_order, source
 from tinygrad_np.visualize.formulas import show_derivatives
 from tinygrad_np.visualize.measures import measure, show_costs, show_values
-from tinygrad_np.visualize.picture import COLORS, NO_GRADIENT, ORDERS, Item, Picture, enclosing
+from tinygrad_np.visualize.picture import COLORS, LONGEST_ROW, NO_GRADIENT, ORDERS, Item, Picture, enclosing
 from tinygrad_np.visualize.reading import LONGEST_EDGES, Reading, arranged
 from tinygrad_np.visualize.tikz import to_tikz
 
@@ -70,12 +71,13 @@ def draw(
 
     Each operation is shown with the shape and dtype of its output, in a box for the module call that made it; each
     parameter with its name and size; other inputs that require a gradient, and constants, look different. Inputs have
-    the names of the model's and the loss's arguments, or of the caller's variables. Four or more rounds of the same
-    structure, such as equal layers or the steps of a loop, are folded into one; functions such as `layer_norm`, and
-    what stands in a `scope`, are one box. If the graph is still too large, modules are collapsed until it is not, and
-    the drawing says so. What is orange deserves a look: a dtype that widens, a broadcast that grows, a saturated
-    activation. A result of a compiled function is drawn with the function's operations, until `backward()`. This works
-    before and after `backward()`, and changes neither the graph nor any gradient.
+    the names of the model's and the loss's arguments, or of the caller's variables; what was computed inside
+    `debug.trace()` says "as K" where it was assigned to K. Four or more rounds of the same structure, such as equal
+    layers or the steps of a loop, are folded into one; functions such as `layer_norm`, and what stands in a `scope`,
+    are one box. If the graph is still too large, modules are collapsed until it is not, and the drawing says so. What
+    is orange deserves a look: a dtype that widens, a broadcast that grows, a saturated activation. A result of a
+    compiled function is drawn with the function's operations, until `backward()`. This works before and after
+    `backward()`, and changes neither the graph nor any gradient.
 
     A graph of single numbers is drawn as in a lecture: with symbols for names, the caller's variables, and each
     number with its gradient.
@@ -168,7 +170,7 @@ def pin(findings: Iterable[Finding], picture: Picture) -> None:
 
         items = [item for item in picture.items if about(item)]
         for item in items:
-            item.marks.append(f"{finding.severity}: {finding.message}")
+            item.marks += textwrap.wrap(f"{finding.severity}: {finding.message}", LONGEST_ROW)
             item.details["finding"] = f"{finding.message}; {finding.remedy}"
         if not items:
             picture.notices.append(f"{finding.place}: {finding.message}")

@@ -11,6 +11,8 @@ import textwrap
 from collections import Counter, defaultdict
 from itertools import pairwise
 
+import graphviz
+
 from tinygrad_np.visualize.picture import (
     GREY,
     LONGEST,
@@ -26,20 +28,19 @@ from tinygrad_np.visualize.picture import (
 
 __all__ = ["to_dot"]
 
-HEAD = f"""\
-digraph {{
-  newrank=true nslimit=2  // align ranks across boxes; limit the time for placing
-  fontname=Helvetica nodesep=0.25 labelloc=t labeljust=l
-  node [fontname=Helvetica fontsize=11 fontcolor="#1f2933" color="{GREY}" height=0.3]
-  edge [fontname=Helvetica fontsize=9 fontcolor="{GREY}" color="{WIRE}" arrowsize=0.6]
-"""  # Helvetica's metrics every renderer knows; an SVG names the alternatives
+GRAPH = {"newrank": "true", "nslimit": "2"}  # align ranks across boxes; limit the time for placing
+GRAPH |= {"fontname": "Helvetica", "nodesep": "0.25", "labelloc": "t", "labeljust": "l"}
+NODE = {"fontname": "Helvetica", "fontsize": "11", "fontcolor": "#1f2933", "color": GREY, "height": "0.3"}
+EDGE = {"fontname": "Helvetica", "fontsize": "9", "fontcolor": GREY, "color": WIRE, "arrowsize": "0.6"}
+"""Helvetica's metrics every renderer knows; an SVG names the alternatives."""
+
 SHAPES = {
-    "operation": 'shape=box style="rounded,filled{}" margin="0.1,0.03"',
-    "parameter": 'shape=cylinder style="filled{}" margin="0.1,0.09"',
-    "input": 'shape=box style="filled{}" margin="0.1,0.03" peripheries=2',
-    "constant": 'shape=note style="filled{}" margin="0.1,0.03"',
-    "module": 'shape=box style="rounded,filled{}" margin="0.1,0.03" peripheries=2',
-    "sign": 'shape=circle style="filled{}" margin=0.02',  # where a column goes on
+    "operation": {"shape": "box", "style": "rounded,filled", "margin": "0.1,0.03"},
+    "parameter": {"shape": "cylinder", "style": "filled", "margin": "0.1,0.09"},
+    "input": {"shape": "box", "style": "filled", "margin": "0.1,0.03", "peripheries": "2"},
+    "constant": {"shape": "note", "style": "filled", "margin": "0.1,0.03"},
+    "module": {"shape": "box", "style": "rounded,filled", "margin": "0.1,0.03", "peripheries": "2"},
+    "sign": {"shape": "circle", "style": "filled", "margin": "0.02"},  # where a column goes on
 }
 
 
@@ -48,75 +49,84 @@ def to_dot(picture: Picture) -> str:
 
     Nodes are named by the keys of their items, clusters by "cluster_" and the keys of their boxes.
     """
-    parts: dict[Box | None, list[str]] = defaultdict(list)  # of the text, by the box that they stand in
+    options = {"rankdir": picture.direction, "ranksep": "0.22" if picture.direction == "TB" else "0.4"}
+    whole = graphviz.Digraph(graph_attr=GRAPH | options | heading(picture), node_attr=NODE, edge_attr=EDGE)
+    crowds = Counter(item.box for item in picture.items)
+    graphs: dict[Box | None, graphviz.Digraph] = {None: whole}
+    graphs |= {box: cluster(box, alone=crowds[box] == 1) for box in picture.boxes}
     for item in picture.items:
-        parts[item.box].append(node(item))
+        draw_item(graphs[item.box], item)
     number = {edge: k for k, edge in enumerate(picture.edges)}
     left: dict[Item, bool] = {}  # whether an item stands to the left of the operation that it is beside
     for head, edges in beside(picture).items():
         left |= {edge.tail: i % 2 == 0 for i, edge in enumerate(edges)}
-        row = " ".join(arrow(number[edge], edge, not left[edge.tail]) for edge in edges)
-        parts[head.box].append(f"{{rank=same {row}}}")
+        with graphs[head.box].subgraph(graph_attr={"rank": "same"}) as row:
+            for edge in edges:
+                draw_edge(row, number[edge], edge, not left[edge.tail])
     for edge in picture.edges:
         if edge.backward:  # the same way as the edge forward, so that the layout stays the same
             aside = edge.head in left
-            parts[edge.tail.box if aside else None].append(arrow(number[edge], edge, left.get(edge.head, True)))
+            draw_edge(graphs[edge.tail.box] if aside else whole, number[edge], edge, left.get(edge.head, True))
         elif edge.tail not in left:
-            parts[None].append(arrow(number[edge], edge, False))
+            draw_edge(whole, number[edge], edge, False)
     if picture.tops:  # Graphviz keeps points in order, and what hangs from them, if it does not try again
         outer = picture.tops[-1].box
-        points = [f'"above {item.key}"' for item in picture.tops]
-        parts[outer.outer if outer is not None else None].append(
-            "\n".join(f"{p} [shape=point style=invis width=0 height=0]" for p in points)
-            + "\n{rank=same "
-            + " ".join(f"{p} -> {q} [style=invis]" for p, q in pairwise(points))
-            + "}\n"
-            + "\n".join(
-                f"{p} -> {item.key} [style=invis weight=1000]" for p, item in zip(points, picture.tops, strict=True)
-            )
-        )
-        parts[None].append("remincross=false")
-    for box in reversed(picture.boxes):  # the inner ones first
-        parts[box.outer].append(cluster(box, parts[box]))
-    direction = f"rankdir={picture.direction} ranksep={0.22 if picture.direction == 'TB' else 0.4}"
-    return f"{HEAD}  {direction}{heading(picture)}\n" + "\n".join(parts[None]) + "\n}\n"
+        graph = graphs[outer.outer if outer is not None else None]
+        with graph.subgraph(graph_attr={"rank": "same"}) as row:
+            for item in picture.tops:
+                row.node(f"above {item.key}", "", shape="point", style="invis", width="0", height="0")
+            for one, other in pairwise(picture.tops):
+                row.edge(f"above {one.key}", f"above {other.key}", style="invis")
+        for item in picture.tops:
+            graph.edge(f"above {item.key}", item.key, style="invis", weight="1000")
+        whole.attr(remincross="false")
+    for box in reversed(picture.boxes):  # the inner ones first, since adding a subgraph copies it
+        graphs[box.outer].subgraph(graphs[box])
+    source: str = whole.source
+    return source
 
 
-def node(item: Item) -> str:
-    shape = SHAPES[item.kind].format(",dashed" * item.dashed)
-    outline = f'color="{item.outline}" penwidth=2.5 ' if item.outline else ""
-    title = f"<TR><TD>{escaped(item.title)}</TD></TR>"
+def draw_item(graph: graphviz.Digraph, item: Item) -> None:
     rows = "".join(
         f'<TR><TD><FONT POINT-SIZE="9" COLOR="{color}">{escaped(text, LONGEST_ROW)}</FONT></TD></TR>'
-        for text, color in item.rows
+        for _, text, color in item.rows
     )
-    table = f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{title}{rows}</TABLE>'
-    return f'{item.key} [{shape} {outline}fillcolor="{item.color}" tooltip={tooltip(item)} label=<{table}>]'
+    title = f"<TR><TD>{escaped(item.title)}</TD></TR>"
+    look = SHAPES[item.kind] | {"fillcolor": item.color, "tooltip": tooltip(item)}
+    look["style"] += ",dashed" * item.dashed
+    if item.outline:
+        look |= {"color": item.outline, "penwidth": "2.5"}
+    graph.node(item.key, f'<<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="1">{title}{rows}</TABLE>>', **look)
 
 
-def arrow(k: int, edge: Edge, reverse: bool) -> str:
-    """The edge number `k`, in reverse to have its head above its tail. One to the next round moves neither."""
+def draw_edge(graph: graphviz.Digraph, k: int, edge: Edge, reverse: bool) -> None:
+    """Draw the edge number `k`, in reverse to have its head above its tail. One to the next round moves neither."""
+    look = {"id": f"edge{k}"} | ({"dir": "back"} if reverse else {})
+    if edge.backward:
+        look |= {"color": edge.color, "fontcolor": edge.color}
+    if edge.carried:
+        look |= {"style": "dashed", "constraint": "false"}
     ends = (edge.head, edge.tail) if reverse else (edge.tail, edge.head)
-    attributes = [f"label=<&#160;{escaped(edge.label)}&#160;>"] * bool(edge.label) + ["dir=back"] * reverse
-    attributes += ["style=dashed constraint=false"] * edge.carried
-    attributes += [f'color="{edge.color}" fontcolor="{edge.color}"'] * edge.backward
-    return f"{ends[0].key} -> {ends[1].key} [id=edge{k} {' '.join(attributes)}]"
+    if edge.label:
+        look["label"] = f"<&#160;{escaped(edge.label)}&#160;>"
+    graph.edge(ends[0].key, ends[1].key, **look)
 
 
-def cluster(box: Box, parts: list[str]) -> str:
-    """The text of a box, and of what stands in it."""
-    fill = ("#f7f9fb", "#eef2f6")[len(enclosing(box)) % 2]
-    style, color, font = "rounded,filled", "#c3ccd6", GREY
-    if box.rounds > 1 or box.order:
-        fill = ("#fdf8ee", "#fff8f0", "#fcf4fb")[min(box.order, 2)]
-        style, color, font = style + ",dashed" * (box.rounds > 1), "#b7791f", "#8a5a12"
-    look = (
-        f'label=<{escaped(box.title)}> tooltip={tooltip(box)} style="{style}" fillcolor="{fill}" color="{color}" '
-        f'fontcolor="{font}" fontsize=10 margin=7 peripheries=1'
-    )
-    if not box.title:  # the frame of a column
-        look = 'label="" peripheries=0 margin=4'
-    return "\n".join([f"subgraph cluster_{box.key} {{", look, *parts, "}"])
+def cluster(box: Box, alone: bool) -> graphviz.Digraph:
+    """The graph of a box, empty as yet. Around an item `alone` it leaves room for the title beside edges."""
+    look = {"label": "", "peripheries": "0", "margin": "4"}  # the frame of a column
+    if box.title:
+        title = escaped(box.title)
+        if alone:
+            room = f'<TD>{title}</TD><TD WIDTH="{5 * len(box.title[:LONGEST])}"></TD>'
+            title = f'<TABLE BORDER="0" CELLSPACING="0" CELLPADDING="0"><TR>{room}</TR></TABLE>'
+        fill, color, font = ("#f7f9fb", "#eef2f6")[len(enclosing(box)) % 2], "#c3ccd6", GREY
+        if box.rounds > 1 or box.order:
+            fill, color, font = ("#fdf8ee", "#fff8f0", "#fcf4fb")[min(box.order, 2)], "#b7791f", "#8a5a12"
+        look = {"label": f"<{title}>", "tooltip": tooltip(box), "fontsize": "10", "margin": "7"}
+        look |= {"style": "rounded,filled" + ",dashed" * (box.rounds > 1), "peripheries": "1"}
+        look |= {"fillcolor": fill, "color": color, "fontcolor": font}
+    return graphviz.Digraph(f"cluster_{box.key}", graph_attr=look)
 
 
 def beside(picture: Picture) -> dict[Item, list[Edge]]:
@@ -132,7 +142,7 @@ def beside(picture: Picture) -> dict[Item, list[Edge]]:
     return found
 
 
-def heading(picture: Picture) -> str:
+def heading(picture: Picture) -> dict[str, str]:
     """The label of the whole: a row for each notice, and one for the legend."""
     rows = [
         '<TR><TD ALIGN="LEFT" BALIGN="LEFT"><FONT POINT-SIZE="11" COLOR="#8a5a12">'
@@ -148,7 +158,8 @@ def heading(picture: Picture) -> str:
     if cells:
         table = f'<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="1"><TR>{cells}</TR></TABLE>'
         rows.append(f'<TR><TD ALIGN="LEFT">{table}</TD></TR>')
-    return f' label=<<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="1">{"".join(rows)}</TABLE>>' if rows else ""
+    label = f'<<TABLE BORDER="0" CELLSPACING="2" CELLPADDING="1">{"".join(rows)}</TABLE>>'
+    return {"label": label} if rows else {}
 
 
 def escaped(text: str, longest: int = LONGEST) -> str:
@@ -159,4 +170,5 @@ def escaped(text: str, longest: int = LONGEST) -> str:
 def tooltip(thing: Item | Box) -> str:
     """What hovering shows: the title, and a line for each detail."""
     lines = [thing.title, *(f"{name}: {text}" for name, text in thing.details.items())]
-    return '"' + html.escape("\n".join(map(on_one_line, lines)), quote=True).replace("\\", "\\\\") + '"'
+    text: str = graphviz.escape(html.escape("\n".join(map(on_one_line, lines))))
+    return text

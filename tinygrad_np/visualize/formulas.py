@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import keyword
+import math
 import textwrap
 import warnings
 from collections import defaultdict
@@ -35,6 +36,7 @@ from tinygrad_np.visualize.wording import by_element, parameter
 __all__ = ["formulas", "show_derivatives"]
 
 LONGEST = 2 * LONGEST_ROW  # characters of a formula; of a longer one only the rule is named
+LARGEST_MATRIX = 10**6  # elements of a stand-in that is not one number, repeated without taking memory
 
 
 def formulas(node: Node, names: Mapping[int, str], out: str = "out") -> list[str]:
@@ -76,9 +78,10 @@ def formula(node: Node, vjp: Callable[..., Any], names: Sequence[str], out: str)
     trace, writer = Trace(Surroundings(None)), Writer([], [], {})
 
     def stand_in(outline: Any, name: str) -> Any:
-        """A Tensor that takes no more memory than a matrix; formulas depend on its shape and dtype alone."""
+        """A Tensor that takes little memory, and whose matrices have an inverse."""
         shape, dtype = outline
-        array = np.eye(*shape[-2:], dtype=dtype) if len(shape) > 1 else np.ones(shape, dtype)
+        is_matrix = len(shape) > 1 and math.prod(shape[-2:]) <= LARGEST_MATRIX
+        array = np.eye(*shape[-2:], dtype=dtype) if is_matrix else np.ones((), dtype)
         tensor = trace.input(np.broadcast_to(array, shape), name)
         writer.names[trace.reference(tensor)] = name
         return tensor

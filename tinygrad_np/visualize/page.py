@@ -42,7 +42,10 @@ def _data(picture: Picture) -> dict[str, Any]:
     layout = place(picture)
     number = {thing: k for things in (picture.items, picture.boxes) for k, thing in enumerate(things)} | {None: None}
     return {
-        "items": [vars(item) | {"box": number[item.box], "place": layout.places[item]} for item in picture.items],
+        "items": [
+            vars(item) | {"box": number[item.box], "place": layout.places[item], "rows": item.rows}
+            for item in picture.items
+        ],
         "boxes": [
             vars(box) | {"outer": number[box.outer], "place": layout.places[box], "titlePlace": layout.titles[box]}
             for box in picture.boxes

@@ -91,10 +91,14 @@ class Item:
     marks: list[str] = field(default_factory=list)
 
     @property
-    def rows(self) -> list[tuple[str, str]]:
-        """All that stands below the title, each line with its colour."""
-        kinds = [(self.lines, LINES), (self.formulas, gradient_color(self.order)), (self.marks, LOOK)]
-        return [(line, color) for lines, color in kinds for line in lines]
+    def rows(self) -> list[tuple[str, str, str]]:
+        """All that stands below the title, row by row: of which kind it is, the text, and its colour."""
+        kinds = (
+            ("line", self.lines, LINES),
+            ("formula", self.formulas, gradient_color(self.order)),
+            ("mark", self.marks, LOOK),
+        )
+        return [(kind, text, color) for kind, texts, color in kinds for text in texts]
 
     @property
     def outline(self) -> str:

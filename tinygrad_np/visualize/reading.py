@@ -187,7 +187,9 @@ class Reading:
         details = {"line": node.notes["place"]} if node.notes and "place" in node.notes else {}
         title, lines, name = wording.call_title(node), self._shape(node), node.name
         if not self.scalar:
-            lines = list(filter(None, (wording.call_options(node), *lines)))
+            variable = "" if name else (node.notes or {}).get("variable", "")
+            lines = list(filter(None, (f"as {variable}" * bool(variable), wording.call_options(node), *lines)))
+            self.called[id(node)] = variable
         else:
             details = {"operation": title} | details
             operands = {given.slot: self._variable(given.value) for given in inputs_of(node)}

@@ -47,10 +47,11 @@ def to_tikz(picture: Picture) -> str:
 
 def draw_box(box: Box, layout: Layout) -> str:
     left, top, width, height = layout.places[box]
+    x, y, _, h = layout.titles[box]
     look = "draw=gray, fill=gray, fill opacity=.06" + ", dashed" * (box.rounds > 1)
     return (
         rf"\draw[box, {look}] ({left:.1f},{top:.1f}) rectangle ({left + width:.1f},{top + height:.1f});" + "\n"
-        rf"\node[label, text=darkgray] at {middle(layout.titles[box])} {{{tex(box.title)}}};"
+        rf"\node[label, text=darkgray, anchor=west] at {at((x, y + h / 2))} {{{tex(box.title)}}};"
     )
 
 
@@ -59,7 +60,7 @@ def draw_item(item: Item, layout: Layout) -> str:
     look = f"draw={color(item.outline or GREY)}, fill={color(item.color)}" + ", dashed" * item.dashed
     rows = "".join(
         rf"\\\fontsize{{8}}{{10}}\selectfont\textcolor{color(code, '[RGB]')}{{{tex(row, LONGEST_ROW)}}}"
-        for row, code in item.rows
+        for _, row, code in item.rows
     )
     size = f"minimum width={width:.1f}bp, minimum height={height:.1f}bp"
     return rf"\node[{item.kind}, {look}, {size}] ({item.key}) at {middle(place)} {{{tex(item.title)}{rows}}};"

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_np.debug.diagnosis.measure import LINEAR, Setup, array_of, matrix, size_of
+from tinygrad_np.debug.diagnosis.measure import LINEAR, Setup, matrix, size_of
+from tinygrad_np.debug.diagnosis.network import bounds, is_relu
 from tinygrad_np.debug.diagnosis.report import Told
 from tinygrad_np.debug.places import line_of
 from tinygrad_np.engine import Node
@@ -111,13 +112,36 @@ def ignored(setup: Setup, rows: np.ndarray, output: np.ndarray) -> Told:
     if not met or any(map(varies, met)) or not varies(rows):
         return None
     other = -setup.x if len(rows) == 1 else np.roll(setup.x, 1, axis=0)
-    predicted = setup.tried(lambda: np.array(array_of(setup.model(other))))
-    if not isinstance(predicted, np.ndarray) or not np.array_equal(predicted, output):
+    predicted = setup.predicted(other)
+    if predicted is None or not np.array_equal(predicted, output):
         return None
     node, what = setup.run.nodes[0], "equal rows" if met[0].any() else "zeros"
     message = "the predictions do not depend on the inputs: other rows give the same, and where the inputs arrive, "
     message += f"{node.rule.name} is given {what}"
     return setup.where(node), message, "check what forward does to its input before that: is it multiplied by 0?"
+
+
+def mixed(setup: Setup, rows: np.ndarray, output: np.ndarray) -> Told:
+    """A prediction should depend on its own row, or only a little on others. Tried: another first row, in evaluation.
+
+    Where rows are meant to meet, a product takes or gives a square array of as many rows and columns.
+    """
+    n = len(rows)
+    products = [node for node in setup.of_model if node.rule.name in LINEAR[1:]]
+    squares = [node for node in products if (n, n) in (np.shape(node.out)[-2:], np.shape((node.args or [0])[0])[-2:])]
+    if n < 2 or not output.ndim or len(output) != n or squares or not np.any(rows[0] != rows[-1]):
+        return None
+
+    before, after = (setup.predicted(setup.x[[i, *range(1, n)]], evaluating=True) for i in (0, -1))
+    if before is None or after is None:
+        return None
+    own, *others = np.abs(after - before).reshape(n, -1).max(axis=1)
+    if not max(others) > max(0.5 * own, 1e-3 * np.abs(before).max()):
+        return None
+    message = (
+        f"the rows mix: with another first row of inputs, the predictions of {np.count_nonzero(others)} others change"
+    )
+    return "model", message, "keep the first axis for the rows: mind reshape, transpose and axis=0 in forward"
 
 
 def one_row(setup: Setup, rows: np.ndarray) -> Told:
@@ -147,8 +171,15 @@ def scale_of(rows: np.ndarray) -> Told:
     middle, largest = (np.median(varying), varying.max()) if varying.size > 1 else (1.0, 1.0)
     remedy = "subtract the mean over the training data, and divide by the standard deviation"
     if len(rows) > 3 and largest > max(5, 300 * middle):
-        message = f"feature {deviations.argmax()} has std {largest:.4g}, the median feature {middle:.4g}"
-        return "inputs", f"not scaled: {message}", f"{remedy}, feature by feature"
+        column = rows[:, deviations.argmax()]
+        message = f"not scaled: feature {deviations.argmax()} has std {largest:.4g}, the median feature {middle:.4g}"
+        if np.mean(column == np.median(column)) > 0.9:  # it was divided by a tiny one
+            return (
+                "inputs",
+                f"{message}, and is nearly constant",
+                "divide by np.maximum(std, 1e-2), or drop the feature",
+            )
+        return "inputs", message, f"{remedy}, feature by feature"
     if not rows.any() or (size_of(rows) <= LARGE and np.abs(rows).max() >= SMALL):
         return None
     if rows.min() >= 0 and 200 < rows.max() <= 255:
@@ -211,26 +242,33 @@ def of_two_classes(setup: Setup, output: np.ndarray) -> bool:
     return setup.loss_of(np.full_like(output, 0.1)) < setup.loss_of(np.full_like(output, 0.9))
 
 
-def target_scale(setup: Setup, good_output: np.ndarray, y: np.ndarray) -> Told:
-    """Regression targets that are far larger or smaller than what a new network puts out take long to reach.
-
-    Tried: is the loss least for predictions that equal the targets? A count may be predicted by its logarithm.
-    """
-    output = good_output
-    if y.dtype.kind not in "fiu" or y.size != output.size or setup.labels is not None or y.size < 2:
+def target_scale(wanted: np.ndarray, output: np.ndarray, y: np.ndarray) -> Told:
+    """Regression targets that are far larger or smaller than what a new network puts out take long to reach."""
+    size, given = size_of(y), size_of(output)
+    if y.size < 2 or not (size > max(12, 5 * given) or 0 < size < min(1e-3, given / 20)):
         return None
-    wanted, given = size_of(y), size_of(output)
-    if not (wanted > max(12, 5 * given) or 0 < wanted < min(1e-3, given / 20)):
-        return None
-    exact = y.reshape(output.shape).astype(output.dtype)
-    losses = [setup.loss_of(exact + shift) for shift in (0, wanted / 10, -wanted / 10)]
-    if not losses[0] < min(losses[1:]):
-        return None  # the loss does not ask for predictions that equal the targets
     message = f"not standardised: {range_of(y)}; the predictions range from {output.min():.4g} to {output.max():.4g}"
     return "targets", message, "train on (targets - mean) / std, and undo it to predict"
 
 
 # Precision
+
+
+RANGES = {"relu": (0.0, np.inf), "tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0), "softmax": (0.0, 1.0)}
+
+
+def out_of_reach(setup: Setup, predictions_node: Node, wanted: np.ndarray) -> Told:
+    """A network must be able to produce its targets."""
+    name = (
+        "relu" if is_relu(predictions_node) else "sigmoid" if bounds(predictions_node) else predictions_node.rule.name
+    )
+    name = predictions_node.rule.name if predictions_node.rule.name in RANGES else name
+    low, high = RANGES.get(name, (-np.inf, np.inf))
+    share = float(np.mean((wanted < low - 0.05) | (wanted > high + 0.05)))
+    if share < 0.05:
+        return None
+    message = f"{name} gives numbers from {low:g} to {high:g}, but {share:.0%} of the targets lie outside"
+    return f"model, {setup.where(predictions_node)}", message, "end with a linear layer, or scale the targets to that"
 
 
 def wide(setup: Setup, parameters: dict[str, Tensor]) -> Told:

@@ -75,22 +75,26 @@ ALWAYS = (
     Check("finite", "error", loss.parameters_not_finite, IEEE),
     Check("overwritten", "error", data.overwritten, IN_PLACE),
 )
-WITH_A_LOSS = (
+HAS_HISTORY = (
     Check("overwritten", "error", data.results_overwritten, HISTORY),
     Check("gradient", "error", loss.frozen_model, HISTORY),
     Check("gradient", "error", loss.no_history, HISTORY),
     Check("gradient", "error", loss.many_numbers, "Tensor.backward"),
     Check("gradient", "error", loss.not_predictions, CHAIN_RULE),
+)
+FINITE = (
     Check("softmax", "error", loss.log_of_scores, SOFTMAX),
     Check("finite", "error", loss.anomaly, "debug.detect_anomaly"),
     Check("finite", "error", loss.not_finite, "debug.detect_anomaly"),
+)
+COMPARISON = (
     Check("broadcast", "error", loss.stretched, NUMPY),
     Check("broadcast", "error", loss.picked, "NumPy's indexing"),
     Check("softmax", "error", loss.softmax_first, SOFTMAX),
     Check("softmax", "error", loss.softmax_over_rows, SOFTMAX),
     Check("softmax", "warning", loss.bounded, SOFTMAX),
     Check("softmax", "error", loss.log_missing, SOFTMAX),
-    Check("loss", "error", partial(loss.factor, negative=True), CS231N),
+    Check("loss", "error", loss.wrong_sign, CS231N),
 )
 CONNECTIONS = (
     Check("gradient", "error", network.without_gradient, CHAIN_RULE),
@@ -103,9 +107,9 @@ STEP = (
 )
 CAUSES = (
     Check("runs", "error", steps.evaluation_fails, ERROR),
+    Check("evaluation", "error", steps.evaluation_trains, RECIPE),
     Check("optimizer", "error", steps.not_held, OPTIMIZER),
-    Check("mode", "error", steps.training_in_evaluation, MODES),
-    Check("mode", "error", steps.evaluating_in_training, MODES),
+    Check("mode", "error", steps.modes, MODES),
     Check("mode", "warning", steps.dropping_in_evaluation, MODES),
     Check("dropout", "warning", network.drops_most, DROPOUT),
     Check("clearing", "error", steps.uncleared, "Tensor.backward: gradients are added to what .grad holds"),
@@ -116,8 +120,12 @@ CAUSES = (
     Check("inputs", "error", data.equal_rows, BACKPROP),
     Check("one row", "error", data.one_row, NORMED),
     Check("inputs", "error", data.ignored, f'{RECIPE}, "input-independent baseline"'),
+    Check("overfit", "error", data.mixed, f'{RECIPE}, "use backprop to chart dependencies"'),
     Check("inputs", "error", data.unscaled, BACKPROP),
+)
+TARGETS = (
     Check("targets", "error", data.contradictions, f'{RECIPE}, "overfit one batch"'),
+    Check("overfit", "error", data.out_of_reach, f"{GOODFELLOW}, section 6.2.2"),
     Check("targets", "warning", data.one_class, BACKPROP.replace("4.3", "4.2")),
     Check("targets", "warning", data.target_scale, f'{RECIPE}, "init well"'),
 )
@@ -148,10 +156,25 @@ ASIDE = (
     Check("optimizer", "warning", steps.strangers, OPTIMIZER),
     Check("float64", "warning", data.wide, WIDE),
 )
-ONLY_ONE = (RUNS, STEP, SYMPTOMS)
+ONLY_ONE = (RUNS, FINITE, STEP, TARGETS, SYMPTOMS)
 """Of these groups only the first finding is told: what comes after it follows from it."""
 
-CHECKS = (*BATCH, *RUNS, *ALWAYS, *WITH_A_LOSS, *CONNECTIONS, *STEP, *CAUSES, *NETWORK, *SYMPTOMS, *ASIDE)
+EXAMINED = (
+    BATCH,
+    RUNS,
+    ALWAYS,
+    HAS_HISTORY,
+    FINITE,
+    COMPARISON,
+    CONNECTIONS,
+    STEP,
+    CAUSES,
+    TARGETS,
+    NETWORK,
+    SYMPTOMS,
+    ASIDE,
+)
+CHECKS = tuple(check for group in EXAMINED for check in group)
 
 
 def diagnose(
@@ -197,16 +220,18 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 65 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 67 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
-        raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is a {type(optimizer).__name__}")
+        raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is {kind(optimizer)}")
     functions = {"model": model, "loss_fn": loss_fn, "train_step": train_step, "evaluate": evaluate}
     for name, function in functions.items():
-        if not callable(function) and (function is not None or name in ("model", "loss_fn")):
-            raise ArgumentTypeError(f"{name} must be a function, but is a {type(function).__name__}")
+        missing = function is None and name in ("model", "loss_fn")
+        if missing or isinstance(function, type) or not (function is None or callable(function)):
+            raise ArgumentTypeError(f"{name} must be a function, but is {kind(function)}")
     if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-        raise ArgumentError("batch must be the pair (inputs, targets)")
+        length = f" of length {len(batch)}" if hasattr(batch, "__len__") else ""
+        raise ArgumentError(f"batch must be the pair (inputs, targets), but is {kind(batch)}{length}")
     home = line()
     with isolated(), np.errstate(all="ignore"):
         setup = Setup(model, loss_fn, (batch[0], batch[1]), optimizer, train_step, evaluate, home)
@@ -219,6 +244,11 @@ def diagnose(
     diagnosis = Diagnosis(findings, f"{len(CHECKS)} checks of {description(setup)}")
     print(diagnosis)
     return diagnosis
+
+
+def kind(value: object) -> str:
+    """What a value is, for a message."""
+    return f"the class {value.__name__}, to be called first" if isinstance(value, type) else f"a {type(value).__name__}"
 
 
 def examined(setup: Setup) -> list[Finding]:
@@ -236,9 +266,9 @@ def examined(setup: Setup) -> list[Finding]:
 
     look(BATCH, RUNS, ALWAYS)
     if not findings:
-        look(WITH_A_LOSS)
+        look(HAS_HISTORY, FINITE, COMPARISON)
         if setup.gradients and setup.finite:
-            look(CONNECTIONS, STEP, CAUSES)
+            look(CONNECTIONS, STEP, CAUSES, TARGETS)
             for group in (NETWORK, SYMPTOMS):
                 look(*[group] * (not findings))
     look(ASIDE)

@@ -7,12 +7,13 @@ import inspect
 import math
 import re
 import textwrap
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.debug.diagnosis.measure import Run, Setup, flat, joined, probabilities, size_of
+from tinygrad_np.debug.diagnosis.measure import Run, Setup, array_of, flat, joined, probabilities, size_of
 from tinygrad_np.debug.diagnosis.network import bounds, is_relu
 from tinygrad_np.debug.diagnosis.report import Told
 from tinygrad_np.debug.places import line_of, short
@@ -23,9 +24,10 @@ from tinygrad_np.tensor import Tensor
 # Does it run?
 
 
-def labels(error: Exception, predictions: Any) -> Told:
+def labels(error: Exception, predictions: Any, y: np.ndarray) -> Told:
     """Class indices count from 0 and are integers."""
-    if "class indices" not in str(error):
+    classes = (np.shape(array_of(predictions)) or (0,))[-1]
+    if "class indices" not in str(error) or (y.dtype.kind in "iu" and np.isin(y, range(classes)).all()):
         return None
     return "targets", raised(error), "number the classes 0, 1 ... C - 1, as integers of shape (N,)"
 
@@ -33,7 +35,8 @@ def labels(error: Exception, predictions: Any) -> Told:
 def shapes(setup: Setup, error: Exception, output: np.ndarray, y: np.ndarray) -> Told:
     """Predictions and targets of shapes that do not fit each other."""
     predicted, given = output.shape, y.shape
-    if not isinstance(error, (ShapeError, ValueError, IndexError)):
+    fit = given == predicted[:1] and not isinstance(error, ShapeError)
+    if fit or not output.size or not isinstance(error, (ShapeError, ValueError, IndexError)):
         return None
     remedy = f"make the predictions, of shape {predicted}, and the targets, of shape {given}, fit each other"
     if predicted == given:
@@ -48,6 +51,10 @@ def shapes(setup: Setup, error: Exception, output: np.ndarray, y: np.ndarray) ->
 
 def fails(setup: Setup, error: Exception) -> Told:
     """Does the set-up compute a loss at all?"""
+    for call in setup.run.calls:
+        if call.output is None:
+            what = f"forward of {setup.named(call.name) or 'the model'} returned None, and then {raised(error)}"
+            return at_error(setup, setup.run), what, "let forward return its result"
     return at_error(setup, setup.run), raised(error), "fix this first; nothing after it could be examined"
 
 
@@ -165,12 +172,16 @@ def anomaly(setup: Setup, anomaly: AnomalyError) -> Told:
     if setup.finite and "was overwritten" not in str(anomaly):
         return None  # something that is masked later on, such as the -inf of attention
     place, message, remedy = told_of(anomaly, setup)
-    if "(constant)" in message.partition("\n")[0]:  # it arose in a call that is not recorded
+    if "(constant)" in message.partition("\n")[0]:  # it arose in a call that is not recorded, for the batch is finite
+        message = message.partition("\n   likely cause: ")[0]
+        remedy = "look for the call that makes it of the inputs, which are finite"
         warning = setup.tried(np.errstate(divide="raise", over="raise", invalid="raise")(setup.forward_pass))
         if isinstance(warning, FloatingPointError):
             place = f"{place.partition(',')[0]}, {line_of(warning)}"
             message = f"{warning}, before any parameter takes part; then {message}"
-            remedy = "keep divisors away from 0: x / np.maximum(std, 1e-6)"
+            remedy = f"keep the arguments of {str(warning).rpartition(' ')[2]} where it is defined and finite"
+            if "divide" in str(warning):
+                remedy = "keep divisors away from 0: x / np.maximum(std, 1e-6)"
     return place, message, remedy
 
 
@@ -187,6 +198,8 @@ def log_of_scores(setup: Setup, anomaly: AnomalyError, good_output: np.ndarray, 
     """A logarithm of scores, which may be negative. Tried: does the loss become finite for the scores' softmax?"""
     if setup.finite or probabilities(good_output) or not str(anomaly).startswith("log") or good_output.min() > 0:
         return None
+    if any(probabilities(node.out) for node in setup.in_loss):
+        return None  # the loss makes probabilities of them itself
     loss = setup.loss_of(np.asarray(functional.softmax(good_output)))
     if not math.isfinite(loss):
         return None
@@ -240,14 +253,23 @@ def alike(setup: Setup) -> bool:
 
 def picked(setup: Setup, output: np.ndarray, y: np.ndarray) -> Told:
     """Class indices choose columns, one in each row: log_p[np.arange(N), labels], not log_p[labels]."""
-    if output.ndim != 2 or y.dtype.kind not in "iu" or y.size != len(output):
+    if output.ndim != 2 or y.dtype.kind not in "iu":
         return None
     for node in setup.in_loss:
+        indices = [index for index in flat(list(node.args or ())[1:]) if isinstance(index, np.ndarray)]
+        if node.rule.name == "getitem" and probabilities(y) and any(np.array_equal(index, y) for index in indices):
+            message = "the targets, rows of zeros and ones, are used as indices: they choose classes 0 and 1"
+            return setup.where(node), message, "make indices of them first, targets.argmax(axis=1)"
         if node.rule.name not in ("getitem", "take") or not node.args or not isinstance(node.args[1], np.ndarray):
             continue
         array, index, *others = node.args
         along_rows = node.rule.name == "getitem" or 0 in (*others, node.kwargs.get("axis"))
-        if along_rows and np.shape(array) == output.shape and np.array_equal(index.ravel(), y.ravel()):
+        if (
+            along_rows
+            and np.shape(array) == output.shape
+            and np.array_equal(index.ravel(), y.ravel())
+            and y.size == len(output)
+        ):
             message = f"the targets choose rows of an array of shape {output.shape}, not a column in each row"
             return setup.where(node), message, "index with rows and classes: p[np.arange(len(targets)), targets]"
     return None
@@ -283,20 +305,29 @@ def softmax_first(setup: Setup, run: Run) -> Told:
     return None
 
 
-def bounded(setup: Setup, predictions_node: Node, output: np.ndarray, labels: np.ndarray) -> Told:
-    """Cross-entropy takes scores of any size and sign. Tried: is the loss the cross-entropy of the softmax of them?"""
+def bounded(setup: Setup, predictions_node: Node, output: np.ndarray, y: np.ndarray) -> Told:
+    """Cross-entropy takes scores of any size and sign. Tried: is the loss that of their softmax, or their sigmoid?"""
+    labels = setup.labels
+    if labels is None and not (output.size == y.size and y.dtype.kind in "fiub" and np.isin(y, (0, 1)).all()):
+        return None
+
+    def expected(scores: np.ndarray) -> float:
+        if labels is not None:
+            return cross_entropy(scores, labels)
+        return float(np.mean(np.logaddexp(0, scores) - y.reshape(scores.shape) * scores))
+
     inner = [call.parents[0] for call in setup.in_loss if call.rule.name in TAKES_SCORES[:3]]
     node = next((node for node in inner if node is not None and squashing(node)), predictions_node)
     name = squashing(node)
     if not name or probabilities(output):
         return None
     for scores in (output, -output) if not inner else ():
-        if not math.isclose(setup.loss_of(scores), cross_entropy(scores, labels), rel_tol=1e-3):
+        if not math.isclose(setup.loss_of(scores), expected(scores), rel_tol=1e-3):
             return None
     message = "relu comes before the softmax of the loss: scores below 0 get no gradient"
     if name != "relu":
         message = f"{name} bounds the scores, here to {node.out.min():.3g} ... {node.out.max():.3g}, and the loss then "
-        message += "takes the softmax of them: the probability of a class stays far from 1"
+        message += f"takes the {'sigmoid' if labels is None else 'softmax'} of them: no probability comes near to 1"
     return setup.where(node), message, "pass the last linear layer's output to the loss"
 
 
@@ -356,14 +387,28 @@ def cross_entropy(output: np.ndarray, labels: np.ndarray) -> float:
     return float(functional.cross_entropy(output.astype(np.float64), labels))
 
 
-def factor(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarray, negative: bool = False) -> Told:
-    """A loss falls as predictions get better, and is a mean over the rows, so that steps do not depend on their number.
+def wrong_sign(setup: Setup, good_output: np.ndarray, loss_value: float) -> Told:
+    """A loss falls as predictions get better. Tried: predictions that are closer to the targets, and others farther."""
+    if setup.labels is not None:
+        expected = cross_entropy(good_output, setup.labels)
+        wrong = expected > 1e-6 and math.isclose(loss_value, -expected, rel_tol=1e-3)
+    elif setup.wanted is not None:
+        losses = [setup.loss_of(setup.wanted + k * (good_output - setup.wanted)) for k in (0, 0.5, 1, 2, 4)]
+        wrong = all(nearer > farther for nearer, farther in pairwise(losses))
+    else:
+        return None
+    message = f"{loss_value:.4g}: its sign is wrong: the worse the predictions, the less it is"
+    return (setup.at_loss, message, "minimise the error, not its negative") if wrong else None
+
+
+def factor(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarray) -> Told:
+    """A loss is a mean over the rows, so that the size of a step does not depend on their number.
 
     Is it a usual loss times a constant? Tried: also for the same predictions in another order.
     """
     n, size, known = len(good_output), good_output.size, setup.labels
     tried = (good_output, np.roll(good_output, 1, axis=0))
-    wrong = {-1.0: "its sign is wrong: training would make the predictions worse"}
+    wrong: dict[float, str] = {}
     if known is not None:
         expected = [cross_entropy(p, known) for p in tried]
         classes = good_output.shape[1]
@@ -377,8 +422,8 @@ def factor(setup: Setup, good_output: np.ndarray, loss_value: float, y: np.ndarr
         return None
     losses = (loss_value, setup.loss_of(tried[1]))
     for times, message in wrong.items() if n > 1 and abs(expected[0]) > 1e-6 else ():
-        if (times < 0) == negative and np.allclose(losses, times * np.array(expected), rtol=1e-3, atol=0):
-            return setup.at_loss, f"{loss_value:.4g}: {message}", "take the mean of the rows' losses, and mind its sign"
+        if np.allclose(losses, times * np.array(expected), rtol=1e-3, atol=0):
+            return setup.at_loss, f"{loss_value:.4g}: {message}", "take the mean of the rows' losses"
     return None
 
 

@@ -12,7 +12,7 @@ import time
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -28,7 +28,7 @@ from tinygrad_np.engine import Node, backward
 from tinygrad_np.errors import AnomalyError
 from tinygrad_np.nn import BatchNorm1d, Dropout, Module
 from tinygrad_np.optim import Adam, Optimizer
-from tinygrad_np.recording import isolated, state
+from tinygrad_np.recording import isolated, next_number, state
 from tinygrad_np.tensor import Tensor
 
 LINEAR = ("linear", "matmul", "dot", "einsum")
@@ -63,6 +63,7 @@ class Run:
         blocked: where a gradient ended: a call that made zeros of a non-zero gradient, and the parent they were for.
         checksums: of the results.
         older: a call whose argument was computed before this run began; None if there is none.
+        updates: for each step of an optimizer, its learning rate and the norm of the gradients that it was given.
         error, line: what was raised, and the user's line that it came from.
         failed: the name of the innermost module that it came from.
     """
@@ -73,6 +74,7 @@ class Run:
     blocked: list[tuple[Node, Node]] = field(default_factory=list)
     checksums: dict[Node, int] = field(default_factory=dict)
     older: Node | None = None
+    updates: list[tuple[Optimizer, float, float]] = field(default_factory=list)
     error: Exception | None = None
     failed: str = ""
     line: str = ""
@@ -94,6 +96,10 @@ class Run:
 
     def reached(self, node: Node, gradient: Any) -> None:
         self.arrived[node] = math.hypot(*(norm(part) for part in floats(visible(node, gradient))), 0)
+
+    def stepped(self, optimizer: Optimizer, place: str, seconds: float) -> None:
+        gradients = [parameter.grad for parameter in optimizer.params if parameter.grad is not None]
+        self.updates.append((optimizer, optimizer.lr, math.hypot(*map(norm, gradients), 0)))
 
     def derived(self, node: Node, parent: Node, contribution: Any) -> None:
         if self.arrived.get(node) and isinstance(contribution, np.ndarray) and not contribution.any():
@@ -142,16 +148,16 @@ class Setup:
         own = [o for o in found.optimizers if not self.known.isdisjoint(o.params)]
         if optimizer is None and train_step is not None and len(own) == 1:
             self.optimizer = own[0]
-        self.run, self.in_model = Run(), 0
+        self.run, self.in_model, self.began = Run(), 0, next_number()
         self.written: Node | None = None
         self.predictions: Any = None
         self.loss: Any = None
         self.gradients: Arrays = {}
         self.through_predictions: Arrays = {}
-        self.untouched = Snapshot(found, *batch)
+        self.untouched = Snapshot(found, *flat(batch))
         for name, module in self.modules.items():
             vars(module)["forward"] = noted(name, module, module.forward)
-        self.start = Snapshot(found, *batch)
+        self.start = Snapshot(found, *flat(batch))
 
     def first_pass(self) -> None:
         """Run the model, the loss and the backward pass, and note what they do."""
@@ -171,7 +177,7 @@ class Setup:
                     self.through_predictions = self._named(backward(start, None, retain_graph=True))
         self.after = self.copies()
         self.start.restore()
-        self.start = Snapshot(self.found, self.inputs, self.targets)
+        self.start = Snapshot(self.found, *flat([self.inputs, self.targets]))
 
     @property
     def names(self) -> dict[Node | None, str]:
@@ -182,8 +188,9 @@ class Setup:
         return {names[node]: found[node] for node in found if node in names}
 
     def _keep_used(self, leaves: set[Node]) -> None:
-        """The parameters of a plain function: the Tensors that it has a gradient for."""
-        for node in sorted(leaves - set(self.names), key=lambda node: node.number):
+        """The parameters of a plain function: the Tensors that it has a gradient for, and does not make anew."""
+        leaves = {node for node in leaves - set(self.names) if node.number < self.began}
+        for node in sorted(leaves, key=lambda node: node.number):
             tensor = Tensor(node.out)
             tensor.node = node
             name = node.name or f"parameter {len(self.parameters) + 1} of shape {node.out.shape}"
@@ -298,6 +305,19 @@ class Setup:
         losses = [self.loss_of(p) for p in (right, np.roll(right, 1, axis=1))]
         return None if math.isclose(*losses, rel_tol=1e-3) else labels
 
+    @cached_property
+    def wanted(self) -> np.ndarray | None:
+        """The targets, in the shape of the predictions, if those should equal them; else None.
+
+        That is found out by trying: the loss must be least, or if its sign is wrong greatest, where they do.
+        """
+        output, y = self.good_output, self.y
+        if output is None or y.dtype.kind not in "fiu" or y.size != output.size or self.labels is not None:
+            return None
+        exact, step = y.reshape(output.shape).astype(output.dtype), max(size_of(y), 1e-3) / 10
+        at, *around = (self.loss_of(exact + shift) for shift in (0, step, -step))
+        return exact if at < min(around) or at > max(around) else None
+
     # The parameters
 
     def clear(self) -> None:
@@ -383,9 +403,22 @@ class Setup:
             self.backward(self.inputs, self.targets)
             self.optimizer.step()
 
-    def take_steps(self, count: int) -> None:
+    def after_steps(self, count: int) -> Any:
+        """The loss of the batch after some steps."""
         for _ in range(count):
             self.take_step()
+        return self.forward_pass()
+
+    def predicted(self, inputs: Any, evaluating: bool = False) -> np.ndarray | None:
+        """The predictions for other inputs, with all generators as they were; None if there are none."""
+
+        def predict() -> np.ndarray:
+            for module in self.modules.values():
+                module.training = module.training and not evaluating
+            return np.array(array_of(self.model(inputs)))
+
+        predictions = self.tried(predict)
+        return predictions if isinstance(predictions, np.ndarray) else None
 
     def loss_of(self, predictions: np.ndarray) -> float:
         """The loss of other predictions; nan if there is none."""
@@ -442,12 +475,12 @@ class Setup:
                 self.take_step()
             kept.append([weakref.ref(node.notes) for node in run.nodes if isinstance(node.notes, Notes)])
             calls = [call._replace(output=None) for call in run.calls]
-            runs.append(Run(calls=calls, older=run.older, error=run.error, line=run.line))  # without the graph
+            runs.append(replace(run, nodes=[], calls=calls, arrived={}, blocked=[], checksums={}))  # without the graph
             values.append(self.values())
             left.append(self.left())
             if count == 0:
                 batch, replaced = self.copies(), self.replaced()
-                between = Snapshot(self.found, self.inputs, self.targets)
+                between = Snapshot(self.found, *flat([self.inputs, self.targets]))
             if count == 1:
                 between.restore()
                 self.clear()
@@ -465,6 +498,20 @@ class Setup:
         return Steps(runs, values[:3], left, loss, losses, alive, replaced, batch)
 
     @cached_property
+    def own_steps(self) -> dict[str, Run]:
+        """What the user's own steps call, also one that follows an evaluation."""
+        runs = dict(zip(("step 1", "step 2", "step 3"), self.all_steps.runs if self.all_steps else (), strict=False))
+        evaluate = self.evaluate
+
+        def evaluated_before() -> None:
+            with watched(None):
+                if evaluate is not None:
+                    evaluate(self.inputs, self.targets)
+            self.take_step()
+
+        return runs | ({} if evaluate is None else {"a step after evaluate": self.seen(evaluated_before)})
+
+    @cached_property
     def evaluation(self) -> Run | None:
         """What the user's own evaluation calls; None without one."""
         evaluate = self.evaluate
@@ -477,7 +524,7 @@ class Setup:
         if not x.ndim or not y.ndim or len(x) != len(y) or self.output is None:
             return None
         deadline = time.perf_counter() + SECONDS
-        rows = varied(x, self.labels)
+        rows = varied(x, self.labels) if self.wanted is None else varied(x, None)
         tries: list[Learned] = []
         for count, rate in ATTEMPTS:
             learned = self.tried(partial(self._learn, rows[:count], rate, deadline))
@@ -503,15 +550,21 @@ class Setup:
         late = time.perf_counter() > deadline
         return Learned(len(x), len(losses), losses[0], losses[-1], streak == LONG_ENOUGH, late)
 
+    @property
+    def unlearned(self) -> bool:
+        """Whether labels or targets are known, and much of them is not learned yet."""
+        output, loss = self.good_output, self.loss_value
+        known = self.labels is not None or self.wanted is not None
+        return known and output is not None and self._unlearned(output, self.y, [loss or 1.0] * 2) > UNLEARNED
+
     def _unlearned(self, output: np.ndarray, targets: np.ndarray, losses: list[float]) -> float:
         """The fraction that is not learned: of labels, of the targets' variance; else whether the loss did not fall."""
         if self.labels is not None:
             wanted = targets.argmax(axis=1) if targets.shape == output.shape else targets.ravel()
             return float(np.mean(output.argmax(axis=1) != wanted))
         first, last = losses[0], losses[-1]
-        variance = float(targets.var()) if targets.dtype.kind in "fiub" else 0.0
-        if output.size == targets.size and variance:
-            error = float(np.mean((output.ravel() - targets.ravel()) ** 2)) / variance
+        if self.wanted is not None and targets.var():
+            error = float(np.mean((output.ravel() - targets.ravel()) ** 2) / targets.var())
             return min(error, last / first if first > 0 else 1.0)
         return 0.0 if first - last > 0.02 * abs(first) else 1.0  # the least value of any other loss is unknown
 
@@ -597,7 +650,7 @@ LONG_ENOUGH = 10
 """For how many steps in a row the rows must count as learned, so that chance is not enough."""
 SECONDS = 10
 """The time limit, after which the question is left open."""
-UNLEARNED = 0.1
+UNLEARNED = 0.15
 """Rows count as learned below this fraction of wrong labels, or of unexplained variance."""
 
 
@@ -670,7 +723,10 @@ def norm(array: np.ndarray) -> float:
 
 
 def array_of(value: Any) -> np.ndarray:
-    """The array of a Tensor, or of anything that NumPy makes one of."""
+    """The array of a Tensor, or of anything that NumPy makes one of; several of them are an object without an axis."""
+    if isinstance(value, (list, tuple)) and any(np.ndim(item) for item in value):
+        several = any(isinstance(item, (Tensor, np.ndarray)) for item in value)
+        value = {"several": value} if several else value
     return value.array if isinstance(value, Tensor) else np.asarray(value)
 
 

@@ -41,7 +41,7 @@ def without_gradient(setup: Setup, parameters: dict[str, Tensor], loss_node: Nod
         ends = [node for node in setup.run.nodes if node not in leading]
         node = max(set(ends).difference(*(node.parents for node in ends)), key=lambda n: n.number, default=None)
         what = f"the result of {node.rule.name} in {setup.where(node)}" if node else "a result"
-        message = f"no gradient: {what} loses its history on the way to the loss, and so does everything before it"
+        message = f"no gradient: {what} is not used, or loses its history on the way to the loss, as all before it"
         remedy = "do not use .data, .numpy(), .detach(), argmax or float() between there and the loss"
         return joined(cut), message, remedy
     called = {call.name for call in setup.run.calls if call.name}
@@ -49,6 +49,9 @@ def without_gradient(setup: Setup, parameters: dict[str, Tensor], loss_node: Nod
     if silent:
         remedy = "call the module outside of no_grad(), and use what it returns"
         return joined(silent), "no gradient: the call was not recorded", remedy
+    if setup.x.dtype.kind == "f":  # what is chosen for some rows may be chosen for others
+        others = setup.seen(lambda: setup.model(-setup.x)).nodes
+        names = [name for name in names if not any(parameters[name].node in node.parents for node in others)]
     message = "no gradient: not used in forward, or only its .data"
     return (joined(names), message, "use it in forward, or delete it") if names else None
 
@@ -66,11 +69,11 @@ def unfound(setup: Setup) -> Told:
     given = flat(setup.inputs) + (setup.optimizer.params if setup.optimizer else [])  # another check speaks of these
     known = {*setup.names, *(value.node for value in given if isinstance(value, Tensor))}
     found = {
-        # A leaf that was made in a call of a module is made anew each time: it is no parameter.
+        # A leaf that was made in this pass is made anew each time: it is no parameter.
         parent: setup.where(node)
         for node in setup.of_model
         for parent in node.parents
-        if parent is not None and parent.rule is LEAF and parent.scope is None and parent not in known
+        if parent is not None and parent.rule is LEAF and parent.number < setup.began and parent not in known
     }
     if not found or not setup.modules:
         return None
@@ -203,8 +206,9 @@ def dead(setup: Setup) -> Told:
     for node in setup.of_model:
         if not is_relu(node) or np.ndim(node.out) < 2 or not node.out.size:
             continue
-        out = node.out.reshape(-1, node.out.shape[-1])
-        rows, units = out.shape
+        out = np.moveaxis(node.out, 1, -1) if node.out.ndim == 4 else node.out  # the channels of images are the units
+        out = out.reshape(-1, out.shape[-1])
+        rows, units = len(node.out) if node.out.ndim == 4 else len(out), out.shape[1]
         count = int(np.count_nonzero(~out.any(axis=0)))
         if count == units or (rows >= 4 and count / units > 0.5 + 4 * 0.5 / np.sqrt(units)):
             everything = "all" if count == units else f"{count} of"
@@ -286,11 +290,15 @@ def zeros(setup: Setup, parameters: dict[str, Tensor], gradients: Arrays, last: 
         node, parent = max(leading, key=lambda pair: (pair[1].rule is not LEAF, pair[0].number))
         message += f": {node.rule.name} in {setup.where(node)} passes none on"
         others = [array for array, p in zip(node.args or (), node.parents, strict=False) if p is not parent]
+        weight = next((setup.names[p] for p in node.parents if p in setup.names), None)
         if node.rule.name in ("multiply", "linear", "matmul", "dot") and others and not np.any(others[0]):
             message += ", since it multiplies by 0"
             remedy = "do not multiply by 0; weights should start as random numbers"
-        weight = next((setup.names[p] for p in node.parents if p in setup.names), None)
+            if parent in leaves:
+                message, remedy = f"{message}: its input is 0", "check what is handed to it, and whether that is used"
         is_last = weight is not None and weight == next(reversed(setup.layers), None)
+        if weight in setup.gradients and weight not in names and not is_last:
+            return None  # as in the branches of a residual network, which begin with 0: they come back by themselves
         if is_last:
             message += f" ({weight} is the last weight: the gradient comes back once it has changed)"
     return (joined(names), message, remedy) if is_last == last else None
@@ -309,7 +317,8 @@ def exploding(setup: Setup) -> Told:
         return culprit(back, max) or first, message, remedy
     sizes = backward_sizes(setup)
     if len(sizes) > 1 and sizes[0][1] > EXPLODING * sizes[-1][1]:
-        return culprit(sizes, max) or sizes[0][0], f"the gradient explodes: {series(sizes)}", remedy
+        place = recurrent(setup, sizes) or culprit(sizes, max) or sizes[0][0]
+        return place, f"the gradient explodes: {series(sizes)}", remedy
     return None
 
 
@@ -328,7 +337,7 @@ def vanishing(setup: Setup) -> Told:
     sizes = backward_sizes(setup)
     if len(sizes) < 2 or sizes[0][1] >= VANISHING * sizes[-1][1]:
         return None
-    lost = culprit(sizes, min)
+    lost = recurrent(setup, sizes) or culprit(sizes, min)
     message = f"the gradient vanishes: {series(sizes)}{f'; most of it is lost in {lost}' * bool(lost)}"
     remedy = "use ReLU with nn.init.kaiming_normal_, or tanh with xavier_uniform_, or normalisation layers"
     return lost or sizes[0][0], message, remedy
@@ -357,3 +366,14 @@ def culprit(sizes: list[tuple[str, float]], extreme: Callable[..., Any]) -> str:
     factor, name = extreme(steps)
     whole = sizes[0][1] / sizes[-1][1]
     return name if len(steps) > 1 and abs(math.log(factor)) > 0.7 * abs(math.log(whole)) else ""
+
+
+def recurrent(setup: Setup, sizes: list[tuple[str, float]]) -> str:
+    """The weight that is used again and again and on the way through which the gradient changes most; "" if none."""
+    whole = abs(math.log(sizes[0][1] / sizes[-1][1]))
+    for name, nodes in setup.products.items():
+        back = [node for node in nodes if any(p is not None and p.rule is not LEAF for p in node.parents)]
+        first, last = (setup.run.arrived.get(back[i], 0.0) if back else 0.0 for i in (0, -1))
+        if first and last and abs(math.log(first / last)) > 0.7 * whole:
+            return name
+    return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from tinygrad_np.debug.diagnosis.loss import raised, told_of
 from tinygrad_np.debug.diagnosis.measure import (
     ATTEMPTS,
     SECONDS,
+    UNLEARNED,
     Arrays,
     Learned,
     Run,
@@ -56,7 +58,8 @@ def strangers(setup: Setup, optimizer: Optimizer) -> Told:
     """The optimizer should hold no other parameters."""
     known = {parameter for module in setup.found.modules.values() for parameter in module.parameters()}
     known |= {*setup.found.tensors.values()} - {*optimizer.params}
-    others = [i for i, p in enumerate(optimizer.params) if p not in known]
+    used = {parent for node in setup.run.nodes for parent in node.parents}
+    others = [i for i, p in enumerate(optimizer.params) if p not in known and p.node not in used]
     if not others or not setup.modules:
         return None
     message = f"holds {len(others)} that are not the model's, such as number {others[0]}, of shape "
@@ -73,14 +76,14 @@ def moves_all(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     return joined(still), message, "give it to the optimizer"
 
 
-def moves_nothing(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
+def moves_nothing(setup: Setup, steps: Steps, parameters: dict[str, Tensor], gradients: Arrays) -> Told:
     """A step should move the parameters that have a gradient. Tried: several steps."""
     names = moving(gradients)
     if not names or any(map(steps.moved, names)):
         return None
 
     def moves_later() -> bool:  # gradients of several batches, or a rate that warms up
-        setup.take_steps(14)
+        setup.after_steps(14)
         return any(not np.array_equal(value, steps.values[0][name]) for name, value in setup.values().items())
 
     if setup.train_step is not None and setup.tried(moves_later) is True:
@@ -88,9 +91,13 @@ def moves_nothing(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     message, remedy = "it moves no parameter", "call optimizer.step() after backward(), with no zero_grad() between"
     if setup.optimizer is None:
         remedy = "change the arrays in place, p.data -= lr * p.grad: p = ... only gives its name to something else"
-    elif setup.train_step is None or not setup.optimizer.lr:
-        message += f": the optimizer's lr is {setup.optimizer.lr:g}"
-        remedy = "raise lr, for a start to 1e-3"
+    for optimizer, lr, gradient in steps.runs[0].updates:
+        if {*optimizer.params}.isdisjoint(parameters.values()):
+            message, remedy = "it moves no parameter: its optimizer holds none of the model's", COMPLETE
+        elif not lr:
+            message, remedy = "it moves no parameter: the optimizer's lr is 0", "raise lr, for a start to 1e-3"
+        elif not gradient:
+            message = "it moves no parameter: the optimizer is given no gradients, or zeros"
     return setup.at_step, message, remedy
 
 
@@ -101,42 +108,42 @@ def moving(gradients: Arrays) -> list[str]:
 # Modes
 
 
-def wrong_modes(setup: Setup, run: Run, training: bool, recorded: bool | None) -> str:
+OLD = "dropout drops nothing and batch normalisation keeps to old statistics"
+MIXED = "dropout drops at random and batch normalisation depends on the other rows"
+
+
+def modes(setup: Setup, run: Run) -> Told:
+    """Training is done in training mode, and evaluation, or what is done within `no_grad`, in evaluation mode."""
+    training = [("model", "the model is in evaluation mode", run)]
+    evaluating: list[tuple[str, str, Run, bool | None]] = []
+    if setup.evaluation is not None:
+        place = defined(setup.evaluate, "evaluate")
+        evaluating = [(place, "the model is called in training mode", setup.evaluation, None)]
+    if setup.train_step is not None:
+        training = [(setup.at_step, f"{name} trains in evaluation mode", one) for name, one in setup.own_steps.items()]
+        message = "the model is called within no_grad(), as for an evaluation, but in training mode"
+        evaluating += [(setup.at_step, message, one, False) for one in setup.own_steps.values()]
+    for place, message, one in training:
+        names = acting(setup, one, training=False, recorded=True)
+        if names and not any(call.training for call in one.calls if call.recorded):
+            return (
+                place,
+                f"{message}, where {OLD}: {names}",
+                "call model.train() before each epoch, after evaluations too",
+            )
+    for place, message, one, recorded in evaluating:
+        names = acting(setup, one, training=True, recorded=recorded)
+        whole = any(call.name == "" and recorded in (None, call.recorded) for call in one.calls)
+        if names and (whole or "" not in setup.modules):
+            remedy = "call model.eval() before the evaluation, and model.train() after it"
+            return place, f"{message}, where {MIXED}: {names}", remedy
+    return None
+
+
+def acting(setup: Setup, run: Run, training: bool, recorded: bool | None) -> str:
     """The modules that were called in a mode, and that do something else in the other."""
     names = [c.name for c in run.calls if c.training is training and recorded in (None, c.recorded)]
     return joined([setup.named(name) for name in dict.fromkeys(names) if acts(setup.modules[name])])
-
-
-def training_in_evaluation(setup: Setup, run: Run) -> Told:
-    """In evaluation mode dropout drops nothing, and batch normalisation uses statistics that do not follow the data."""
-    own = setup.all_steps if setup.train_step is not None else None
-    for i, one in enumerate(own.runs if own is not None else [run]):
-        names = wrong_modes(setup, one, training=False, recorded=True)
-        if names and not any(call.training for call in one.calls if call.recorded):
-            place, message = setup.at_step, f"step {i + 1} trains in evaluation mode"
-            if own is None:
-                place, message = "model", "the model is in evaluation mode"
-            message += f", where dropout drops nothing and batch normalisation keeps to old statistics: {names}"
-            return place, message, "call model.train() before each epoch, and again after each evaluation"
-    return None
-
-
-def evaluating_in_training(setup: Setup) -> Told:
-    """In training mode dropout drops at random, and batch normalisation mixes the rows of a batch."""
-    runs: list[tuple[str, Run, bool | None]] = []
-    if setup.evaluation is not None:
-        runs.append((defined(setup.evaluate, "evaluate"), setup.evaluation, None))
-    if setup.train_step is not None and setup.all_steps is not None:
-        runs += [(setup.at_step, run, False) for run in setup.all_steps.runs]
-    for place, run, recorded in runs:
-        names = wrong_modes(setup, run, training=True, recorded=recorded)
-        whole = any(call.name == "" and recorded in (None, call.recorded) for call in run.calls)
-        if names and (whole or "" not in setup.modules):
-            within = " within no_grad(), as for an evaluation, but" * (recorded is False)
-            message = f"the model is called{within} in training mode, where dropout drops at random and batch "
-            message += f"normalisation depends on the other rows: {names}"
-            return place, message, "call model.eval() before the evaluation, and model.train() after it"
-    return None
 
 
 def dropping_in_evaluation(setup: Setup, modules: dict[str, Module]) -> Told:
@@ -197,13 +204,28 @@ def fails(setup: Setup, all_steps: Steps) -> Told:
     """A step should run, and run again."""
     for count, run in zip(("", " (in the second step)", " (in the third step)"), all_steps.runs, strict=True):
         if run.error is not None:
-            return at(setup, run), raised(run.error) + count, "fix this first"
+            remedy = "fix this first; it is called as train_step(inputs, targets)"
+            if "does not require grad" in str(run.error) and any(not call.recorded for call in run.calls):
+                return (
+                    at(setup, run),
+                    "the model is called within no_grad(): no history",
+                    "call it outside of no_grad()",
+                )
+            return at(setup, run), raised(run.error) + count, remedy
     return None
 
 
 def evaluation_fails(evaluation: Run) -> Told:
     """So should the evaluation."""
     return (f"evaluate, {evaluation.line}", raised(evaluation.error), "fix this first") if evaluation.error else None
+
+
+def evaluation_trains(setup: Setup, evaluation: Run) -> Told:
+    """To evaluate is not to train."""
+    if not evaluation.updates:
+        return None
+    place = defined(setup.evaluate, "evaluate")
+    return place, "an optimizer takes a step in it: the data are learned", "call neither backward() nor step() in it"
 
 
 def at(setup: Setup, run: Run) -> str:
@@ -215,7 +237,7 @@ def turns_infinite(setup: Setup, steps: Steps) -> Told:
     """A step should leave finite numbers, as it found them. Tried: three steps inside `detect_anomaly`."""
     if all(np.isfinite(value).all() for values in steps.values for value in values.values()):
         return None
-    error = setup.detected(lambda: setup.take_steps(3))
+    error = setup.detected(lambda: setup.after_steps(3))
     if error is None:
         return None
     place, message, remedy = told_of(error, setup)
@@ -314,9 +336,10 @@ def goes_uphill(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     """A step goes against the gradient. Tried: parts of the step."""
     name, _, text = change(setup, steps)
     before, after = steps.values[:2]
-    uphill = sum(float(np.sum((after[n] - before[n]) * gradients[n])) for n in gradients)
+    step = {n: after[n] - before[n] for n in gradients}
+    uphill = compared(step, gradients)[1]
     worse = steps.losses[1.0] > steps.loss and all(loss >= steps.loss for loss in steps.losses.values())
-    if not name or setup.train_step is None or uphill <= 0 or not worse:
+    if not name or setup.train_step is None or uphill < 0.2 or not worse:
         return None
     return setup.at_step, f"a step goes uphill: {text}", "subtract the gradient times the learning rate, do not add it"
 
@@ -347,36 +370,53 @@ def too_fast(setup: Setup, steps: Steps) -> Told:
 
 
 def too_slow(setup: Setup, steps: Steps, parameters: dict[str, Tensor]) -> Told:
-    """A step that changes next to nothing. Tried: 20 steps at a rate that moves the weight by 1e-3 of its norm."""
+    """A step that changes next to nothing. Tried: 20 steps at rates that move the weight by up to 1e-3 of its norm."""
     name, ratio, text = change(setup, steps)
-    if not name or ratio >= TOO_LITTLE or norm(setup.gradients[name]) <= 1e-4 * norm(parameters[name].data):
+    if not name or ratio >= TOO_LITTLE:
         return None
-    factor = 10 ** math.floor(math.log10(1e-3 / ratio))
+    if norm(setup.gradients[name]) <= 1e-4 * norm(parameters[name].data) and not setup.unlearned:
+        return None
+    largest_factor = math.floor(math.log10(1e-3 / ratio))
+    factor, given = 10**largest_factor, sum(gradient for _, _, gradient in steps.runs[0].updates)
     if setup.optimizer is not None:
-        slow, fast = setup.trained(20), setup.trained(20, lr=setup.optimizer.lr * factor)
-        if not fast < slow:
+        slow = setup.number(lambda: setup.after_steps(20))
+        rates = [10**k for k in range(largest_factor, 0, -1)]
+        losses = {rate: setup.trained(20, lr=setup.optimizer.lr * rate) for rate in rates}
+        factor = min(losses, key=lambda rate: (math.isnan(losses[rate]), losses[rate]))
+        if not losses[factor] < slow:
             return None
-        text += f"; after 20 steps it is {slow:.4g}, with a rate {factor:g} times as large {fast:.4g}"
-    return setup.at_step, f"the learning rate is too low: {text}", f"raise it, for a start by a factor of {factor:g}"
+        text += (
+            f"; after 20 steps it is {slow:.4g}, with the gradients of the loss and a rate {factor:g} times as large "
+        )
+        text += f"{losses[factor]:.4g}"
+    message, remedy = f"the learning rate is too low: {text}", f"raise it, for a start by a factor of {factor:g}"
+    whole = math.hypot(*map(norm, setup.gradients.values()))
+    if setup.train_step is not None and 0 < given < whole / 10:
+        message = f"the gradients at step() are {given / whole:.2g} times as large as those of the loss: {text}"
+        remedy = "clip or scale them less"
+    return setup.at_step, message, remedy
 
 
 def weight_decay(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
     """Weight decay should be a small part of a step. Tried: steps without it."""
     before, after = steps.values[:2]
+    decays = setup.optimizer.weight_decay if setup.optimizer is not None else 0.0
     names = [name for name in setup.weights if before[name].any() and steps.moved(name)]
+    names = [name for name in names if decays or (setup.train_step and before[name].size >= 30)]  # fewer may by chance
     shrunk = {}
     for n in names:
-        if cosine(after[n] - before[n], -before[n]) > 0.7 and cosine(gradients[n], before[n]) < 0.5:
+        both = [cosine(later[n] - now[n], -now[n]) > 0.7 for now, later in pairwise(steps.values)]  # clipping does once
+        if all(both) and cosine(gradients[n], before[n]) < 0.5:
             shrunk[n] = 1 - norm(after[n]) / norm(before[n])
     if not shrunk or len(shrunk) * 2 < len(names):
         return None
     name, lost = largest(shrunk)
     message = f"a step shrinks {name} by {lost:.2g} of its norm, more than the gradient moves it"
-    if setup.optimizer is not None and setup.optimizer.weight_decay:
+    if decays:
         kept, without = setup.trained(50), setup.trained(50, weight_decay=0.0)
         if not without < kept - 0.02 * abs(kept):
             return None
-        message += f" (weight_decay {setup.optimizer.weight_decay:g}); 50 steps on this batch take the loss to "
+        message += f" (weight_decay {decays:g}); 50 steps on this batch take the loss to "
         message += f"{kept:.4g}, without decay to {without:.4g}"
     return setup.at_step, message, "decay less: weight_decay=1e-4 is a start, or by hand w.data *= 1 - lr * 1e-4"
 
@@ -394,13 +434,15 @@ def undecided(learned: Learned) -> Told:
 
 def not_learned(setup: Setup, learned: Learned) -> Told:
     """A network should be able to learn a few rows by heart. Tried: rows and learning rates of different sizes."""
-    if learned.done or learned.timeout:
+    numbers = 1 if setup.labels is not None or setup.output is None else setup.output.size // len(setup.x)
+    size = sum(p.size for p in setup.parameters.values() if p.requires_grad)
+    if learned.done or learned.timeout or size < numbers * ATTEMPTS[-1][0]:  # too small to learn even the fewest rows
         return None
     message = f"the loss {'fell' if learned.last < learned.first else 'went'} from {learned.first:.4g} to "
     message += f"{learned.last:.4g} in {learned.steps} steps of Adam on {learned.rows} rows of the batch, the best of "
     message += f"{len(ATTEMPTS)} tries"
     if setup.labels is not None:
-        message += ", and more than 10% of the rows are still assigned to a wrong class"
+        message += f", and more than {UNLEARNED:.0%} of the rows are still assigned to a wrong class"
     remedy = "check that the model uses its input, that it can produce the targets (is there a ReLU, sigmoid or "
     remedy += "softmax at the end?), and that inputs and targets belong together; otherwise make it larger"
     return "model", message, remedy
