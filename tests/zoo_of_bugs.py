@@ -958,6 +958,21 @@ def sigmoid_before_a_binary_loss_on_scores():
     return {"model": mlp(20, 32, 1, end=[nn.Sigmoid()]), "loss_fn": loss, "batch": (x, y[:, None].astype(np.float32))}
 
 
+@bug("targets", "targets")
+def signs_for_a_binary_loss():
+    x, y = blobs(classes=2)
+    signs = (2 * y[:, None] - 1).astype(np.float32)
+    return {"model": mlp(20, 32, 1), "loss_fn": functional.binary_cross_entropy_with_logits, "batch": (x, signs)}
+
+
+@bug("targets")
+def a_loss_of_the_largest_score():
+    def loss(z, y):
+        return -np.mean(functional.log_softmax(z).max(axis=1))  # here
+
+    return {"model": mlp(20, 32, 5), "loss_fn": loss, "batch": blobs()}
+
+
 # Healthy
 
 

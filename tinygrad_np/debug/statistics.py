@@ -47,20 +47,13 @@ class Statistics:
         if finite.dtype.kind == "c":
             finite = np.abs(finite)
         zeros = array.size - int(np.count_nonzero(array))
-        if not finite.size:
-            return cls(array.size, np.nan, np.nan, np.nan, np.nan, zeros, nan, inf)
-        wide = finite.astype(np.float64).ravel()  # so that the sum of squares seldom overflows or loses small terms
-        with np.errstate(over="ignore"):
-            return cls(
-                array.size,
-                float(finite.min()),
-                float(finite.max()),
-                float(wide.mean()),
-                float(np.sqrt(wide @ wide)),
-                zeros,
-                nan,
-                inf,
-            )
+        minimum = maximum = mean = norm = np.nan
+        if finite.size:
+            minimum, maximum = float(finite.min()), float(finite.max())
+            wide = finite.astype(np.float64).ravel()  # so that the sum of squares seldom overflows or loses small terms
+            with np.errstate(over="ignore"):
+                mean, norm = float(wide.mean()), float(np.sqrt(wide @ wide))
+        return cls(array.size, minimum, maximum, mean, norm, zeros, nan, inf)
 
 
 def floats(value: Any) -> list[np.ndarray]:

@@ -95,6 +95,8 @@ COMPARISON = (
     Check("softmax", "warning", loss.bounded, SOFTMAX),
     Check("softmax", "error", loss.log_missing, SOFTMAX),
     Check("loss", "error", loss.wrong_sign, CS231N),
+    Check("targets", "error", loss.no_shares, f"{GOODFELLOW}, section 6.2.2.2"),
+    Check("targets", "warning", loss.targets_ignored, f'{RECIPE}, "input-independent baseline"'),
 )
 CONNECTIONS = (
     Check("gradient", "error", network.without_gradient, CHAIN_RULE),
@@ -220,7 +222,7 @@ def diagnose(
     >>> model = nn.Sequential(nn.Linear(4, 8, generator=generator), nn.Tanh(), nn.Linear(8, 3, generator=generator))
     >>> inputs = generator.standard_normal((16, 4)).astype(np.float32)
     >>> diagnosis = diagnose(model, functional.cross_entropy, (inputs, np.arange(16) % 3))
-    diagnose: nothing found in 67 checks of Sequential (67 parameters, batch of 16, loss 1.23)
+    diagnose: nothing found in 69 checks of Sequential (67 parameters, batch of 16, loss 1.23)
     """
     if optimizer is not None and not isinstance(optimizer, Optimizer):
         raise ArgumentTypeError(f"optimizer must be an optim.Optimizer, but is {kind(optimizer)}")

@@ -310,25 +310,54 @@ def bounded(setup: Setup, predictions_node: Node, output: np.ndarray, y: np.ndar
     labels = setup.labels
     if labels is None and not (output.size == y.size and y.dtype.kind in "fiub" and np.isin(y, (0, 1)).all()):
         return None
-
-    def expected(scores: np.ndarray) -> float:
-        if labels is not None:
-            return cross_entropy(scores, labels)
-        return float(np.mean(np.logaddexp(0, scores) - y.reshape(scores.shape) * scores))
-
     inner = [call.parents[0] for call in setup.in_loss if call.rule.name in TAKES_SCORES[:3]]
     node = next((node for node in inner if node is not None and squashing(node)), predictions_node)
     name = squashing(node)
     if not name or probabilities(output):
         return None
-    for scores in (output, -output) if not inner else ():
-        if not math.isclose(setup.loss_of(scores), expected(scores), rel_tol=1e-3):
-            return None
+    if not inner and not is_cross_entropy(setup, output, y):
+        return None
     message = "relu comes before the softmax of the loss: scores below 0 get no gradient"
     if name != "relu":
         message = f"{name} bounds the scores, here to {node.out.min():.3g} ... {node.out.max():.3g}, and the loss then "
         message += f"takes the {'sigmoid' if labels is None else 'softmax'} of them: no probability comes near to 1"
     return setup.where(node), message, "pass the last linear layer's output to the loss"
+
+
+def is_cross_entropy(setup: Setup, output: np.ndarray, y: np.ndarray) -> bool:
+    """Whether the loss is the cross-entropy of scores, of many classes or of two. Tried: with these, and others."""
+
+    def expected(scores: np.ndarray) -> float:
+        if setup.labels is not None:
+            return cross_entropy(scores, setup.labels)
+        return float(np.mean(np.logaddexp(0, scores) - y.reshape(scores.shape) * scores))
+
+    return all(math.isclose(setup.loss_of(scores), expected(scores), rel_tol=1e-3) for scores in (output, -output))
+
+
+def no_shares(setup: Setup, good_output: np.ndarray, y: np.ndarray) -> Told:
+    """The binary cross-entropy takes targets from 0 to 1."""
+    if y.size != good_output.size or y.dtype.kind not in "fi" or (y.min() >= 0 and y.max() <= 1):
+        return None
+    if setup.labels is not None or not is_cross_entropy(setup, good_output, y):
+        return None
+    message = (
+        f"they range from {y.min():g} to {y.max():g}, but the loss takes them for probabilities: it has no minimum"
+    )
+    return "targets", message, "make them 0 and 1: (targets + 1) / 2 of -1 and 1"
+
+
+def targets_ignored(setup: Setup, good_output: np.ndarray, y: np.ndarray) -> Told:
+    """A loss depends on the class indices that it is given. Tried: random scores, with these and with others."""
+    n, classes = good_output.shape if good_output.ndim == 2 else (0, 0)
+    if y.shape != (n,) or y.dtype.kind not in "iu" or len(np.unique(y)) < 2 or y.min() < 0 or y.max() + 1 != classes:
+        return None  # embeddings, which may do without, have more numbers than there are classes
+    generator = np.random.default_rng(0)
+    scores = generator.standard_normal((n, classes)).astype(good_output.dtype)
+    others = generator.permutation(y)
+    if setup.loss_of(scores) != setup.number(lambda: setup.loss_fn(Tensor(scores), others)):
+        return None
+    return setup.at_loss, "it is the same for other targets: it does not use them", "use the targets in the loss"
 
 
 def squashing(node: Node) -> str:

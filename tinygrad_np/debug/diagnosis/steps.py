@@ -345,28 +345,31 @@ def goes_uphill(setup: Setup, steps: Steps, gradients: Arrays) -> Told:
 
 
 def too_fast(setup: Setup, steps: Steps) -> Told:
-    """A step that is too long makes the loss larger. Tried: parts of the step, and 20 steps at smaller rates."""
+    """A step that is too long makes the loss larger. Tried: parts of the step, or 20 steps at smaller rates.
+
+    One step may make it larger, if those after it make up for that.
+    """
     name, ratio, text = change(setup, steps)
-    if not name:
+    reached, loss, lr = steps.losses[1.0], steps.loss, setup.optimizer.lr if setup.optimizer else 0.0
+    shorter = {scale: value for scale, value in steps.losses.items() if scale < 1 and value < loss}
+    far = not math.isfinite(reached) or reached > loss + 4 * max(abs(loss), 0.1)
+    far = bool(shorter) and ((reached > loss and ratio > TOO_FAR) or (far and ratio > 0.01))
+    if not name or not (far or (lr and reached >= loss / 2)):
         return None
-    reached, loss, what = steps.losses[1.0], steps.loss, "the learning rate is too high:"
-    better = [scale for scale, value in steps.losses.items() if scale < 1 and value < loss]
-    worse = not math.isfinite(reached) or reached > loss + 4 * max(abs(loss), 0.1)
-    if better and ((reached > loss and ratio > TOO_FAR) or (worse and ratio > 0.01)):
-        message = f"{text}; a step {1 / better[0]:.0f} times as short changes it to {steps.losses[better[0]]:.4g}"
-        factor = 10 ** math.ceil(math.log10(max(ratio, 0.011) / 0.01))
-        return setup.at_step, f"{what} {message}", f"lower it, for a start by a factor of {factor}"
-    lr = setup.optimizer.lr if setup.optimizer else 0.0
-    if not lr or reached < loss / 2 or -math.inf < (long := setup.trained(20)) < loss + abs(loss) / 2:
+    if not lr:
+        best = min(shorter, key=lambda scale: shorter[scale])
+        message = f"{text}; a step {1 / best:.0f} times as short changes it to {shorter[best]:.4g}"
+        return setup.at_step, f"{HIGH} {message}", f"lower it, for a start by a factor of {1 / best:.0f}"
+    after, losses = setup.trained(20), {lr / k: setup.trained(20, lr=lr / k) for k in (10, 100, 1000)}
+    best = min(losses, key=lambda rate: (math.isnan(losses[rate]), losses[rate]))
+    enough = max(loss / 20, 2 * losses[best]) if far else loss + abs(loss) / 2
+    if -math.inf < after < enough or not losses[best] < loss - 0.02 * abs(loss):
         return None
-    for rate in (lr / 10, lr / 100, lr / 1000):
-        short = setup.trained(20, lr=rate)
-        if short < loss - 0.02 * abs(loss):
-            message = (
-                f"20 steps on this batch at lr {lr:g} take the loss from {loss:.4g} to {long:.4g}, at lr {rate:g} to "
-            )
-            return setup.at_step, f"{what} {message}{short:.4g}", f"lower it, for a start to {rate:g}"
-    return None
+    message = f"20 steps on this batch at lr {lr:g} take the loss from {loss:.4g} to {after:.4g}, at lr {best:g} to "
+    return setup.at_step, f"{HIGH} {message}{losses[best]:.4g}", f"lower it, for a start to {best:g}"
+
+
+HIGH = "the learning rate is too high:"
 
 
 def too_slow(setup: Setup, steps: Steps, parameters: dict[str, Tensor]) -> Told:
