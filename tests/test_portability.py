@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SMALL = ["--limit", "300", "--hidden", "8", "--no-pictures"]
 
 # Takes away the modules, functions and constants that Windows lacks, before anything else is imported. As on Windows,
-# folders cannot be opened, and a file cannot be renamed while it is open.
+# folders cannot be opened, a file cannot be renamed while it is open, and symbolic links need a special right.
 WITHOUT_POSIX = """
 import os, signal, subprocess, sys
 for name in "fcntl", "resource", "pwd", "grp", "termios", "tty", "pty", "syslog", "readline":
@@ -43,7 +43,10 @@ def replace_closed(source, target):
         raise PermissionError(13, "The process cannot access the file because it is being used by another process")
     replace_any(source, target)
 
-os.open = open_file
+def symlink(source, target, *arguments, **options):
+    raise OSError(22, "A required privilege is not held by the client", target)
+
+os.open, os.symlink = open_file, symlink
 if os.path.isdir("/proc/self/fd"):
     os.replace = replace_closed
 """
