@@ -1619,3 +1619,9 @@ def experts_that_no_row_of_the_batch_is_sent_to():
     x, y = blobs()
     x[:, 0] = np.abs(x[:, 0])
     return {"model": Experts(), "loss_fn": functional.cross_entropy, "batch": (x, y)}
+
+
+@healthy
+def four_rows_of_two_classes():
+    x, y = normal(4, 20), np.array([0, 1, 1, 1])
+    return {"model": mlp(20, 32, 2), "loss_fn": functional.cross_entropy, "batch": (x, y)}

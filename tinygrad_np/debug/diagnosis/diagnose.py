@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygrad_np.debug.diagnosis import data, loss, network, steps
-from tinygrad_np.debug.diagnosis.measure import Setup, array_of
+from tinygrad_np.debug.diagnosis.measure import Setup
 from tinygrad_np.debug.diagnosis.report import SEVERITIES, Diagnosis, Finding, Told
 from tinygrad_np.debug.places import line
 from tinygrad_np.errors import ArgumentError, ArgumentTypeError
@@ -286,13 +286,8 @@ def found_by(check: Check, setup: Setup) -> Told:
 
 def description(setup: Setup) -> str:
     """What was examined, in a few words: "MnistMLP (101,770 parameters, batch of 32, loss 2.3)"."""
-    count = sum(parameter.size for parameter in setup.parameters.values())
-    parts = [f"{count:,} parameters", *(f"batch of {n}" for n in np.shape(array_of(setup.inputs))[:1])]
-    if setup.loss_value is not None:
-        parts.append(f"loss {setup.loss_value:.3g}")
-    name = (
-        type(setup.model).__name__
-        if isinstance(setup.model, Module)
-        else getattr(setup.model, "__name__", "a function")
-    )
+    model, count = setup.model, sum(parameter.size for parameter in setup.parameters.values())
+    parts = [f"{count:,} parameters", *(f"batch of {n}" for n in setup.x.shape[:1])]
+    parts += [f"loss {value:.3g}" for value in [setup.loss_value] if value is not None]
+    name = type(model).__name__ if isinstance(model, Module) else getattr(model, "__name__", "a function")
     return f"{name} ({', '.join(parts)})"
