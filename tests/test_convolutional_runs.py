@@ -91,6 +91,7 @@ def test_compare_sets_it_beside_a_multilayer_perceptron(run, dataset, tmp_path):
     assert ("cnn" in one.split(), "mlp" in other.split()) == (True, True)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_and_resumed_ends_with_the_same_bits(dataset, tmp_path, monkeypatch):
     flags = ["--data", dataset, "--limit", "96", "--dropout", "0.2", "--epochs", "2"]
     train(*flags, "--out", tmp_path / "whole")

@@ -24,6 +24,7 @@ def is_drawn(path):
     return path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_the_gaussian_process_finds_hyperparameters_more_likely_than_the_true_ones(tmp_path):
     pytest.importorskip("scipy")
     printed = run(tmp_path, "gaussian_process", "--points", "40")

@@ -27,6 +27,7 @@ def kinds(cell):
     return [sorted(output.data) for output in cell.outputs if "data" in output]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Proactor event loop:RuntimeWarning")  # of pyzmq under Windows
 def test_the_tutorial_prints_and_draws_what_it_shows():
     shown = nbformat.read(TUTORIAL, as_version=4)

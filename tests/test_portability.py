@@ -108,6 +108,7 @@ def test_the_library_needs_no_posix_system(folder):
     assert {"graph.svg", "graph.png", "graph.html"} <= set(os.listdir(folder))
 
 
+@pytest.mark.slow
 def test_scripts_train_resume_evaluate_and_draw_without_a_posix_system(folder):
     run = "my runs/first one"
     steps = [

@@ -77,6 +77,7 @@ def test_settings_reach_the_runs_as_flags_of_training():
     assert {config.momentum for config in configs.configs} == {0.9}
 
 
+@pytest.mark.slow
 def test_random_settings_lie_in_their_ranges_and_come_again_with_the_seed():
     arguments = ["--random", 100, "lr=1e-4..1e-1", "dropout=0..0.5", "hidden=16..64", "activation=relu,tanh"]
     drawn = settings(*arguments)

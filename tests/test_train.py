@@ -95,6 +95,7 @@ def test_the_same_seed_prints_the_same_numbers_and_another_seed_others(finished,
     assert numbers(other.stdout) != numbers(output)
 
 
+@pytest.mark.slow
 def test_a_run_interrupted_by_ctrl_c_and_resumed_ends_as_if_it_had_never_stopped(tmp_path):
     settings = ["--epochs", "3", "--limit", "20000", "--hidden", "32", "--dropout", "0.2", "--batch-size", "32"]
     whole = train(*settings, "--out", tmp_path / "whole")

@@ -89,6 +89,7 @@ def test_images_are_distorted_as_the_seed_and_the_epoch_say_and_half_as_strongly
                 assert of_epoch.dtype == images.dtype
 
 
+@pytest.mark.slow
 def test_the_same_seed_makes_the_same_numbers(finished, tmp_path):
     again = train(*SETTINGS, "--out", tmp_path / "again")
     assert again.stdout.splitlines()[-1] == finished[1].splitlines()[-1]
@@ -134,6 +135,7 @@ def test_a_run_interrupted_in_the_middle_of_an_epoch_and_resumed_ends_as_if_it_h
     require_same(finished[0], tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_the_process_that_distorts_ends_with_a_run_that_is_killed(tmp_path):
     process = start(*SETTINGS, "--epochs", "1000", "--out", tmp_path / "run")
     wait_for_the_first_epoch(process)
