@@ -208,6 +208,72 @@ def a_column_minus_a_row():
     return {"model": mlp(2, 32, 1), "loss_fn": loss, "batch": (x, y[:, 0])}
 
 
+# Convolutions
+
+
+def images():
+    x, y = blobs(features=64)
+    return x.reshape(-1, 1, 8, 8), y
+
+
+def convolutional(*between):
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, generator=rng(1)),
+        *between,
+        nn.Conv2d(4, 4, 3, generator=rng(2)),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 5, generator=rng(3)),
+    )
+
+
+@bug("linear", "0 (Conv2d)")
+def two_convolutions_in_a_row():
+    return {"model": convolutional(), "loss_fn": functional.cross_entropy, "batch": images()}
+
+
+@bug("symmetry", "0.weight")
+def filters_that_start_equal():
+    model = convolutional(nn.ReLU())
+    for layer in (model[0], model[2], model[5]):
+        layer.weight.data[...] = 0.05
+        layer.bias.data[...] = 0
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": images()}
+
+
+@bug("linear", "first")
+def a_relu_whose_result_is_not_used():
+    class Net(nn.Module):
+        def __init__(self):
+            self.first, self.last = nn.Linear(20, 32, generator=rng(1)), nn.Linear(32, 5, generator=rng(2))
+
+        def forward(self, x):
+            h = self.first(x)
+            functional.relu(h)
+            return self.last(h)
+
+    return {"model": Net(), "loss_fn": functional.cross_entropy, "batch": blobs()}
+
+
+@healthy
+def convolutions_with_relus():
+    return {"model": convolutional(nn.ReLU()), "loss_fn": functional.cross_entropy, "batch": images()}
+
+
+@healthy
+def a_convolution_by_channel_and_one_across():
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, generator=rng(1)),
+        nn.ReLU(),
+        nn.Conv2d(4, 4, 3, groups=4, generator=rng(2)),
+        nn.Conv2d(4, 8, 1, generator=rng(3)),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(128, 5, generator=rng(4)),
+    )
+    return {"model": model, "loss_fn": functional.cross_entropy, "batch": images()}
+
+
 # Data
 
 

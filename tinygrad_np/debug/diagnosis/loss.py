@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinygrad_np import functional
-from tinygrad_np.debug.diagnosis.measure import Run, Setup, array_of, flat, joined, probabilities, size_of
+from tinygrad_np.debug.diagnosis.measure import LINEAR, Run, Setup, array_of, flat, joined, probabilities, size_of
 from tinygrad_np.debug.diagnosis.network import bounds, is_relu
 from tinygrad_np.debug.diagnosis.report import Told
 from tinygrad_np.debug.places import line_of, short
@@ -481,5 +481,7 @@ def largest_weight(setup: Setup) -> str:
     sizes = {"": 2.0}
     for name, node in setup.layers.items():
         weight = setup.parameters[name].data
-        sizes[name] = float(weight.std()) / math.sqrt(2 / weight.shape[1 if node.rule.name == "linear" else 0])
+        sizes[name] = float(weight.std()) / math.sqrt(
+            2 / (len(weight) if node.rule.name in LINEAR[1:] else weight[0].size)
+        )
     return max(sizes, key=lambda name: sizes[name])

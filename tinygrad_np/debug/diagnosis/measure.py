@@ -280,8 +280,8 @@ class Setup:
         found: dict[str, list[Node]] = {}
         names = self.names
         for node in self.run.nodes:
-            for parent in node.parents if node.rule.name in LINEAR else ():
-                if parent is not None and parent in names and np.ndim(parent.out) == 2:
+            for parent in node.parents if node.rule.name in (*LINEAR, "conv2d") else ():
+                if parent is not None and parent in names and np.ndim(parent.out) in (2, 4):
                     found.setdefault(names[parent], []).append(node)
         return found
 

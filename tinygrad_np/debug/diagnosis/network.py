@@ -42,7 +42,7 @@ def without_gradient(setup: Setup, parameters: dict[str, Tensor], loss_node: Nod
         node = max(set(ends).difference(*(node.parents for node in ends)), key=lambda n: n.number, default=None)
         what = f"the result of {node.rule.name} in {setup.where(node)}" if node else "a result"
         message = f"no gradient: {what} is not used, or loses its history on the way to the loss, as all before it"
-        remedy = "do not use .data, .numpy(), .detach(), argmax or float() between there and the loss"
+        remedy = "use it, and no .data, .numpy(), .detach(), argmax or float() between there and the loss"
         return joined(cut), message, remedy
     called = {call.name for call in setup.run.calls if call.name}
     silent = [name for name in names if name.rpartition(".")[0] in called]
@@ -94,7 +94,7 @@ def symmetry(setup: Setup, parameters: dict[str, Tensor], gradients: Arrays) -> 
         if gradient is None or not weight.size:
             continue
         negligible = np.abs(gradient).max() < 1e-6 * largest
-        units = 0 if node.rule.name == "linear" or setup.names.get(node.parents[0]) == name else 1
+        units = 0 if node.rule.name in ("linear", "conv2d") or setup.names.get(node.parents[0]) == name else 1
         equal = [
             axis
             for axis in (0, 1)
@@ -117,12 +117,14 @@ def all_equal(array: np.ndarray, axis: int) -> bool:
 AFFINE = ("add", "subtract", "reshape", "dropped", "_dropped", "item", "astype", "negative")
 
 
-def linear_twice(setup: Setup) -> Told:
-    """Without something between them that is not linear, two linear layers are one.
+def linear_twice(setup: Setup, loss_node: Node) -> Told:
+    """Without something between them that is not linear, two linear layers are one, and so are two convolutions.
 
-    A narrow layer between two wider ones is meant: it makes a matrix of low rank, as in an embedding.
+    A narrow layer between two wider ones is meant: it makes a matrix of low rank, as in an embedding. So are
+    convolutions of different windows, of single pixels, or of groups of channels: they save multiplications.
     """
-    uses = Counter(parent for node in setup.run.nodes for parent in node.parents)
+    leading = {loss_node, *toposort([loss_node])}
+    uses = Counter(parent for node in leading for parent in node.parents)
     layers = {node: name for name, node in setup.layers.items()}
 
     def before(node: Node) -> list[Node]:
@@ -135,9 +137,16 @@ def linear_twice(setup: Setup) -> Told:
         if len(inner) != 1 or inner[0] not in layers or uses[inner[0]] != 1:
             continue
         first = inner[0]
-        widths = [np.shape(first.args[0])[-1], np.shape(first.out)[-1], np.shape(node.out)[-1]]
-        if widths[1] >= min(widths[0], widths[2]):
+        weights = [setup.parameters[layers[first]].data, setup.parameters[name].data]
+        windows = {weight.shape[2:] for weight in weights}
+        axis = 1 if weights[1].ndim == 4 else -1  # of the units
+        widths = [np.shape(array)[axis] for array in (first.args[0], first.out, node.out)]
+        whole = axis == -1 or [weight.shape[1] for weight in weights] == widths[:2]
+        if len(windows) == 1 and (1, 1) not in windows and whole and widths[1] >= min(widths[0], widths[2]):
             message = f"no activation between {layers[first]} and {name}: the two together are one linear layer"
+            unused = [call for call in setup.run.nodes if first in call.parents and call not in leading]
+            if unused:
+                message += f"; the result of {unused[0].rule.name} in {setup.where(unused[0])} does not reach the loss"
             return setup.where(first), message, "put a nonlinear function between them, such as functional.relu"
     return None
 
@@ -349,9 +358,13 @@ def largest(sizes: dict[str, float]) -> tuple[str, float]:
 
 
 def backward_sizes(setup: Setup) -> list[tuple[str, float]]:
-    """The norms of the gradients with respect to the layers' outputs; the largest if a weight is used several times."""
-    arrived = setup.run.arrived
-    sizes = [(name, max(arrived.get(node, 0.0) for node in nodes)) for name, nodes in setup.products.items()]
+    """The norms of the gradients with respect to the layers' outputs; the largest if a weight is used several times.
+
+    Without convolutions: an average over pixels makes the norm smaller, but leaves the sum for each weight as it was.
+    """
+    arrived, weights = setup.run.arrived, setup.parameters
+    layers = [(name, nodes) for name, nodes in setup.products.items() if weights[name].ndim == 2]
+    sizes = [(name, max(arrived.get(node, 0.0) for node in nodes)) for name, nodes in layers]
     return [(name, size) for name, size in sizes if 0 < size < math.inf]
 
 
