@@ -121,6 +121,7 @@ def test_a_compiled_hessian_equals_the_hessian(case):
         assert_equal(compiled(*inputs), own(*inputs))
 
 
+@pytest.mark.slow
 @for_each_function(TRACED)
 def test_the_text_runs_by_itself_and_gives_the_same(case):
     compiled = compile(case)

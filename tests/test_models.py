@@ -48,6 +48,7 @@ def test_the_character_rnn_learns_to_guess_the_next_character_of_a_new_text(tmp_
     assert is_drawn(tmp_path / "character_rnn.png")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "arguments"), [("neural_ode", ("--steps", "3")), ("character_rnn", ("--steps", "2"))])
 def test_a_model_runs_with_few_steps(name, arguments, tmp_path):
     run(tmp_path, name, *arguments, "--out", "other.png")
