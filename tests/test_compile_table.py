@@ -97,6 +97,7 @@ def test_the_result_and_its_gradients_equal_the_functions_own(case):
         assert_equal(found, theirs)
 
 
+@pytest.mark.slow
 @for_each_function(case for case in TRACED if case.row is not np.imag)  # that of a real number may be a Python float
 def test_a_compiled_gradient_equals_the_gradient(case):
     numbers = range(len(case.inputs))
@@ -112,6 +113,7 @@ def test_the_gradients_of_gradients_through_it_equal_the_functions_own(case):
         assert_equal(gradients_of_gradients(compiled, inputs), gradients_of_gradients(case, inputs))
 
 
+@pytest.mark.slow
 @for_each_function(
     case for case in TRACED if len(case.inputs) == 1 and case.inputs[0].size <= 4 and case.inputs[0].dtype.kind == "f"
 )
