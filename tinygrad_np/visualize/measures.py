@@ -95,8 +95,9 @@ def measure(result: Node, nodes: Sequence[Node], leaves: Iterable[Node]) -> tupl
                     "backward() has freed the graph, and with it most values and gradients: "
                     "draw before backward(), or compute inside debug.trace()."
                 )
-        for leaf, gradient in found.items():
-            notes[leaf]["gradient"] = statistics(gradient)
+        for leaf in leaves:  # of a very large graph not all are shown
+            if leaf in found:
+                notes[leaf]["gradient"] = statistics(found[leaf])
     return notes, notices
 
 
