@@ -608,7 +608,8 @@ def named_in_errors(path: Path) -> Iterator[None]:
     except TinygradNpError as error:
         raise CheckpointError(f"{str(path)!r}: {error}") from error
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"{str(path)!r} is not a checkpoint of a training run: {files.reason(error)}") from error
+        reason = f"it has no {error}" if isinstance(error, KeyError) else files.reason(error)
+        raise CheckpointError(f"{str(path)!r} is not a checkpoint of a training run: {reason}") from error
 
 
 def checksum(dataset: data.Dataset) -> int:

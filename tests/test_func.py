@@ -460,3 +460,9 @@ def test_compile_takes_any_transform_of_trees():
 
 def test_the_standard_deviation_of_one_element_is_constant():
     assert func.grad(func.grad(lambda x: np.std(x) + x**2))(3.5) == 2.0
+
+
+def test_a_list_of_traced_values_is_refused_with_the_way_to_write_it():
+    with pytest.raises(NoDerivativeError, match=r"np\.array\(\[x, y\], like=x\)"):
+        func.grad(lambda x: np.sum(np.array([x[0], 2 * x[1]])))(np.ones(2))
+    assert func.grad(lambda x: np.sum(np.array([x[0], 2 * x[1]], like=x)))(np.ones(2)).tolist() == [1.0, 2.0]

@@ -520,7 +520,7 @@ class Tensor(Box):
         return call(function, args, kwargs)
 
     def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> np.ndarray:
-        if guarded():
+        if state.get().trace is not None:
             self._stay("numpy.asarray()")
         if self.node is not None:
             raise NoDerivativeError(
@@ -689,8 +689,8 @@ class Tensor(Box):
             trace.require_result(self)
         if self.requires_grad and self.is_leaf:
             raise GraphError(
-                "assigning to a leaf that requires grad would lose the leaf; to update a parameter, assign within "
-                "no_grad(), or use an optimizer; else assign to a copy, x = x.copy()"
+                "assigning to a leaf that requires grad would lose the leaf; write x = x + y instead of x += y, or "
+                "assign to a copy, x = x.copy(); to update a parameter, assign within no_grad(), or use an optimizer"
             )
         if self.array.base is not None and not self._has_own_memory():
             raise GraphError(
