@@ -408,10 +408,9 @@ def find_folder(path: Path, kind: str = "run", maker: str = "train.py", file: st
     """
     folder = path.parent if path.is_file() else path
     if not (folder / file).is_file():
-        problem = (
-            f"it has no {file}" if folder.is_dir() else "there is nothing" if not folder.exists() else "it is no folder"
-        )
-        raise ArgumentError(f"{folder} is not the folder of a {kind}: {problem}; give one that {maker} has made")
+        beside = f"a file without {file} beside it" if path.is_file() else f"it has no {file}"
+        problem = beside if folder.is_dir() else "there is nothing" if not folder.exists() else "it is no folder"
+        raise ArgumentError(f"{path} is not the folder of a {kind}: {problem}; give one that {maker} has made")
     return folder
 
 
