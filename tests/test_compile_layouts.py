@@ -1,9 +1,11 @@
 """`compile`: products are laid out as BLAS likes them, and gradients of losses come without a walk; nobody notices."""
 
+import re
+
 import numpy as np
 import pytest
 
-from tinygrad_np import Tensor, compile, grad
+from tinygrad_np import Tensor, compile, functional, grad
 
 
 def normal(seed, *shape):
@@ -85,3 +87,12 @@ def test_the_gradient_may_be_one_that_the_user_gives():
     np.testing.assert_array_equal(x.grad, [20.0, 400.0])
     double(x).backward([1.0, 1.0])
     np.testing.assert_array_equal(x.grad, [22.0, 404.0])
+
+
+def test_images_whose_batch_is_last_in_memory_are_written_to_memory_that_is_there():
+    images, weight = np.ones((4, 1, 6, 6)), Tensor(np.ones((3, 1, 3, 3)), requires_grad=True)
+    step = compile(lambda x, w: functional.relu(functional.conv2d(x, w)).mean())
+    step(images, weight).backward()
+    for function in (r"np\.matmul", r"np\.maximum", r"np\.greater", "masked"):
+        assert re.search(rf"= {function}\(.*out=buffer_\d", step.source(planned=True))
+    np.testing.assert_allclose(weight.grad, np.full(weight.shape, 1 / 3))

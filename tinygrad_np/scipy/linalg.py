@@ -1,8 +1,7 @@
 """`scipy.linalg`, with derivatives for triangular, banded and Sylvester equations, and for square roots.
 
-Real and complex. Stacks of matrices are taken as far as SciPy takes them, which is since its version 1.16. The rest of
-the module is SciPy's own and refuses Tensors that require grad; inv, cholesky, eigh and others have derivatives in
-`numpy.linalg`.
+Real and complex. Stacks of matrices are taken as far as SciPy takes them. The rest of the module is SciPy's own and
+refuses Tensors that require grad; inv, cholesky, eigh and others have derivatives in `numpy.linalg`.
 
 The rules are those of Giles, "An extended collection of matrix derivative results for forward and reverse mode
 algorithmic differentiation" (2008), section 2.3.1, for equations, applied to the part of the matrix that is read. Those
